@@ -1,6 +1,6 @@
 """The address syntax of the command line and the control API: `[ip:]a.b.c.d/n`, `net:a.b.c.0/n`, `net:default`.
 
-Pure text to data; owns the messages about malformed ones.
+Pure text to data; owns the error messages for malformed addresses.
 """
 
 import ipaddress
@@ -24,7 +24,7 @@ class AddressSpec(Struct, frozen=True):
 
 
 def looks_like_address(word: str) -> bool:
-    """Whether a word of a command line is meant as an address (and not as an image, a container or a flag)."""
+    """Whether a word of a command line is an address (and not an image, a container or a flag)."""
     if word.startswith(("ip:", "net:")):
         return True
     host, slash, length = word.rpartition("/")
@@ -34,7 +34,7 @@ def looks_like_address(word: str) -> bool:
 
 
 def parse_address(text: str) -> AddressSpec:
-    """One address specification. Raises `UsageError`."""
+    """Parse one address specification. Raises `UsageError`."""
     if text == "net:default":
         return AddressSpec("allocate", "")
     if text.startswith("net:"):
@@ -61,7 +61,7 @@ def parse_address(text: str) -> AddressSpec:
 
 
 def matching(spec: AddressSpec, held: Sequence[str], default: str) -> tuple[str, ...]:
-    """Which of the addresses `held` ("a.b.c.d/n") a specification means; `default`: the default subnet."""
+    """The addresses in `held` ("a.b.c.d/n") that match a specification; `default`: the default subnet."""
     if spec.kind == "claim":
         return tuple(cidr for cidr in held if cidr == spec.value)
     subnet = ipaddress.ip_network(spec.value or default)
@@ -69,13 +69,13 @@ def matching(spec: AddressSpec, held: Sequence[str], default: str) -> tuple[str,
 
 
 def sized(literal: str, subnet: str) -> str:
-    """An address as "a.b.c.d/n", with the length of the subnet if it lies in there, else alone in its own."""
+    """An address as "a.b.c.d/n", with the subnet's prefix length if it is in the subnet, otherwise the full length."""
     address, network = ipaddress.ip_address(literal), ipaddress.ip_network(subnet)
     return f"{address}/{network.prefixlen if address in network else address.max_prefixlen}"
 
 
 def parse_peer_name(text: str) -> str:
-    """A peer's name in full: six bytes in hex, of which `::` leaves out zeros, as `::1` for 00:00:00:00:00:01.
+    """A peer's full name: six bytes in hex; `::` stands for omitted zeros, so `::1` is 00:00:00:00:00:01.
 
     Raises `UsageError`.
     """
@@ -89,7 +89,7 @@ def parse_peer_name(text: str) -> str:
 
 
 def parse_target(text: str, port: int) -> Address:
-    """A peer to connect to: host, host:port, [v6]:port; `port` where none is given. Host names are not resolved here.
+    """A peer to connect to: host, host:port, [v6]:port; `port` is the default. Host names are not resolved here.
 
     Raises `UsageError`.
     """

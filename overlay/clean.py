@@ -1,7 +1,7 @@
-"""Foreign words made harmless for logs and terminals. Pure.
+"""Makes foreign text harmless for logs and terminals. Pure.
 
-Names, nicknames, DNS names, errors of engines: what others chose may hold line ends (which forge log lines), escape
-sequences (which drive a terminal) and marks that turn the direction of writing. Every one of them becomes visible.
+Text from others (names, nicknames, DNS names, errors of engines) may contain line ends (which forge log lines), escape
+sequences (which control a terminal) and bidirectional marks. This module makes all of them visible.
 """
 
 import re
@@ -12,17 +12,17 @@ from typing import Any
 __all__ = ["LINES", "clean", "clean_json", "clean_tree"]
 
 LINES = "\n\t"
-"""What a text of several lines may keep."""
+"""Characters that a multi-line text may keep."""
 _UNUSUAL = re.compile(r"[^\x20-\x7e]+")
-"""What has to be looked at character by character: reports are long, and one such character must not make them slow."""
+"""Only text that matches is checked character by character, so that a long report stays fast."""
 
 
 def clean(text: str, *, most: int = 0, keep: str = "") -> str:
-    """`text` with everything unprintable written as an escape: ESC as `\\x1b`, U+202E as `\\u202e`.
+    r"""`text` with everything unprintable written as an escape: ESC as `\x1b`, U+202E as `\u202e`.
 
     Unprintable are controls (C0, DEL, C1), format characters such as bidirectional marks, every line end and every
-    blank but U+0020, surrogates, private and unassigned characters; `keep` names exceptions. `most`: cut beyond so
-    many characters (0: never).
+    blank except U+0020, surrogates, private and unassigned characters; `keep` names exceptions. `most`: maximum number
+    of characters, the rest is cut (0: no limit).
     """
     if most and len(text) > most:
         text = text[: most - 1] + "…"
@@ -35,7 +35,7 @@ def clean(text: str, *, most: int = 0, keep: str = "") -> str:
 
 
 def clean_tree(value: Any, *, keep: str = "") -> Any:
-    """A value as JSON knows them, with every text in it (keys too) cleaned."""
+    """A JSON value with every text in it (keys too) cleaned."""
     if isinstance(value, str):
         return value if value.isprintable() else clean(value, keep=keep)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""A policy as one host's packet filter takes it: addresses, protocols and ports. Pure data.
+"""A policy as one host's packet filter gets it: addresses, protocols and ports. Pure data.
 
-Knows nothing of names, labels or who said what: `overlay.policy.compile` makes one from those, a driver puts it into
-the kernel, and the simulator asks `decide`.
+Knows nothing of names, labels or authors: `overlay.policy.compile` makes it from those, a driver puts it into the
+kernel, and the simulator calls `decide`.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ __all__ = ["Address", "CompiledPolicy", "FlowRule", "Network", "Protocol"]
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Protocol = Literal["tcp", "udp", "icmp"]
-"""`icmp` is ICMP and ICMPv6."""
+"""`icmp` means ICMP and ICMPv6."""
 
 DNS_PORT = 53
 
 
 @dataclass(frozen=True, slots=True)
 class FlowRule:
-    """What is decided of flows that match all fields. Of IPv4 and IPv6 networks a flow matches those of its family."""
+    """The verdict on flows that match all fields. A flow matches only networks of its own IP version."""
 
     accept: bool
     source: tuple[Network, ...]
@@ -32,10 +32,10 @@ class FlowRule:
     ports: tuple[tuple[int, int], ...]
     """Destination ports as inclusive ranges, sorted, without overlaps; (): any. With ports `protocol` is tcp or udp."""
     name: str
-    """Which policy it came from, for counters and the log: of printable ASCII, at most 200 characters."""
+    """The policy that it came from, for counters and the log: printable ASCII, at most 200 characters."""
 
     def matches(self, source: Address, destination: Address, protocol: Protocol | None, port: int) -> bool:
-        """Whether this rule is about the flow. `protocol` None: another one, or unknown."""
+        """Whether this rule matches the flow. `protocol` None: another or unknown protocol."""
         if self.protocol is not None and self.protocol != protocol:
             return False
         if self.ports and not any(first <= port <= last for first, last in self.ports):
@@ -49,25 +49,27 @@ def _within(address: Address, networks: tuple[Network, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """Decides about flows that cross the bridge, by who opens them: the first rule that matches, else `accept_rest`.
+    """Decides on flows that cross the bridge, by the side that opens them: the first matching rule, else
+    `accept_rest`.
 
-    Replies, ICMP errors about an accepted flow and fragments of it pass; so do ARP, neighbour discovery, MLD and IGMP.
+    Replies, ICMP errors about an accepted flow and its fragments pass; so do ARP, neighbour discovery, MLD and IGMP.
     """
 
     rules: tuple[FlowRule, ...] = ()
     accept_rest: bool = True
     protected: tuple[Address, ...] = ()
-    """Where the overlay's own name server listens: port 53 there, UDP and TCP, is never cut, nor are its answers."""
+    """Addresses of the overlay's own name server: port 53 there, UDP and TCP, and its answers always pass."""
 
     @property
     def empty(self) -> bool:
-        """Whether it decides nothing, so that nothing needs to be in the kernel."""
+        """Whether it decides nothing, so that the kernel needs no rules."""
         return not self.rules and self.accept_rest
 
     def decide(
         self, source: Address, destination: Address, protocol: Protocol | None, port: int
     ) -> tuple[bool, FlowRule | None]:
-        """Whether somebody may open this flow, and the rule that says so; None: it is the rest, or protected."""
+        """Whether the flow may be opened, and the rule that decides; None: the default decides, or the address is
+        protected."""
         if port == DNS_PORT and protocol in ("tcp", "udp") and destination in self.protected:
             return True, None
         for rule in self.rules:

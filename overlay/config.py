@@ -1,7 +1,8 @@
 """The options of one peer, as data. Knows nothing of command lines, files or sockets.
 
-Durations are integer nanoseconds, sizes bytes, rates per second. `overlay.cli.launch_flags` makes one from words
-and the simulator from a scenario; `weave launch` compares two of them to tell "the same router" from "another one".
+Durations are integer nanoseconds, sizes bytes, rates per second. `overlay.cli.launch_flags` makes one from command-line
+words and the simulator makes one from a scenario. `weave launch` compares two of them to decide whether the running
+router has the requested options.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ class Address(Struct, frozen=True, order=True):
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """The reverse of `str()`; ValueError for anything else than "host:port" or "[host]:port"."""
+        """The reverse of `str()`. Raises ValueError for anything other than "host:port" or "[host]:port"."""
         host, separator, port = text.rpartition(":")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
@@ -36,7 +37,7 @@ class Address(Struct, frozen=True, order=True):
 
     @classmethod
     def parse_all(cls, texts: Iterable[str]) -> "list[Address]":
-        """The addresses among texts that came over the wire; what is none is left out."""
+        """The addresses in texts from the wire; malformed texts are left out."""
         found = []
         for text in texts:
             try:
@@ -50,30 +51,30 @@ class Address(Struct, frozen=True, order=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """Everything a `Node` is told when it is made. See `docs/design.md` for how the timers belong together."""
+    """All options of a `Node`. See `docs/design.md` for how the timers depend on each other."""
 
     name: PeerName
     nickname: str
     port: int = 6783
     peers: tuple[Address, ...] = ()
-    """Addresses to dial at once and for ever (the command line's peers); not only to this configuration's life."""
+    """Addresses to dial at once and for ever (the command line's peers); also kept for later runs."""
     discovery: bool = True
     conn_limit: int = 200
 
     password: str = ""
-    """What all peers share; empty: everything is in clear."""
+    """Shared by all peers; empty: nothing is encrypted."""
     trusted_subnets: tuple[str, ...] = ()
-    """CIDRs of the underlay within which the data path may stay in clear, if the other side agrees."""
+    """CIDRs of the underlay within which the data path may be unencrypted, if the other side agrees."""
 
     iprange: str = "10.32.0.0/12"
-    """The universe that the ring divides, as a.b.c.d/n. Addresses outside of it may still be given by hand."""
+    """The range that the ring divides, as a.b.c.d/n. Addresses outside of it may still be assigned by hand."""
     default_subnet: str = ""
-    """Where an address is taken from when none is asked for; empty: the whole of `iprange`."""
+    """The subnet for addresses requested without a subnet; empty: the whole of `iprange`."""
     ipam_init: Literal["consensus", "seed", "observer"] = "consensus"
     seed: tuple[PeerName, ...] = ()
     """With `ipam_init="seed"`: the names that own the range from the start, equal on every peer."""
     initial_peer_count: int = 0
-    """With `consensus`: how many peers there will be at first; 0: the number of `peers` plus one."""
+    """With `consensus`: the initial number of peers; 0: the number of `peers` plus one."""
 
     dns: bool = True
     dns_domain: str = "weave.local."
@@ -81,30 +82,30 @@ class Config(Struct, frozen=True, kw_only=True):
     """Seconds."""
 
     default_deny: bool = False
-    """What no policy decides is denied to and from this host's containers."""
+    """Deny flows to and from this host's containers if no policy decides."""
 
     mtu: int = 0
-    """Of the overlay; 0: computed from the underlay's when the data path is made."""
+    """MTU of the overlay; 0: computed from the underlay's when the data path is created."""
 
     fastdp: bool = True
-    """Whether the kernel may carry traffic; without, all goes through the userspace tunnel."""
+    """Whether the kernel may carry traffic; if not, all goes through the userspace tunnel."""
     tunnel_key: bytes = b""
     """Public key of this incarnation's WireGuard interface; empty: there is none."""
 
     gossip_interval: int = 15 * SECOND
-    """Between two rounds of anti-entropy with a random neighbour."""
+    """Time between two rounds of anti-entropy with a random neighbour."""
     flush_delay: int = 2 * MILLISECOND
-    """How long news for one neighbour is held back so that more can join the same message."""
+    """Delay of changes for a neighbour, so that several share a message."""
     beat_interval: int = 1 * SECOND
-    """Between two heartbeats on one connection, when there are few; see `beat_budget`."""
+    """Time between two heartbeats on one connection, while there are few connections; see `beat_budget`."""
     beat_budget: int = 32
-    """Heartbeats a second that one peer sends at the most: with more connections each is beaten more rarely, and a
-    cut is noticed later (see `docs/design.md`)."""
+    """Maximum heartbeats per second from one peer. With more connections each gets heartbeats less often, and a
+    partition is detected later (see `docs/design.md`)."""
     beat_losses: int = 4
-    """A connection on which nothing was heard for so many of the sender's intervals is closed."""
+    """A connection is closed if nothing arrives on it for this many of the sender's intervals."""
     beacon_interval: int = 400 * MILLISECOND
-    """Between two UDP beacons to one peer that was lost: the first that arrives ends the wait of the re-dial."""
+    """Time between two UDP beacons to one lost peer; the first that arrives ends the back-off of the dial."""
     hold: int = 300 * SECOND
-    """How long what is known of a peer that went away without a farewell is kept (forwarding entries, records)."""
+    """How long the state of a peer that was lost without a farewell is kept (forwarding entries, records)."""
     tuning: Tuning = STANDARD
-    """All other timers of the protocol."""
+    """All other timers and limits of the protocol."""

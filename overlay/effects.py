@@ -1,7 +1,7 @@
-"""What a peer wants done: the only vocabulary that leaves a core. A driver carries a list out in its order.
+"""The actions that a peer requests: the only vocabulary that leaves a core. A driver executes a list in order.
 
-Ordering duty: a `Persist` is durable before any effect behind it in the list is carried out (persist before send).
-The last group never reaches a driver: it is how the cores of one peer ask each other, and `node.py` consumes it.
+Ordering rule: a `Persist` is durable before any later effect in the list is executed (persist before send). The last
+group never reaches a driver: the cores of one peer use it to call each other, and `node.py` consumes it.
 """
 
 from collections.abc import Callable
@@ -22,34 +22,34 @@ class Effect(Struct, frozen=True):
 
 
 class Dial(Effect, frozen=True):
-    """Open a control connection; ends in `TcpOpened` with this address as `dialled`, or in `DialFailed`."""
+    """Open a control connection; results in `TcpOpened` with this address as `dialled`, or in `DialFailed`."""
 
     address: Address
 
 
 class SendTcp(Effect, frozen=True):
-    """Queue a message on a control connection, in order. On a connection that is gone: dropped silently."""
+    """Queue a message on a control connection, in order. Dropped silently if the connection is gone."""
 
     conn: int
     message: Message
 
 
 class Secure(Effect, frozen=True):
-    """On this control connection everything after what was queued before is sealed, both ways, under these roots."""
+    """Seal everything on this control connection after the messages queued so far, both ways, under these roots."""
 
     conn: int
     keys: RootKeys
 
 
 class Compute(Effect, frozen=True):
-    """Carry out `work`, a pure function that takes milliseconds, off the loop; ends in `Computed`, in any order."""
+    """Run `work`, a pure function that takes milliseconds, off the loop; results in `Computed`, in any order."""
 
     job: int
     work: Callable[[], object]
 
 
 class CloseTcp(Effect, frozen=True):
-    """End a control connection after what was queued before; no `TcpClosed` follows."""
+    """Close a control connection after the messages queued so far; no `TcpClosed` follows."""
 
     conn: int
     reason: str
@@ -63,21 +63,21 @@ class SendDatagram(Effect, frozen=True):
 
 
 class TellClock(Effect, frozen=True):
-    """Send `beat` on this connection with the wall clock of the moment in it."""
+    """Send `beat` on this connection, with the current wall clock in it."""
 
     conn: int
     beat: StreamBeat
 
 
 class Persist(Effect, frozen=True):
-    """Write `data` under `key`, durably and atomically, before anything behind this effect is done."""
+    """Write `data` under `key`, durably and atomically, before any later effect is executed."""
 
     key: str
     data: bytes
 
 
 class Reply(Effect, frozen=True):
-    """The answer to the request of that number: `value` (a str, a tuple of str or None), or `error` if not empty."""
+    """The reply to the request of that number: `value` (a str, a tuple of str or None), or `error` if not empty."""
 
     request: int
     value: str | tuple[str, ...] | None = None
@@ -85,7 +85,7 @@ class Reply(Effect, frozen=True):
 
 
 class Evicted(Effect, frozen=True):
-    """`address` ("a.b.c.d/n") was given to somebody who claimed it: `container`, which is `Idle`, has it no more."""
+    """`container`, which is `Idle`, has lost `address` ("a.b.c.d/n") to another container that claimed it."""
 
     container: str
     address: str
@@ -102,11 +102,11 @@ class Log(Effect, frozen=True):
 
 
 class SetForwarding(Effect, frozen=True):
-    """Frames for `mac` go to the underlay host `remote`; ARP/ND questions for `addresses` are answered with `mac`.
+    """Send frames for `mac` to the underlay host `remote`; answer ARP/ND requests for `addresses` with `mac`.
 
-    An empty `remote` means the userspace tunnel, which knows the way itself (`Tunnel`); one within WireGuard is told by
-    its address (`wireguard.in_tunnel`).
-    Replaces what stood for that MAC before. `addresses` are IP literals without a prefix length, sorted.
+    An empty `remote` means the userspace tunnel, which has its own routes (`Tunnel`); a remote within WireGuard is
+    recognised by its address (`wireguard.in_tunnel`). Replaces the previous entry of that MAC. `addresses` are IP
+    literals without a prefix length, sorted.
     """
 
     mac: str
@@ -115,50 +115,51 @@ class SetForwarding(Effect, frozen=True):
 
 
 class RemoveForwarding(Effect, frozen=True):
-    """Nothing is known of `mac` any more."""
+    """Remove the forwarding entry of `mac`."""
 
     mac: str
 
 
 class Announce(Effect, frozen=True):
-    """Tell everything on this host's bridge which MAC an address has now: each (IP literal, MAC) once.
+    """Tell all ports of this host's bridge the new MAC of each address: (IP literal, MAC), each once.
 
-    A gratuitous ARP request, or an unsolicited ND advertisement, out of the bridge's own ports; it never leaves the
-    host, for every peer tells its own.
+    A gratuitous ARP request, or an unsolicited ND advertisement, sent to the bridge's own ports. It never leaves the
+    host, because every peer informs its own containers.
     """
 
     addresses: tuple[tuple[str, str], ...]
 
 
 class SetFlood(Effect, frozen=True):
-    """Broadcast, multicast and unknown unicast frames go to exactly these underlay hosts (sorted)."""
+    """Send broadcast, multicast and unknown unicast frames to exactly these underlay hosts (sorted)."""
 
     remotes: tuple[str, ...]
 
 
 class SetSources(Effect, frozen=True):
-    """The kernel takes VXLAN packets from exactly these underlay hosts (sorted) and drops all others'."""
+    """Accept VXLAN packets in the kernel from exactly these underlay hosts (sorted) and drop all others."""
 
     hosts: tuple[str, ...]
 
 
 class SetPolicy(Effect, frozen=True):
-    """From now on this host's packet filter decides by exactly this; established flows that it denies end in 1 s."""
+    """Make this host's packet filter enforce exactly this; established flows that it denies end within 1 s."""
 
     policy: CompiledPolicy
 
 
 class SetSecurePeers(Effect, frozen=True):
-    """The WireGuard interface has exactly these peers; those that it has already are left as they are."""
+    """Set the peers of the WireGuard interface to exactly these; unchanged ones are not touched."""
 
     peers: tuple[SecurePeer, ...]
 
 
 class SendProbe(Effect, frozen=True):
-    """Send a probe of `size` bytes to a neighbour at `address`, or the answer to one; ends in `ProbeHeard` over there.
+    """Send a probe of `size` bytes to a neighbour at `address`, or the reply to one; results in `ProbeHeard` over
+    there.
 
-    `fast`: over the kernel's path, `size` the Ethernet frame's; else in the tunnel, `size` the UDP payload's. `via` is
-    the neighbour's address within WireGuard, if the kernel's path goes through it.
+    `fast`: over the kernel's path, `size` is the Ethernet frame's; otherwise in the tunnel, `size` is the UDP
+    payload's. `via` is the neighbour's address within WireGuard, if the kernel's path uses it.
     """
 
     peer: PeerName
@@ -171,7 +172,7 @@ class SendProbe(Effect, frozen=True):
 
 
 class ResizeTunnel(Effect, frozen=True):
-    """UDP payloads of up to `size` bytes arrive at this neighbour. Consumed by the node."""
+    """Set the size of UDP payloads that arrive at this neighbour. Consumed by the node."""
 
     peer: PeerName
     size: int
@@ -181,14 +182,14 @@ class ResizeTunnel(Effect, frozen=True):
 
 
 class DnsAnswer(Effect, frozen=True):
-    """Send this packet back to the client that asked `query`, which is then forgotten; an empty one: send nothing."""
+    """Send this packet to the client that sent `query`, which is then forgotten; an empty packet: send nothing."""
 
     query: int
     payload: bytes
 
 
 class DnsForward(Effect, frozen=True):
-    """Ask the host's own name servers in order and relay the first answer to `query`; all fail: SERVFAIL."""
+    """Ask the host's own name servers in order and relay the first answer to `query`; if all fail, SERVFAIL."""
 
     query: int
     payload: bytes
@@ -198,14 +199,14 @@ class DnsForward(Effect, frozen=True):
 
 
 class Broadcast(Effect, frozen=True):
-    """News of a channel's state, for every peer; the channel has merged it already."""
+    """Spread changes of a channel's state to every peer; the channel has merged them already."""
 
     channel: str
     delta: Delta
 
 
 class Unicast(Effect, frozen=True):
-    """A message for one peer, over as many hops as it takes; lost if there is no route or a connection breaks."""
+    """Send a message to one peer, over any number of hops; lost if there is no route or a connection breaks."""
 
     destination: PeerName
     channel: str
@@ -213,6 +214,6 @@ class Unicast(Effect, frozen=True):
 
 
 class Notify(Effect, frozen=True):
-    """Hand this input to the other cores of the same peer (`Deliver`, `PeersChanged`, `PathsChanged`)."""
+    """Pass this input to the other cores of the same peer (`Deliver`, `PeersChanged`, `PathsChanged`)."""
 
     input: object

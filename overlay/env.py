@@ -1,7 +1,7 @@
-"""What the pure code may know of its environment: types only, never a source of time or of randomness.
+"""The environment of the pure code: types only, never a source of time or of randomness.
 
-Cores take `now` (integer nanoseconds) as an argument and a `Random` at construction; this module gives them the
-type's name without opening the door to the module-level generator, which the linter bans.
+Cores take `now` (integer nanoseconds) as an argument and a `Random` at construction. This module gives them the type's
+name without importing the module-level generator, which the linter bans.
 """
 
 from random import Random

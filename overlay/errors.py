@@ -11,15 +11,15 @@ Every error says what was found, what was expected and what to do. Broken invari
 
 
 class OverlayError(Exception):
-    """Base of all errors raised on purpose by the overlay."""
+    """Base of all errors that the overlay raises on purpose."""
 
 
 class UsageError(OverlayError):
-    """The caller's request cannot be carried out as asked; nothing was changed."""
+    """The caller's request cannot be executed as given; nothing was changed."""
 
 
 class ConfigError(OverlayError):
-    """The configuration is inconsistent, or differs from that of the peer which already runs."""
+    """The configuration is inconsistent, or differs from that of the running peer."""
 
 
 class RemoteError(OverlayError):
@@ -27,4 +27,4 @@ class RemoteError(OverlayError):
 
 
 class EnvironmentProblem(OverlayError):
-    """The machine lacks or refuses something that this peer needs; the text names the remedy."""
+    """The machine lacks or refuses something that this peer needs; the text names the fix."""

@@ -1,7 +1,7 @@
-"""What can happen to a peer: the only vocabulary that enters a core. Data alone; who reacts how stands in the cores.
+"""The events of a peer: the only vocabulary that enters a core. Data alone; the cores define the reactions.
 
-Times never stand in an input: `handle(input, now)` carries them. A `request` is a number that the driver chose; the
-core answers it exactly once with `effects.Reply`, at once or later.
+Inputs contain no times: `handle(input, now)` passes them. A `request` is a number that the driver chose; the core
+replies to it exactly once with `effects.Reply`, at once or later.
 """
 
 from functools import cached_property
@@ -20,17 +20,17 @@ class Input(Struct, frozen=True):
 
 
 class Wake(Input, frozen=True):
-    """The time that `deadline()` asked for has come."""
+    """The time from `deadline()` has come."""
 
 
 # --- the network underneath -------------------------------------------------------------------------------------
 
 
 class TcpOpened(Input, frozen=True):
-    """A control connection stands and both sides have agreed on a protocol version. `conn` is the driver's number.
+    """A control connection is open and both sides have agreed on a protocol version. `conn` is the driver's number.
 
-    `dialled` is the address that was dialled, or None for a connection that came in. `binding` stands for the bytes
-    of the negotiation, equal on both sides if nobody has changed them.
+    `dialled` is the address that was dialled, or None for an incoming connection. `binding` is derived from the bytes
+    of the negotiation, and is equal on both sides if nobody has modified them.
     """
 
     conn: int
@@ -41,22 +41,21 @@ class TcpOpened(Input, frozen=True):
 
 
 class DialFailed(Input, frozen=True):
-    """The connection that `effects.Dial` asked for could not be made (refused, timed out, no common version)."""
+    """The dial of `effects.Dial` failed (refused, timed out, no common version)."""
 
     address: Address
     reason: str
 
 
 class TcpMessage(Input, frozen=True):
-    """One whole message arrived on a control connection, decoded."""
+    """One complete message arrived on a control connection, decoded."""
 
     conn: int
     message: Message
 
 
 class TcpClosed(Input, frozen=True):
-    """A control connection is gone, no matter which side ended it. Never sent for one that `effects.CloseTcp` has
-    ended."""
+    """A control connection has closed, from either side. Never sent for one that `effects.CloseTcp` has closed."""
 
     conn: int
     reason: str
@@ -70,14 +69,14 @@ class Datagram(Input, frozen=True):
 
 
 class Computed(Input, frozen=True):
-    """`effects.Compute` is done: what its function returned."""
+    """`effects.Compute` is done; the result of its function."""
 
     job: int
     result: object
 
 
 class ProbeHeard(Input, frozen=True):
-    """A neighbour's probe came over one of the two paths (`fast`: the kernel's), or its answer to one of ours.
+    """A neighbour's probe, or its reply to one of ours, arrived on one of the two paths (`fast`: the kernel's).
 
     `size` is the probe's: the frame's on the kernel's path, the UDP payload's in the tunnel.
     """
@@ -90,13 +89,13 @@ class ProbeHeard(Input, frozen=True):
 
 
 class HostReaddressed(Input, frozen=True):
-    """The host's own addresses have changed and are now these: IP literals without zone, sorted."""
+    """The host's own addresses have changed to these: IP literals without zone, sorted."""
 
     addresses: tuple[str, ...]
 
 
 class TrafficSeen(Input, frozen=True):
-    """The kernel has forwarded frames to or from containers of these peers lately."""
+    """The kernel has recently forwarded frames to or from containers of these peers."""
 
     peers: tuple[PeerName, ...]
 
@@ -113,7 +112,7 @@ class Connect(Input, frozen=True):
 
 
 class Forget(Input, frozen=True):
-    """Stop dialling these addresses. Connections that stand are not closed."""
+    """Stop dialling these addresses. Open connections are not closed."""
 
     request: int
     addresses: tuple[Address, ...]
@@ -122,7 +121,7 @@ class Forget(Input, frozen=True):
 class AskClocks(Input, frozen=True):
     """Ask every neighbour for its wall clock; `wall` is this host's own, in nanoseconds.
 
-    Replied to when all have answered, which a neighbour of an old version never does.
+    The reply comes after all neighbours have answered; a neighbour with an old version never does.
     """
 
     request: int
@@ -130,22 +129,22 @@ class AskClocks(Input, frozen=True):
 
 
 class Leave(Input, frozen=True):
-    """Say farewell to all neighbours: this peer stops for good or for a planned restart, and is gone at once."""
+    """Say farewell to all neighbours: this peer stops for good or for a planned restart, and counts as gone at once."""
 
     request: int
 
 
 class RemovePeer(Input, frozen=True):
-    """Take over the address space of a peer that will never come back. `peer` is a name or a nickname."""
+    """Take over the address space of a peer that will not come back. `peer` is a name or a nickname."""
 
     request: int
     peer: str
 
 
 class ChangePolicy(Input, frozen=True):
-    """Set a policy (`accept`: allow, else deny), or take it back. Replies with lines about what that means here.
+    """Set a policy (`accept`: allow, else deny), or remove it. Replies with lines that describe its effect here.
 
-    `force`: though it names nobody, contradicts another one or has no effect.
+    `force`: even if it matches nobody, contradicts another one or has no effect.
     """
 
     request: int
@@ -157,7 +156,7 @@ class ChangePolicy(Input, frozen=True):
 
 
 class RemovePolicies(Input, frozen=True):
-    """Take back policies by their numbers in the table, or all of them. Replies with those taken back."""
+    """Remove policies by their numbers in the table, or all of them. Replies with the removed ones."""
 
     request: int
     numbers: tuple[int, ...]
@@ -165,13 +164,13 @@ class RemovePolicies(Input, frozen=True):
 
 
 class Prime(Input, frozen=True):
-    """Reply once addresses can be allocated here (the ring exists), having started the first agreement if need be."""
+    """Reply once addresses can be allocated here (the ring exists); starts the first agreement if necessary."""
 
     request: int
 
 
 class Allocate(Input, frozen=True):
-    """Give `container` one address of `subnet` (CIDR; empty: the default subnet); the same again when it has one.
+    """Give `container` one address of `subnet` (CIDR; empty: the default subnet); the same one if it already has one.
 
     Replies with "a.b.c.d/n".
     """
@@ -182,7 +181,7 @@ class Allocate(Input, frozen=True):
 
 
 class Claim(Input, frozen=True):
-    """Book `address` ("a.b.c.d/n") for `container`. An address outside of the range is accepted as it is."""
+    """Book `address` ("a.b.c.d/n") for `container`. An address outside of the range is accepted without the ring."""
 
     request: int
     container: str
@@ -190,7 +189,7 @@ class Claim(Input, frozen=True):
 
 
 class Release(Input, frozen=True):
-    """Free one address ("a.b.c.d"; empty: all) of `container`. Replies with the addresses freed."""
+    """Free one address ("a.b.c.d"; empty: all) of `container`. Replies with the freed addresses."""
 
     request: int
     container: str
@@ -198,10 +197,9 @@ class Release(Input, frozen=True):
 
 
 class Idle(Input, frozen=True):
-    """Whether `container` has stopped: an address that it keeps goes to the container that claims it, here or on
-    another peer.
+    """Whether `container` has stopped. Another container, here or on another peer, may then claim its addresses.
 
-    True until it is said otherwise, or until the container itself asks for an address.
+    It stays in effect until the next `Idle`, or until the container itself requests an address.
     """
 
     container: str
@@ -209,7 +207,7 @@ class Idle(Input, frozen=True):
 
 
 class CancelRequest(Input, frozen=True):
-    """The client that waited for the answer to `request` is gone; a pending one is dropped without a reply."""
+    """The client of `request` is gone; a pending request is dropped without a reply."""
 
     request: int
 
@@ -218,14 +216,15 @@ class CancelRequest(Input, frozen=True):
 
 
 class Attached(Input, frozen=True):
-    """A container's `ethwe` is plugged into the bridge; peers may forward to it. Said again: replaces."""
+    """A container's `ethwe` is attached to the bridge; peers may forward to it. A repeated input replaces the earlier
+    one."""
 
     container: str
     mac: str
     addresses: tuple[str, ...]
     """Each "a.b.c.d/n" (or IPv6), at least one."""
     names: tuple[str, ...] = ()
-    """What policies may call it, in lower case."""
+    """Names that policies may use for it, in lower case."""
     labels: tuple[tuple[str, str], ...] = ()
 
 
@@ -252,20 +251,20 @@ class UnregisterName(Input, frozen=True):
 
 
 class NameServers(Input, frozen=True):
-    """Where this host's name server answers containers: IP literals that no policy cuts."""
+    """Addresses of this host's name server for containers: IP literals that no policy blocks."""
 
     addresses: tuple[str, ...]
 
 
 class PolicyEnforced(Input, frozen=True):
-    """How the packet filter keeps to the last `effects.SetPolicy`: `conntrack`, `stateless`, or `off` if it cannot."""
+    """How the packet filter enforces the last `effects.SetPolicy`: `conntrack`, `stateless`, or `off` if it cannot."""
 
     state: str
     problem: str = ""
 
 
 class DnsQuery(Input, frozen=True):
-    """A DNS query as it came from a client; always answered with `effects.DnsAnswer` or `DnsForward`."""
+    """A DNS query as received from a client; always answered with `effects.DnsAnswer` or `DnsForward`."""
 
     query: int
     payload: bytes
@@ -284,89 +283,89 @@ class Deliver(Input, frozen=True):
 
 
 class PeersChanged(Input, frozen=True, dict=True):
-    """The set of reachable peers (this one among them, sorted) is now this."""
+    """The set of reachable peers (including this one, sorted)."""
 
     reachable: tuple[PeerName, ...]
 
     @cached_property
     def members(self) -> frozenset[PeerName]:
-        """The same as a set, made once for all cores."""
+        """The same as a set, built once for all cores."""
         return frozenset(self.reachable)
 
 
 class PathsChanged(Input, frozen=True):
-    """To which neighbours with an established connection the kernel may forward, and where they are."""
+    """The neighbours with an established connection to which the kernel may forward, and their addresses."""
 
     paths: tuple[tuple[PeerName, str], ...]
-    """In clear: the underlay address (an IP literal)."""
+    """Unencrypted: the underlay address (an IP literal)."""
     secure: tuple[tuple[PeerName, SecurePeer], ...] = ()
     """Through WireGuard."""
 
 
 class Neighbour(Struct, frozen=True):
-    """An established control connection, as the data path needs to know it."""
+    """An established control connection, as the data path sees it."""
 
     peer: PeerName
     address: Address
-    """Where its tunnel is spoken to: the host that the connection goes to, and the other side's control port."""
+    """Address of its tunnel: the host that the connection goes to, and the other side's control port."""
     connection: int
-    """The connection's number, equal on both sides; another one with every connection."""
+    """The connection's number, equal on both sides; different for every connection."""
     outbound: bool
     keys: RootKeys | None
-    """Roots of the data path's keys (`overlay.crypto.seal`). None: in clear, by agreement of both sides."""
+    """Roots of the data path's keys (`overlay.crypto.seal`). None: unencrypted, by agreement of both sides."""
     tunnel: SecurePeer | None = None
-    """The other side's WireGuard, if the kernels may carry what is encrypted."""
+    """The other side's WireGuard, if the kernels may carry encrypted traffic."""
 
 
 class NeighboursChanged(Input, frozen=True):
-    """The established connections, sorted by peer, are now these; one is new if its `connection` is."""
+    """The established connections, sorted by peer; one is new if its `connection` is."""
 
     neighbours: tuple[Neighbour, ...]
 
 
 class NeighbourMoved(Input, frozen=True):
-    """A heartbeat, which nobody off the path can forge, says where datagrams of a neighbour come from now."""
+    """A heartbeat, which an off-path attacker cannot forge, shows a new source address of a neighbour's datagrams."""
 
     peer: PeerName
     source: Address
 
 
 class RoutesChanged(Input, frozen=True):
-    """Next hops may be other ones now: `mesh.routes.next_hop` and `broadcast_next_hops` tell, computed when asked."""
+    """Next hops may have changed: `mesh.routes.next_hop` and `broadcast_next_hops` compute them on demand."""
 
 
 class CarriersChanged(Input, frozen=True):
-    """The neighbours whose traffic goes through the userspace tunnel, sorted; the kernel carries that of the others."""
+    """The neighbours whose traffic goes through the userspace tunnel, sorted; the kernel carries all other traffic."""
 
     tunnelled: tuple[PeerName, ...]
 
 
 class PeerLeft(Input, frozen=True):
-    """`peer` said farewell (or its record says so): what it announced is void at once, without any hold."""
+    """`peer` said farewell (or its record says so): its announcements are void at once, without any hold."""
 
     peer: PeerName
 
 
 class PeerForgotten(Input, frozen=True):
-    """`peer` was unreachable for longer than the hold and its record is dropped; nothing of it is kept."""
+    """`peer` was unreachable for longer than the hold and its record is dropped; no state of it is kept."""
 
     peer: PeerName
 
 
 class PoliciesChanged(Input, frozen=True):
-    """Gossip has changed the policies. Made by the table when it merges."""
+    """Gossip has changed the policies. Created by the table's merge."""
 
 
 class Enforcing(Input, frozen=True):
-    """How this peer enforces policies, for all peers to know."""
+    """How this peer enforces policies, to be announced to all peers."""
 
     value: EnforcerValue
 
 
 class OriginChanged(Input, frozen=True):
-    """Entries of an origin map changed by gossip: what they were and are, for those who keep an index of them.
+    """Gossip has changed entries of an origin map: old and new values, for cores that index them.
 
-    Made by the map when it merges; routed by the node to the core that owns `channel`.
+    Created by the map's merge; the node routes it to the core that owns `channel`.
     """
 
     channel: str
@@ -374,7 +373,7 @@ class OriginChanged(Input, frozen=True):
 
 
 class QuarantineChanged(Input, frozen=True):
-    """Addresses that endpoints lost to, or got back from, another endpoint. Each (origin, container, IP literal)."""
+    """Addresses that endpoints lost to, or regained from, another endpoint. Each (origin, container, IP literal)."""
 
     added: tuple[tuple[PeerName, str, str], ...]
     removed: tuple[tuple[PeerName, str, str], ...]

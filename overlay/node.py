@@ -1,6 +1,6 @@
-"""One peer: composes mesh, address management, names and data path behind the core contract.
+"""One peer: combines mesh, address management, names and data path behind the core contract.
 
-Owns who gets which input, and the talk among the cores: `Broadcast`, `Unicast` and `Notify` are carried out here, in
+Owns the routing of inputs, and the calls between the cores: `Broadcast`, `Unicast` and `Notify` are executed here, in
 causal order, and never leave. Holds no protocol logic; must not know sockets, clocks or the kernel.
 """
 
@@ -86,7 +86,7 @@ from overlay.view import PeerView
 from overlay.wire.envelopes import News
 
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
-"""Effects that concern the node itself (the last two also); all others are for its driver."""
+"""Effects that concern the node itself (the last two also its driver); all others are for the driver."""
 
 _SAME_DUE = frozenset(
     (
@@ -94,14 +94,14 @@ _SAME_DUE = frozenset(
         TrafficSeen,
     )
 )  # fmt: skip
-"""Inputs of the mesh or of path choice alone: `_others_due` stays as it is. `_wake` sees to its own."""
+"""Inputs that concern only the mesh or path choice, so `_others_due` stays valid. `_wake` updates it itself."""
 
 UID_KEY = "uid"
 MAX_NICKNAMES = 4096
 
 
 class NodePart(Protocol):
-    """A part that wants to be woken."""
+    """A part that has a deadline."""
 
     def handle(self, input: Any, now: int) -> list[Effect]: ...
 
@@ -111,9 +111,9 @@ class NodePart(Protocol):
 class Node:
     """One peer. See the core contract in `docs/design.md`.
 
-    `stored` is what `Persist` wrote in earlier lives. `boot` is the wall clock at the start, in nanoseconds, or 0 where
-    there is none; with it a peer that lost its disk is newer than its earlier life all the same. `crypto` is needed
-    where the configuration has a password.
+    `stored` is what `Persist` wrote in earlier runs. `boot` is the wall clock at the start, in nanoseconds, or 0 if
+    there is none; with it a peer that lost its disk still gets a higher incarnation than before. `crypto` is needed if
+    the configuration has a password.
     """
 
     def __init__(
@@ -139,14 +139,14 @@ class Node:
         topology = self.mesh.topology
         holder = Holder(plan.holder, self.mesh.routes, topology.uid_of, self.paths.carried)
         self.tunnel = Tunnel(config.name, self.uid, holder)
-        """The hot path, for the driver to call; see its text."""
+        """The hot path, which the driver calls; see its docstring."""
         self._nicknames: dict[PeerName, str] = {}
         self._ring = self.ipam.ring
         self._ring_seen = self._ring.digest
         self._seen: tuple[object, ...] = ()
         self._others_due: int | None = None
         self._others_stale = True
-        """Something other than the mesh and path choice may want to be woken at another time than it did."""
+        """Deadlines other than those of the mesh and path choice may have changed."""
 
         mesh, ipam, registry = self.mesh.handle, self.ipam.handle, self.registry.handle
         endpoints, policies, paths = self.endpoints.handle, self.policies.handle, self.paths.handle
@@ -195,15 +195,15 @@ class Node:
             PeerForgotten: (endpoints, registry, ipam),
             QuarantineChanged: (registry,),
         }
-        """Who is told of which input, in this order."""
+        """The handlers of each input, in order."""
         self._sleepers: tuple[NodePart, ...] = (self.ipam, self.endpoints, self.paths, self.policies)
         self._path_timers = self.paths.timers
-        """Asked directly: probes come often, and change no other deadline."""
+        """Used directly, because probes come often and change no other deadline."""
 
     # --- contract -------------------------------------------------------------------------------------------------
 
     def start(self, now: int) -> list[Effect]:
-        """Called once, before anything else. The new incarnation is on disk before anybody hears of it."""
+        """Called once, before anything else. The new incarnation is on disk before any peer learns it."""
         effects: list[Effect] = [Persist(UID_KEY, str(self.uid).encode())]
         if self.mesh.keyring is not None:
             effects += self.mesh.keyring.start()
@@ -213,12 +213,12 @@ class Node:
         return self._resolve(effects, now)
 
     def handle(self, input: Input, now: int) -> list[Effect]:
-        """What happened, and what to do about it. TypeError for an input that is not of this vocabulary."""
-        if type(input) is Datagram:  # of all inputs the most frequent, and no business of any other core
+        """Handle an input and return the effects. Raises TypeError for an unknown input type."""
+        if type(input) is Datagram:  # the most frequent input; concerns no other core
             effects = self.mesh.handle(input, now)
             return self._resolve(effects, now) if effects else effects
         if type(input) is TcpMessage:
-            # Gossip merges into the ring; whatever else concerns the others comes as an input of their own.
+            # Gossip may change the ring; the other cores get their changes as separate inputs.
             if type(input.message) is News:
                 self._others_stale = self._others_stale or any(name == IPAM for name, _ in input.message.items)
             effects = self.mesh.handle(input, now)
@@ -231,7 +231,8 @@ class Node:
             self._others_stale = True
             effects += self._resolve(self.endpoints.recheck(now), now)
         if self.policies.watching:
-            # Ahead of all else: nothing is forwarded to a container that the packet filter does not know yet.
+            # First of all, because frames must not be forwarded to a container that the packet filter does not know
+            # yet.
             settled = self.policies.settle(now)
             if settled:
                 self._others_stale = True
@@ -239,7 +240,7 @@ class Node:
         return effects
 
     def deadline(self) -> int | None:
-        """When `Wake` is wanted."""
+        """When `Wake` is due."""
         if self._others_stale:
             self._others_due = self._first_of_others()
             self._others_stale = False
@@ -254,12 +255,12 @@ class Node:
         return min([due for due in dues if due is not None], default=None)
 
     def surrender(self, now: int) -> list[Effect]:
-        """Before this peer's state is wiped (`reset`): give its address space to another."""
+        """Give this peer's address space to another, before its state is wiped (`reset`)."""
         self._others_stale = True
         return self._resolve(self.ipam.surrender(now), now)
 
     def check_invariants(self) -> None:
-        """Assert what must always hold of every part."""
+        """Assert the invariants of every part."""
         for core in (self.mesh, self.ipam, self.registry, self.endpoints, self.policies):
             core.check_invariants()
         assert self._others_stale or self._others_due == self._first_of_others(), "the deadline is an old one"
@@ -267,7 +268,7 @@ class Node:
     # --- what others ask ------------------------------------------------------------------------------------------
 
     def view(self, now: int) -> PeerView:
-        """What is believed now. `view_changed` is False until something of it changes (counters do not count)."""
+        """The current state. `view_changed` is False until it changes (counters do not count)."""
         self._seen = self._beliefs()
         nickname = self.mesh.topology.nickname
         return PeerView(
@@ -282,7 +283,7 @@ class Node:
         )
 
     def view_changed(self) -> bool:
-        """Whether `view` may say something new since it was last asked. Costs a few comparisons."""
+        """Whether `view` may have changed since its last call. Costs a few comparisons."""
         return self._beliefs() != self._seen
 
     def _beliefs(self) -> tuple[object, ...]:
@@ -296,7 +297,7 @@ class Node:
         )
 
     def report(self, now: int) -> dict[str, Any]:
-        """Everything worth knowing, JSON-able; one section for each part."""
+        """The complete state, JSON-able; one section for each part."""
         return {
             "version": __version__,
             "mesh": mesh_report(self.mesh, now),
@@ -313,7 +314,7 @@ class Node:
         return self.registry.lookup(name)
 
     def explain(self, source: str, target: str) -> list[str]:
-        """Which policy decides about flows from one to the other, a line for each. Raises `UsageError`."""
+        """Which policies decide on flows between the two, one line each. Raises `UsageError`."""
         return self.policies.explain(source, target, self._closed)
 
     def _closed(self, peer: PeerName) -> bool:
@@ -328,7 +329,7 @@ class Node:
         return self.policies.report((peer, nickname(peer), self.endpoints.enforcer(peer)) for peer in others)
 
     def _members(self) -> Iterator[Said]:
-        """Who is on the overlay, as policies see it."""
+        """The members of the overlay, as policies see them."""
         nickname = self.mesh.topology.nickname
         for (origin, container), value, literals in self.endpoints.members():
             yield origin, nickname(origin), container, value.names, value.labels, literals
@@ -348,7 +349,7 @@ class Node:
         return effects
 
     def _resolve(self, effects: list[Effect], now: int) -> list[Effect]:
-        """Carry out what is between the cores. What it leads to stands in its place, so causes stay before effects."""
+        """Execute the effects between the cores. Resulting effects take their place, so causes stay before effects."""
         if _INWARD.isdisjoint(map(type, effects)):
             return effects
         outward: list[Effect] = []
@@ -413,9 +414,10 @@ class Node:
     # --- names of peers -------------------------------------------------------------------------------------------
 
     def _remember_nicknames(self, input: PeersChanged, now: int) -> list[Effect]:
-        """Keep the nicknames of peers that go out of reach: `rmpeer` is asked for them when their records are gone."""
+        """Keep the nicknames of peers that become unreachable, because `rmpeer` may name them after their records are
+        gone."""
         if len(input.reachable) == len(self.mesh.topology.entries):
-            return []  # a reachable peer has a record, so all are
+            return []  # every reachable peer has a record, so all are reachable
         reachable = input.members
         for name, entry in self.mesh.topology.entries.items():
             if name not in reachable:
@@ -444,9 +446,9 @@ class Node:
 
 
 def _next_uid(stored: bytes, boot: int, rng: Random) -> int:
-    """This life's incarnation: above that of the last one, as far as disk or clock remember it.
+    """The incarnation of this run: higher than the last one, as far as disk or clock know it.
 
-    With neither it is drawn, so that two lives that know nothing of each other are not taken for one.
+    Without both it is random, so that two independent runs are not taken for the same.
     """
     with understood(UID_KEY):
         if stored and not (stored.isdigit() and len(stored) < 20):

@@ -1,7 +1,7 @@
-"""What `weave launch` was told, as data, and what becomes of it: a `Config`, and the differences between two launches.
+"""The options of `weave launch` as data, and what is derived: a `Config`, and the differences between two launches.
 
-Owns defaults of the daemon's own options (addresses, files) and the checks that need no machine. Command-line words
-stand in `overlay.cli.launch_flags`.
+Owns defaults of the daemon's own options (addresses, files) and the checks that need no machine.
+`overlay.cli.launch_flags` has the command-line words.
 """
 
 import ipaddress
@@ -31,21 +31,21 @@ __all__ = [
 
 WIREGUARD_PROGRAM = "wireguard-go"
 WIREGUARD_MODES = ("auto", "off", WIREGUARD_PROGRAM)
-"""Of `--wireguard`: the kernel's if it has it; none; the program."""
+"""Values of `--wireguard`: the kernel's WireGuard if it has one; none; the userspace program."""
 
 TUNING = ("gossip_interval", "flush_delay", "beat_interval", "beat_losses", "beat_budget", "beacon_interval", "hold")
-"""Options for experiments, as `Config` has them."""
+"""Options for experiments, named as in `Config`."""
 
 
 DEFAULT_CONTROL = "/var/run/weave/router.sock"
 DEFAULT_PROXY = "/var/run/weave/weave.sock"
-"""Where the original's proxy is, too."""
+"""The same path as the proxy of the original Weave Net."""
 DEFAULT_ENGINE = "/var/run/docker.sock"
 DEFAULT_PLUGIN = "/run/docker/plugins/weave.sock"
 
 
 class LaunchOptions(Struct, frozen=True, kw_only=True):
-    """The options of one launch, as typed and checked. Field names are the flags' names with underscores."""
+    """The options of one launch, as entered and checked. Field names are the flags' names with underscores."""
 
     name: str = ""
     nickname: str = ""
@@ -55,7 +55,7 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     password: str = ""
     trusted_subnets: tuple[str, ...] = ()
     resume: bool | None = None
-    """Take up what earlier lives were told of others; None: only if this is a launch that was not stopped."""
+    """Keep the targets and peers of earlier runs; None: only if the last launch was not stopped."""
     no_discovery: bool = False
     conn_limit: int = 200
     ipalloc_range: str = "10.32.0.0/12"
@@ -72,19 +72,19 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     resolv_conf: str = "/etc/resolv.conf"
     mtu: int = 0
     default_deny: bool = False
-    """Deny what no policy decides."""
+    """Deny flows that no policy decides."""
     in_container: bool = False
-    """The router is a container of the engine, not a process of the host."""
+    """The router runs in a container of the engine, not as a process of the host."""
     plugin: bool = False
-    """Serve the engine's networks and addresses as its plugin."""
+    """Serve as the engine's plugin for networks and addresses."""
     docker_api: str = ""
     http_addr: str = "127.0.0.1:6784"
     status_addr: str = "127.0.0.1:6782"
     allow_host: tuple[str, ...] = ()
-    """Host names by which the two are known; `localhost` and IP addresses always are."""
+    """Host names accepted by the two HTTP addresses; `localhost` and IP addresses always are."""
     log_level: str = "info"
     gossip_interval: int = 0
-    """This and the next ones: 0 for the default of `Config`; times in nanoseconds."""
+    """This and the next six: 0 for the default of `Config`; times in nanoseconds."""
     flush_delay: int = 0
     beat_interval: int = 0
     beat_losses: int = 0
@@ -92,10 +92,10 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     beacon_interval: int = 0
     hold: int = 0
     tuning: dict[str, int] = {}
-    """Fields of `overlay.tuning.Tuning` that were given; times in nanoseconds."""
+    """Fields of `overlay.tuning.Tuning` that were set; times in nanoseconds."""
 
     def config(self, name: str, nickname: str) -> Config:
-        """The node's configuration; `name` and `nickname` stand in where none was given. Raises `ConfigError`."""
+        """The node's configuration; `name` and `nickname` are the defaults. Raises `ConfigError`."""
         kind, seed, count = _init(self.ipalloc_init)
         try:
             universe = ipaddress.ip_network(self.ipalloc_range)
@@ -153,7 +153,7 @@ def _tuning(given: Mapping[str, int]) -> Tuning:
 
 def _subnets(texts: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        # With host bits too: `ip addr` prints the host's own subnet as a.b.c.d/n.
+        # Host bits are allowed, because `ip addr` prints the host's own subnet as a.b.c.d/n.
         return tuple(dict.fromkeys(str(ipaddress.ip_network(text, strict=False)) for text in texts))
     except ValueError as error:
         raise ConfigError(f"--trusted-subnets takes a.b.c.0/n,a.b.c.0/n: {error}") from None
@@ -179,7 +179,7 @@ def _init(text: str) -> tuple[Literal["consensus", "seed", "observer"], tuple[st
 
 
 def differences(running: Struct, asked: Struct) -> list[str]:
-    """How `asked` differs from what runs, one phrase for each option; a password is not told."""
+    """The differences between the running and the requested options, one phrase each; a password is not shown."""
     ours, theirs = _flat(running), _flat(asked)
     return [
         f"--{key.replace('_', '-')} is {_show(key, ours[key])}, asked for {_show(key, theirs[key], other=True)}"
@@ -189,7 +189,7 @@ def differences(running: Struct, asked: Struct) -> list[str]:
 
 
 def _flat(options: Struct) -> dict[str, object]:
-    """Option -> value, the other timers with their defaults."""
+    """Option -> value; the other timers include their defaults."""
     found = asdict(options)
     given = found.pop("tuning", {})
     if isinstance(options, LaunchOptions):
@@ -218,7 +218,7 @@ def _show(key: str, value: object, other: bool = False) -> str:
 def socket_path(environment: Mapping[str, str]) -> str:
     """The engine's socket: DOCKER_HOST if that names a unix socket, else Docker's default.
 
-    In a shell where `weave env` was obeyed DOCKER_HOST is the proxy, and ORIG_DOCKER_HOST what it was before.
+    In a shell after `weave env` DOCKER_HOST is the proxy, and ORIG_DOCKER_HOST has the previous value.
     """
     host = environment.get("ORIG_DOCKER_HOST", environment.get("DOCKER_HOST", ""))
     if not host:
@@ -229,22 +229,22 @@ def socket_path(environment: Mapping[str, str]) -> str:
 
 
 class DaemonPaths(Struct, frozen=True):
-    """Where a daemon keeps its things on this host."""
+    """The paths of a daemon's files on this host."""
 
     db: Path
     socket: Path
     token: Path
-    """Next to the socket: what its owner shows to the control API over TCP."""
+    """Next to the socket: the token that its owner sends to the control API over TCP."""
     log: Path
     pid: Path
     proxy: Path
-    """The proxy's own unix socket; next to it, with other suffixes, its pid file and what it was told."""
+    """The proxy's own unix socket; next to it, with other suffixes, its pid file and its options."""
     waiter: Path
-    """The directory that containers get mounted, with the waiter in it."""
+    """The directory with the waiter program, which is mounted into containers."""
 
     @staticmethod
     def of(environment: Mapping[str, str]) -> "DaemonPaths":
-        """From WEAVE_DB, WEAVE_SOCK, WEAVE_PROXY_SOCK and WEAVE_LOG, or the usual places."""
+        """From WEAVE_DB, WEAVE_SOCK, WEAVE_PROXY_SOCK and WEAVE_LOG, or the default paths."""
         socket = Path(environment.get("WEAVE_SOCK") or DEFAULT_CONTROL)
         named = bool(environment.get("WEAVE_SOCK"))
         db = Path(environment.get("WEAVE_DB") or "/var/lib/weave")

@@ -1,7 +1,7 @@
-"""Who can hold addresses and names on a host: containers, and owners that no engine knows. Pure words, no state.
+"""The owners of addresses and names on a host: containers, and owners that no engine knows. Pure words, no state.
 
-Owns their names, and the command that takes an address from one: messages that print a remedy get it here, so that
-what they print can be typed.
+Owns their names, and the command that releases an owner's address. Error messages take the command from here, so that
+the user can type it as printed.
 """
 
 __all__ = ["EXPOSED", "EXTERNAL", "PLUGIN", "endpoint_label", "is_own", "release_command", "replace_command", "short"]
@@ -11,23 +11,23 @@ EXTERNAL = "weave:extern"
 EXPOSED = "weave:expose"
 """Owner of the addresses of this host itself."""
 PLUGIN = "weave:plugin:"
-"""What owners begin with that are endpoints of the plugin."""
+"""Prefix of owners that are endpoints of the plugin."""
 
 _ID = 64
 
 
 def is_own(owner: str) -> bool:
-    """Whether no engine knows this owner as a container: this host, names alone, and endpoints of the plugin."""
+    """Whether the owner is not a container that an engine knows, but this host, plain names, or a plugin endpoint."""
     return owner.startswith("weave:")
 
 
 def endpoint_label(container: str, endpoint: str) -> str:
-    """What an endpoint of the plugin is announced as, once the engine has said which container it is in."""
+    """The name under which an endpoint of the plugin is announced, once the engine has reported its container."""
     return f"{container}:{endpoint:.12}"
 
 
 def short(owner: str) -> str:
-    """An owner for people: an engine's id (of an endpoint: its container's) by its first 12 digits, others in full."""
+    """An owner for users: the first 12 digits of an engine's id (for an endpoint, of its container), others in full."""
     name = owner.partition(":")[0]
     return name[:12] if len(name) == _ID and not set(name) - set("0123456789abcdef") else owner
 
@@ -37,7 +37,8 @@ def _is_endpoint(owner: str) -> bool:
 
 
 def release_command(owner: str, cidr: str = "") -> str:
-    """What to type on its host for `owner` to give up "a.b.c.d/n" (empty: all that it has); in words if no command."""
+    """The command that makes `owner` release "a.b.c.d/n" (empty: all), on its host; a description if there is no
+    command."""
     if owner == EXPOSED:
         return f"`weave hide {cidr}`" if cidr else "`weave hide --all`"
     if _is_endpoint(owner):
@@ -46,7 +47,7 @@ def release_command(owner: str, cidr: str = "") -> str:
 
 
 def replace_command(owner: str) -> str:
-    """What to type after that for it to get another address of the default subnet."""
+    """The command that then gives it another address of the default subnet."""
     if owner == EXPOSED:
         return "`weave expose`"
     return "connect it again" if _is_endpoint(owner) else f"`weave attach {short(owner)}`"

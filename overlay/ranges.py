@@ -1,4 +1,4 @@
-"""Which networks can hold hosts or containers, and which addresses of them. Pure; `weave` and the lab ask the same."""
+"""Which networks can hold hosts or containers, and which of their addresses. Pure; used by `weave` and the lab."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -22,12 +22,12 @@ _RESERVED: tuple[tuple[Network, str], ...] = (
 
 
 def overlapping(network: Network, others: Iterable[Network]) -> Network | None:
-    """The first of the others that shares an address with this network."""
+    """The first of `others` that overlaps this network."""
     return next((other for other in others if other.version == network.version and other.overlaps(network)), None)
 
 
 def reserved(network: Network) -> str:
-    """Why no host can have an address of this network: `127.0.0.0/8 is the loopback network …`; empty if it can."""
+    """Why hosts cannot use this network: `127.0.0.0/8 is the loopback network …`; empty if they can."""
     for other, use in _RESERVED:
         if overlapping(network, (other,)):
             return f"{other} is {use}"
@@ -35,20 +35,20 @@ def reserved(network: Network) -> str:
 
 
 def usable(network: Network) -> int:
-    """How many addresses hosts can have; both of a /31 (RFC 3021), all but the routers' own (`::`) of IPv6."""
+    """Number of addresses for hosts; both of a /31 (RFC 3021), all except the routers' address (`::`) of IPv6."""
     if network.num_addresses <= 2:
         return network.num_addresses
     return network.num_addresses - (2 if network.version == 4 else 1)
 
 
 def room(network: Network, wanted: int) -> str:
-    """Why there is no room for so many hosts and routers; empty if there is."""
+    """Why `wanted` hosts and routers do not fit; empty if they do."""
     free = usable(network)
     return "" if wanted <= free else f"room for {wanted}: {network} has {free}"
 
 
 def misfit(address: IPv4Address | IPv6Address, network: Network) -> str:
-    """What an address is in its network that keeps a host from having it; empty if nothing does."""
+    """The role of an address in its network that makes it unusable for hosts; empty if it is usable."""
     if network.num_addresses <= 2:
         return ""
     if address == network.network_address:

@@ -1,7 +1,8 @@
-"""A fixed number of places for many clients, so that none takes those of others. Pure: tickets in, who has to go out.
+"""A fixed number of places shared by many clients. Pure: takes a ticket, returns the ticket that loses its place.
 
-When all places are taken the newcomer still gets one: of the source that has most, the address that has most gives up
-its oldest. So a flood pushes out itself. An IPv6 source is a /64, because a host that has one address there has all.
+When all places are taken a newcomer still gets one: the source with the most places, and within it the address with the
+most, loses its oldest. So a flood displaces only itself. An IPv6 source is a /64, because a host with one address there
+has all of them.
 """
 
 from ipaddress import IPv6Address, ip_address
@@ -10,7 +11,7 @@ __all__ = ["Shares", "source"]
 
 
 def source(host: str) -> str:
-    """Whose share an IP literal counts in: an IPv4 address itself, of an IPv6 address its /64. Other text: itself."""
+    """The source of an IP literal: an IPv4 address itself, the /64 of an IPv6 address. Other text: itself."""
     if ":" not in host:
         return host
     try:
@@ -27,13 +28,13 @@ def source(host: str) -> str:
 
 
 class Shares:
-    """At most `each` places for one source and `total` for all. A ticket is a number that is given once."""
+    """At most `each` places for one source and `total` for all. A ticket is a unique number."""
 
     def __init__(self, each: int, total: int) -> None:
         self._each = each
         self._total = total
         self._tickets: dict[str, dict[str, dict[int, None]]] = {}
-        """By source and host; what is empty is removed."""
+        """Tickets by source and host; empty dicts are removed."""
         self._counts: dict[str, int] = {}
         self._hosts: dict[int, str] = {}
 
@@ -41,7 +42,7 @@ class Shares:
         return len(self._hosts)
 
     def take(self, host: str, ticket: int) -> int | None:
-        """Give `ticket` a place; returns the ticket that loses its place for it, if one must."""
+        """Give `ticket` a place; returns the ticket that loses its place to it, if any."""
         of = source(host)
         gone: int | None = None
         if self._counts.get(of, 0) >= self._each:
@@ -56,7 +57,7 @@ class Shares:
         return gone
 
     def give_back(self, ticket: int) -> None:
-        """The place of `ticket`, if it has one, is free."""
+        """Free the place of `ticket`, if it has one."""
         host = self._hosts.pop(ticket, None)
         if host is None:
             return

@@ -1,7 +1,7 @@
-"""What earlier lives left on the disk, read in one place: data that cannot be understood ends the start in a sentence.
+"""Reads state that earlier runs left on the disk: data that cannot be parsed ends the start with a clear error.
 
-The data came through its checksum, so it was written so: by another version of this program, or by a program that is
-none. It stays as it is, because its writer may still need it.
+The data has passed its checksum, so it was written like this by another version of this program, or by another program.
+It is kept, because its writer may still need it.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _ODD = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AssertionError
 
 @contextlib.contextmanager
 def understood(key: str) -> Iterator[None]:
-    """Raises `EnvironmentProblem` when what is done with the stored state of a key fails for what it holds."""
+    """Raises `EnvironmentProblem` if the block fails on the stored state of `key`."""
     try:
         yield
     except (
@@ -39,6 +39,6 @@ def understood(key: str) -> Iterator[None]:
 
 
 def decode(key: str, data: bytes, kind: Any) -> Any:
-    """The value of this type that was stored under a key. Raises `EnvironmentProblem`."""
+    """Decode the stored value of a key as this type. Raises `EnvironmentProblem`."""
     with understood(key):
         return msgspec.msgpack.decode(data, type=kind)

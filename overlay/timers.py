@@ -1,4 +1,5 @@
-"""Many deadlines behind one: of several parts, or named ones in a heap (lazy deletion). Knows nothing of the work."""
+"""Combines many deadlines into one: of several parts, or named ones in a heap (lazy deletion). Knows nothing of the
+work."""
 
 from collections.abc import Hashable, Iterable
 from heapq import heappop, heappush
@@ -8,15 +9,15 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Due(Protocol):
-    """Something that is due now and then."""
+    """Something with a deadline."""
 
     @property
     def first(self) -> int | None:
-        """When it is due first. An attribute rather than a method, because it is read after nearly every input."""
+        """Its first deadline. An attribute and not a method, because it is read after nearly every input."""
 
 
 def first_due(parts: Iterable[Due]) -> int | None:
-    """When the first of these is due; None: nothing is ever due."""
+    """The earliest deadline of the parts; None if there is none."""
     first: int | None = None
     for part in parts:  # `min` of a list takes twice as long
         due = part.first
@@ -33,10 +34,10 @@ class Timers(Generic[Key]):
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Key]] = []
         self._due: dict[Key, tuple[int, int, Key]] = {}
-        """The entry of the heap that counts for each key; all others of that key are void."""
+        """The valid heap entry of each key; all other entries of that key are void."""
         self._serial = 0
         self.first: int | None = None
-        """When the first of all is due: asked far more often than it changes. To be read."""
+        """The earliest deadline, cached because it is read far more often than it changes. Read-only."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self._due
@@ -45,7 +46,7 @@ class Timers(Generic[Key]):
         return len(self._due)
 
     def set(self, key: Key, due: int) -> None:
-        """Be due at `due`, instead of whenever `key` was due before."""
+        """Set the deadline of `key`, replacing an earlier setting."""
         self._serial += 1
         before = self._due.get(key)
         entry = self._due[key] = (due, self._serial, key)
@@ -56,28 +57,28 @@ class Timers(Generic[Key]):
             self._look()
 
     def set_earlier(self, key: Key, due: int) -> None:
-        """Be due at `due`, unless `key` is due before that already."""
+        """Set the deadline of `key`, unless it has an earlier one."""
         known = self._due.get(key)
         if known is None or due < known[0]:
             self.set(key, due)
 
     def cancel(self, key: Key) -> None:
-        """Be due no more; nothing happens if `key` was not."""
+        """Remove the deadline of `key`, if it has one."""
         before = self._due.pop(key, None)
         if before is not None and before[0] == self.first:
             self._look()
 
     def due(self, key: Key) -> int | None:
-        """When `key` is due, if it is."""
+        """The deadline of `key`, or None."""
         known = self._due.get(key)
         return None if known is None else known[0]
 
     def deadline(self) -> int | None:
-        """When the first of all is due."""
+        """The earliest deadline."""
         return self.first
 
     def pop(self, now: int) -> Key | None:
-        """One key that is due at `now`, which is then due no more; None when there is none."""
+        """Remove and return one key that is due at `now`; None if there is none."""
         if self.first is None or self.first > now:
             return None
         key = heappop(self._heap)[2]
@@ -86,7 +87,7 @@ class Timers(Generic[Key]):
         return key
 
     def _look(self) -> None:
-        """Find the first of all, and let it be on top of the heap."""
+        """Find the earliest valid entry and bring it to the top of the heap."""
         heap, due = self._heap, self._due
         while heap:
             first = heap[0]

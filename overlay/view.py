@@ -1,22 +1,22 @@
-"""What a node shows of its beliefs to those who ask whether it has converged. Pure data."""
+"""A node's summary of its state, for convergence checks. Pure data."""
 
 from msgspec import Struct
 
 
 class PeerView(Struct, frozen=True):
-    """What this peer believes, in few words. Digests are hex; equal digests mean equal beliefs."""
+    """A short summary of this peer's state. Digests are hex; equal digests mean equal states."""
 
     topology: str
-    """Of the records of all peers that it can reach."""
+    """Digest of the records of all reachable peers."""
     ring: str
     dns: str
-    """Of the DNS entries that it would answer with."""
+    """Digest of the DNS entries that it answers with."""
     endpoints: str
-    """Of what the peers that it can reach announce."""
+    """Digest of the announcements of all reachable peers."""
     reachable: int
-    """How many peers it can reach, itself included."""
+    """Number of reachable peers, including itself."""
     neighbours: tuple[str, ...]
     """Nicknames of the peers with which it has an established connection, sorted."""
     ring_share: float
-    """The part of the address range that it owns, 0 to 1."""
+    """The fraction of the address range that it owns, 0 to 1."""
     sent_messages: int

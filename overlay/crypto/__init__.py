@@ -1,1 +1,1 @@
-"""Keys and their use. Pure: random bytes come in from outside."""
+"""Keys and their use. Pure: random bytes are passed in."""

@@ -1,6 +1,6 @@
-"""From one secret, many: HKDF with SHA-256 (RFC 5869), and MACs. Pure functions; knows no session and no packet.
+"""Derives keys from a secret: HKDF with SHA-256 (RFC 5869), and MACs. Pure functions; knows no session and no packet.
 
-Every key of a session comes from here, so that the labels below are the whole key schedule (`docs/wire.md`, Keys).
+Every key of a session is derived here, so the labels below are the whole key schedule (`docs/wire.md`, Keys).
 """
 
 import hmac
@@ -15,7 +15,7 @@ MAC: Final = 16
 
 
 def extract(salt: bytes, secret: bytes) -> bytes:
-    """HKDF-Extract: a uniform key of 32 bytes from a secret that is not uniform."""
+    """HKDF-Extract: a uniform key of 32 bytes from a non-uniform secret."""
     return hmac.digest(salt, secret, "sha256")
 
 
@@ -30,15 +30,15 @@ def mac(key: bytes, data: bytes) -> bytes:
 
 
 def equal(a: bytes, b: bytes) -> bool:
-    """Compare two MACs in a time that does not tell where they differ."""
+    """Compare two MACs in constant time."""
     return hmac.compare_digest(a, b)
 
 
 class RootKeys(Struct, frozen=True):
-    """Roots of the two directions of one connection, for one purpose; `send` of one side is `receive` of the other.
+    """Root keys of the two directions of one connection, for one purpose; `send` of one side is `receive` of the other.
 
-    They never protect anything themselves: `overlay.crypto.seal` and `overlay.mesh.session` derive the key of each
-    epoch from them.
+    They never protect data themselves: `overlay.crypto.seal` and `overlay.mesh.session` derive the key of each epoch
+    from them.
     """
 
     send: bytes
@@ -46,10 +46,10 @@ class RootKeys(Struct, frozen=True):
 
 
 def epoch_key(root: bytes) -> bytes:
-    """What protects the packets of the epoch whose root this is."""
+    """The key for the packets of the epoch with this root."""
     return expand(root, "key")
 
 
 def next_root(root: bytes) -> bytes:
-    """The root of the next epoch; there is no way back from it."""
+    """The root of the next epoch; it does not reveal the current one."""
     return expand(root, "next")

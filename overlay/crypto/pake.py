@@ -1,6 +1,6 @@
-"""The group operations of the handshake: SPAKE2 and X25519, and a cheap stand-in for simulations. No protocol.
+"""The group operations of the handshake: SPAKE2 and X25519, and a cheap stub for simulations. No protocol.
 
-Everything else (HKDF, MACs) stands in `derive`. Key material comes from `entropy`, which is given at construction: the
+Everything else (HKDF, MACs) is in `derive`. Key material comes from `entropy`, which is passed to the constructor: the
 operating system's on a real host, a seeded `Random` in a simulation.
 """
 
@@ -11,44 +11,44 @@ from typing import Final, Protocol
 from overlay.env import Random
 
 SEED: Final = 64
-"""Bytes of entropy behind one PAKE."""
+"""Bytes of entropy for one PAKE."""
 MAX_PAKE: Final = 64
-"""Bytes of a PAKE message at the most."""
+"""Maximum bytes of a PAKE message."""
 
 
 class Pake(Protocol):
     """One side of one password-authenticated key exchange."""
 
     message: bytes
-    """To be sent to the other side."""
+    """The message for the other side."""
 
     def finish(self, other: bytes) -> bytes | None:
-        """The secret that both sides share if their passwords are equal; None for what no honest side sends."""
+        """The secret that both sides share if their passwords are equal; None for an invalid message."""
         ...
 
 
 class Crypto(Protocol):
-    """What a handshake needs. `exchange` may be called often, `pake` and `finish` cost milliseconds."""
+    """The operations that a handshake needs. `exchange` is cheap; `pake` and `finish` cost milliseconds."""
 
     def entropy(self, size: int) -> bytes:
-        """So many bytes that nobody can guess."""
+        """`size` unpredictable bytes."""
         ...
 
     def public(self, private: bytes) -> bytes:
-        """The public key, 32 bytes, of a private one (32 bytes of entropy)."""
+        """The public key, 32 bytes, of a private key (32 bytes of entropy)."""
         ...
 
     def exchange(self, private: bytes, public: bytes) -> bytes | None:
-        """The secret of the two key pairs, the same from either side; None for a public key that is none."""
+        """The shared secret of the two key pairs, the same from either side; None for an invalid public key."""
         ...
 
     def pake(self, password: str, dials: bool, dialler: str, listener: str, seed: bytes) -> Pake:
-        """Begin, as the side that dialled or as the other one; `seed` is `SEED` bytes of entropy."""
+        """Start a PAKE; `dials`: on the side that dialled. `seed` is `SEED` bytes of entropy."""
         ...
 
 
 class RealCrypto:
-    """SPAKE2 on Ed25519 (RFC 9382, as the `spake2` package has it) and X25519 (RFC 7748)."""
+    """SPAKE2 on Ed25519 (RFC 9382, as in the `spake2` package) and X25519 (RFC 7748)."""
 
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self.entropy = entropy
@@ -89,10 +89,10 @@ class _Spake2:
 
         try:
             secret: bytes = self._side.finish(other)
-        except (SPAKEError, ValueError, AssertionError):  # another side's, a reflection; no point of the group
+        except (SPAKEError, ValueError, AssertionError):  # wrong side, a reflection, or no point of the group
             return None
         except Exception as error:
-            # `spake2` has an exception class of its own for every kind of bad point.
+            # `spake2` has its own exception class for every kind of bad point.
             if type(error).__module__.startswith("spake2."):
                 return None
             raise
@@ -100,7 +100,7 @@ class _Spake2:
 
 
 class StubCrypto:
-    """The same messages, sizes and outcomes for a thousandth of the cost: for simulations. Protects nothing."""
+    """The same messages, sizes and results at a thousandth of the cost, for simulations. Protects nothing."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng

@@ -1,10 +1,10 @@
-"""Sealing packets of the data path: AEAD, nonces, replay windows, new keys by time and by volume. Pure but for AES.
+"""Seals packets of the data path: AEAD, nonces, replay windows, new keys by time and by volume. Pure except for AES.
 
-Owns the counter of 8 bytes that leads every sealed packet: an epoch (2 bytes) and a sequence number within it
-(6 bytes), big-endian. What the packet holds and which header it has is not known here; the header goes in as
-associated data. One `Sealer` and one `Opener` for each connection, made from the roots that the session derived
-(`derive.RootKeys`). AES-256-GCM; the nonce is the counter behind four zero bytes. Every epoch has a key of its own, so
-no nonce is used twice with one key.
+Owns the counter of 8 bytes at the start of every sealed packet: an epoch (2 bytes) and a sequence number within it (6
+bytes), big-endian. Does not know the content or the header of a packet; the header is passed as associated data. There
+is one `Sealer` and one `Opener` for each connection, made from the roots that the session derived (`derive.RootKeys`).
+AES-256-GCM; the nonce is four zero bytes and the counter. Every epoch has its own key, so a nonce is never used twice
+with one key.
 """
 
 from collections.abc import Callable
@@ -19,24 +19,25 @@ from overlay.env import SECOND
 COUNTER: Final = 8
 """Bytes of epoch and sequence before the ciphertext."""
 TAG: Final = 16
-"""Bytes that sealing adds behind the plaintext."""
+"""Bytes that sealing adds after the plaintext."""
 OVERHEAD: Final = COUNTER + TAG
 
 EPOCH_TIME: Final = 120 * SECOND
-"""A key is used no longer by a sender that has something to send."""
+"""Maximum age of a key when a sender uses it."""
 EPOCH_PACKETS: Final = 1 << 24
-"""Packets under one key (RFC 8446, 5.5 counts 2^24.5 full ones for AES-GCM at an attacker's chance of 2^-57)."""
+"""Maximum packets under one key (RFC 8446, 5.5 allows 2^24.5 full-size ones for AES-GCM at an attacker's chance of
+2^-57)."""
 WINDOW: Final = 8192
-"""How far a packet may be overtaken by others of its epoch and still count."""
+"""How far a packet may be behind the newest of its epoch and still be accepted."""
 AHEAD: Final = 1024
-"""Epochs that a receiver may have missed: some 34 hours in which nothing came through."""
+"""Epochs that a receiver may have missed: about 34 hours without a packet."""
 
 _SEQUENCE_BITS: Final = 48
 _SEQUENCE_MASK: Final = (1 << _SEQUENCE_BITS) - 1
 _EPOCH_MASK: Final = 0xFFFF
 _NONCE_PAD: Final = bytes(4)
 _NONCE: Final = len(_NONCE_PAD) + COUNTER
-"""Bytes of a nonce: a counter as so many bytes is one, with its zeros."""
+"""Bytes of a nonce: a counter encoded in this many bytes has the leading zeros."""
 
 Encrypt = Callable[[bytes, bytes, bytes | None], bytes]
 """(nonce of 12 bytes, plaintext, associated data) -> ciphertext and tag."""
@@ -59,7 +60,7 @@ class Sealer:
         self._until = now + EPOCH_TIME
 
     def reserve(self, count: int, now: int) -> tuple[int, Encrypt]:
-        """`count` counters in a row, from the first returned on, and what encrypts under them.
+        """Reserve `count` consecutive counters; returns the first of them, and the function that encrypts under them.
 
         For a batch: packet number i is `seal_with(encrypt, first + i, ...)`. At most `EPOCH_PACKETS` at a time.
         """
@@ -80,7 +81,7 @@ class Sealer:
 
 
 def seal_with(encrypt: Encrypt, counter: int, plain: bytes, associated: bytes) -> bytes:
-    """One packet under a counter that `Sealer.reserve` gave; every counter once only."""
+    """One packet under a counter from `Sealer.reserve`; a counter may be used only once."""
     head = counter.to_bytes(COUNTER, "big")
     return head + encrypt(_NONCE_PAD + head, plain, associated)
 
@@ -95,7 +96,7 @@ class Window:
         self.highest = -1
 
     def fresh(self, sequence: int) -> bool:
-        """Whether `sequence` was not seen and is not too old to know."""
+        """Whether `sequence` was not seen before and is not older than the window."""
         if sequence > self.highest:
             return True
         if self.highest - sequence >= WINDOW:
@@ -103,7 +104,7 @@ class Window:
         return not self._words[(sequence >> 6) % len(self._words)] >> (sequence & 63) & 1
 
     def mark(self, sequence: int) -> None:
-        """`sequence`, which is fresh, has come."""
+        """Mark `sequence`, which is fresh, as seen."""
         words = self._words
         if sequence > self.highest:
             before, after = self.highest >> 6, sequence >> 6
@@ -115,7 +116,7 @@ class Window:
         words[(sequence >> 6) % len(words)] |= 1 << (sequence & 63)
 
     def mark_run(self, first: int, count: int) -> None:
-        """`count` numbers from `first` on, which is above all that were seen, have come."""
+        """Mark `count` numbers from `first` on as seen; all are above those seen before."""
         words, size = self._words, len(self._words)
         last = first + count - 1
         for word in range(max((self.highest >> 6) + 1, (last >> 6) - size + 1), (last >> 6) + 1):
@@ -136,9 +137,9 @@ class _Epoch:
 
 
 class Opener:
-    """The receiving side: keeps the current epoch and the one before, for packets that were overtaken.
+    """The receiving side: keeps the current epoch and the previous one, for reordered packets.
 
-    `forged` and `replayed` count what was refused.
+    `forged` and `replayed` count refused packets.
     """
 
     __slots__ = ("_ahead", "_before", "_candidate", "_current", "forged", "newest", "replayed")
@@ -147,25 +148,25 @@ class Opener:
         self._current = _Epoch(0, root)
         self._before: _Epoch | None = None
         self._ahead = [root]
-        """Roots of the current epoch and of those after it, as far as something claimed to be of them."""
+        """Roots of the current epoch and of later ones, as far as packets have claimed them."""
         self._candidate: _Epoch | None = None
-        """A later epoch, until something proves to be of it."""
+        """A later epoch, until a genuine packet confirms it."""
         self.forged = 0
         self.replayed = 0
         self.newest = False
-        """The last packet that was opened is younger than all others: its sender is where it came from."""
+        """The last opened packet is the newest so far, so its source is the sender's current address."""
 
     @property
     def epoch(self) -> int:
-        """The epoch of the newest packet that was genuine."""
+        """The epoch of the newest genuine packet."""
         return self._current.number
 
     def open_train(self, data: bytes, segment: int, at: int) -> list[bytes] | None:
-        """The plaintexts of packets of `segment` bytes each (the last may be shorter), of which the first `at` bytes
-        are the associated data, equal in all, and the counters follow each other.
+        """The plaintexts of consecutive packets of `segment` bytes each (the last may be shorter). The first `at` bytes
+        of each are the associated data, equal in all.
 
-        None, with nothing opened, unless all are genuine, of the current epoch and newer than all before: a shorter
-        way for the usual case, and `open` is for the others.
+        A fast path: returns None, with nothing opened, unless all packets are genuine, of the current epoch and newer
+        than all before. Use `open` for the others.
         """
         associated = data[:at]
         counter = int.from_bytes(data[at : at + COUNTER], "big")
@@ -176,7 +177,7 @@ class Opener:
         decrypt = epoch.decrypt
         behind = at + COUNTER
         try:
-            # The others' counters and headers need no look: what was not sealed with exactly these does not open.
+            # The other packets' counters and headers need no check: a packet sealed with different ones does not open.
             plains = [
                 decrypt(number.to_bytes(_NONCE, "big"), data[start + behind : start + segment], associated)
                 for number, start in enumerate(range(0, len(data), segment), counter)
@@ -188,7 +189,7 @@ class Opener:
         return plains
 
     def open(self, packet: bytes | memoryview, associated: bytes) -> bytes | None:
-        """The plaintext of counter, ciphertext and tag; None for what is forged, damaged, replayed or too old."""
+        """The plaintext of counter, ciphertext and tag; None if it is forged, damaged, replayed or too old."""
         if len(packet) < OVERHEAD:
             self.forged += 1
             return None
@@ -214,7 +215,7 @@ class Opener:
         return plain
 
     def _epoch(self, claimed: int) -> _Epoch | None:
-        """The epoch of which a packet says that it is; several steps on after a silence."""
+        """The epoch that a packet claims; it may be several steps ahead after a silence."""
         current = self._current
         steps = (claimed - current.number) & _EPOCH_MASK
         if steps == 0:

@@ -1,9 +1,9 @@
 """The encrypted fast path as data: VXLAN within WireGuard. Names, numbers, and each peer's address within the tunnel.
 
-Owns what both sides must agree on and what one has to know of the other (`docs/wire.md`, "WireGuard"). Must not know
-netlink, keys' mathematics or who is connected. Addresses are link-local IPv6: they come from the peers' names, need
-nobody's plan, are on no other interface, and bind the VXLAN device to the WireGuard interface, so that it takes no
-packet that came by another way.
+Owns what both sides must agree on and what one must know about the other (`docs/wire.md`, "WireGuard"). Must not know
+netlink, the mathematics of keys, or connections. Addresses are link-local IPv6: they are derived from the peers' names,
+need no assignment, and exist on no other interface. They bind the VXLAN device to the WireGuard interface, so that it
+accepts no packet that arrived another way.
 """
 
 from hashlib import blake2b
@@ -17,11 +17,11 @@ WIREGUARD_DEVICE: Final = "weave-wg"
 WIREGUARD_PORT: Final = 6785
 """UDP port of WireGuard on the underlay."""
 SECURE_DEVICE: Final = "vxlan-wg"
-"""The VXLAN device whose packets go through it, one more port of the bridge."""
+"""The VXLAN device whose packets go through WireGuard; it is another port of the bridge."""
 SECURE_PORT: Final = 6786
-"""Its UDP port within WireGuard: another one than plain VXLAN's, which listens on all of IPv6 and is filtered."""
+"""Its UDP port within WireGuard; not plain VXLAN's port, which listens on all IPv6 addresses and is filtered."""
 SECURE_VNI: Final = 6785
-"""Another number than plain VXLAN's: no packet of one is ever taken for one of the other."""
+"""Not plain VXLAN's number, so that a packet of one is never taken for one of the other."""
 KEY_SIZE: Final = 32
 _PREFIX: Final = "fe80::"
 
@@ -30,11 +30,11 @@ class SecurePeer(Struct, frozen=True):
     """The other end of a WireGuard tunnel."""
 
     address: str
-    """Within the tunnel: where VXLAN sends to, and the only source that is taken from it."""
+    """Within the tunnel: the destination of VXLAN packets, and the only accepted source."""
     key: bytes
-    """Its public key, of this incarnation."""
+    """The public key of this incarnation."""
     endpoint: Address
-    """Where its WireGuard listens on the underlay."""
+    """The underlay address of its WireGuard."""
 
 
 def tunnel_address(peer: PeerName) -> str:
@@ -44,5 +44,5 @@ def tunnel_address(peer: PeerName) -> str:
 
 
 def in_tunnel(host: str) -> bool:
-    """Whether `host` is an address within the tunnel. (One of the underlay that is link-local names its interface.)"""
+    """Whether `host` is an address within the tunnel. (A link-local address of the underlay names its interface.)"""
     return host.startswith(_PREFIX) and "%" not in host

@@ -1,6 +1,6 @@
-"""DNS names and addresses in the forms that are compared: folded names, reverse names. Knows no registry.
+"""DNS names and addresses in their canonical forms: folded names, reverse names. Knows no registry.
 
-Names are text with a final dot; bytes beyond ASCII and dots inside of a label are not for us and give None.
+Names are text with a final dot. Names with bytes beyond ASCII or with dots inside a label are not ours and give None.
 """
 
 from ipaddress import ip_address
@@ -12,7 +12,7 @@ MAX_LABEL = 63
 
 
 def fold(name: str) -> str:
-    """Lower case with a final dot: DNS compares names so (RFC 4343)."""
+    """Lower case with a final dot, the form in which DNS names are compared (RFC 4343)."""
     folded = name.lower()
     return folded if folded.endswith(".") else folded + "."
 
@@ -32,7 +32,7 @@ def check_name(name: str) -> None:
 
 
 def name_of_labels(labels: tuple[bytes, ...]) -> str | None:
-    """The folded text of a question's labels; None for what no registered name can equal."""
+    """The folded text of a question's labels; None if no registered name can equal it."""
     if any(b"." in label for label in labels):
         return None
     try:
@@ -42,13 +42,13 @@ def name_of_labels(labels: tuple[bytes, ...]) -> str | None:
 
 
 def within(labels: tuple[bytes, ...], domain: str) -> bool:
-    """Whether a question's labels, whatever bytes they hold, are those of a folded domain or end with them."""
+    """Whether a question's labels (any bytes) equal or end with those of a folded domain."""
     ends = tuple(label.encode() for label in domain.split(".")[:-1])
     return tuple(label.lower() for label in labels[-len(ends) :]) == ends
 
 
 def packed(address: str) -> bytes | None:
-    """An IP literal as 4 or 16 bytes; None when it is none."""
+    """An IP literal as 4 or 16 bytes; None if it is not a valid literal."""
     try:
         return ip_address(address).packed if "%" not in address else None
     except ValueError:
@@ -56,7 +56,7 @@ def packed(address: str) -> bytes | None:
 
 
 def address_of_reverse(name: str) -> str | None:
-    """The IP literal that a folded name under in-addr.arpa. or ip6.arpa. stands for (RFC 1035 3.5, RFC 3596 2.5)."""
+    """The IP literal of a folded name under in-addr.arpa. or ip6.arpa. (RFC 1035 3.5, RFC 3596 2.5)."""
     if name.endswith(".in-addr.arpa."):
         octets = name.removesuffix(".in-addr.arpa.").split(".")
         text = ".".join(reversed(octets))

@@ -1,7 +1,7 @@
-"""The replicated registry of names: announces this host's, and indexes what may be answered now.
+"""The replicated registry of names: announces this host's names, and indexes the entries that may be answered.
 
-Owns the channel `dns` and what is kept of this host's names over a restart. An entry is answered while its origin is
-reachable and its address is not quarantined. Must not know the format of DNS packets; that is `resolver`.
+Owns the channel `dns` and the stored list of this host's names. An entry is answered while its origin is reachable and
+its address is not quarantined. Must not know the format of DNS packets; that is `resolver`.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,26 +36,26 @@ STORE_KEY = "names"
 
 
 class _Answer(NamedTuple):
-    """What the index holds of one entry."""
+    """The indexed form of one entry."""
 
     name: str
     """Folded."""
     address: str
     container: str
     term: int
-    """What it adds (by exclusive or) to the digest."""
+    """Its share in the digest (combined by XOR)."""
     one: dict[tuple[PeerName, str], NameValue]
 
 
 class NameRegistry:
-    """All names of all peers, and the index of those that are answered."""
+    """All names of all peers, and the index of the entries that are answered."""
 
     def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes]) -> None:
         self._config = config
         self._own = config.name
         self.channel = OriginMap(CHANNEL, config.name, uid, config.tuning)
         self.generation = 0
-        """Counts the changes of what is answered."""
+        """Counts changes of the answers."""
         self._domain = fold(config.dns_domain)
         self._stored: list[NameValue] = []
         if STORE_KEY in stored:
@@ -81,7 +81,7 @@ class NameRegistry:
         }
 
     def start(self, now: int) -> list[Effect]:
-        """Announce the names of the earlier life; those of containers that stay away go with their `Detached`."""
+        """Announce the names of the earlier run; those of containers that are gone are removed by their `Detached`."""
         for value in self._stored:
             key = _key(value)
             self.channel.put(key, value)
@@ -186,7 +186,7 @@ class NameRegistry:
         return []
 
     def _matching(self, origin: PeerName, container: str, address: str) -> list[tuple[str, NameValue]]:
-        """What a reachable `origin` has registered for this address of this container."""
+        """The names that a reachable `origin` has registered for this address of this container."""
         entries = self.channel.entries_of(origin) if origin in self._reachable else iter(())
         return [
             (key, value)
@@ -197,7 +197,7 @@ class NameRegistry:
     # --- the index ----------------------------------------------------------------------------------------------
 
     def _show(self, origin: PeerName, key: str, value: Value) -> None:
-        """Answer with `value` from now on, unless it makes no sense or is quarantined."""
+        """Answer with `value` from now on, unless it is malformed or quarantined."""
         answer = self._answer(origin, key, value)
         if answer is not None:
             add(self._by_name, answer.name, answer.one)
@@ -214,7 +214,7 @@ class NameRegistry:
             self.generation += 1
 
     def _answer(self, origin: PeerName, key: str, value: Value) -> "_Answer | None":
-        """None: the value makes no sense, or is quarantined."""
+        """The indexed form of an entry; None if it is malformed or quarantined."""
         answer = _answer.of(origin, key, value)
         if answer is not None and self._quarantine and (origin, answer.container, answer.address) in self._quarantine:
             return None
@@ -232,36 +232,36 @@ class NameRegistry:
         return name == self._domain or name.endswith("." + self._domain)
 
     def qualify(self, name: str) -> str | None:
-        """The folded local name that a folded question means; None: it is not ours to answer."""
+        """The folded local name that a folded question refers to; None if it is not ours to answer."""
         if self.in_domain(name):
             return name
         return name + self._domain if name.count(".") == 1 and name != "." else None
 
     def exists(self, name: str) -> bool:
-        """Whether the folded `name` has any answer, or is the domain itself."""
+        """Whether the folded `name` has an answer, or is the domain itself."""
         return name in self._by_name or name == self._domain
 
     def addresses(self, name: str) -> tuple[str, ...]:
-        """IP literals of a folded, qualified name, each once, sorted."""
+        """IP literals of a folded, qualified name, unique and sorted."""
         return tuple(sorted({value.address: None for value in self._by_name.get(name, {}).values()}))
 
     def names(self, address: str) -> tuple[str, ...]:
-        """Names (as registered) of an IP literal, each once, sorted."""
+        """Names (as registered) of an IP literal, unique and sorted."""
         found = {fold(value.name): value.name for _, value in sorted(self._by_address.get(address, {}).items())}
         return tuple(found[name] for name in sorted(found))
 
     def lookup(self, name: str) -> tuple[str, ...]:
-        """What `weave dns-lookup` prints: the addresses of a name, with or without the domain, sorted."""
+        """The output of `weave dns-lookup`: the addresses of a name, with or without the domain, sorted."""
         folded = fold(name)
         return self.addresses(self.qualify(folded) or folded)
 
     @property
     def dns_digest(self) -> int:
-        """64 bits over all that is answered: equal where the answers are equal."""
+        """64 bits over all answers; equal on peers with equal answers."""
         return self._digest
 
     def report(self, now: int) -> dict[str, Any]:
-        """Every entry held, with why it is not answered if it is not."""
+        """Every entry, with the reason if it is not answered."""
         entries = []
         origins = [origin for origin, _, _ in self.channel.vector().known]
         for origin, key, value in self.channel.live_entries(origins):
@@ -285,7 +285,7 @@ class NameRegistry:
         return {"domain": self._domain, "ttl": self._config.dns_ttl, "entries": entries}
 
     def check_invariants(self) -> None:
-        """Assert that the index is what the map, the reachable peers and the quarantine give."""
+        """Assert that the index matches the map, the reachable peers and the quarantine."""
         self.channel.check_invariants()
         digest = 0
         shown = {}
@@ -306,7 +306,7 @@ def _key(value: NameValue) -> str:
 
 @shared(1 << 13)
 def _answer(origin: PeerName, key: str, value: Value) -> _Answer | None:
-    """What an entry is answered with; None: it makes no sense."""
+    """The answer of an entry; None if it is malformed."""
     if not isinstance(value, NameValue) or packed(value.address) is None:
         return None
     name = fold(value.name)

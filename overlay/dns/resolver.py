@@ -1,10 +1,10 @@
 """Answers DNS queries from the registry: packets in, packets out (RFC 1034, 1035, 2308, 3225, 3596, 6891).
 
-Owns the format of answers, truncation, and what is left to the host's own name servers. Must not know sockets or how
-the registry is replicated. Whatever arrives, nothing is raised.
+Owns the format of answers, truncation, and the decision which queries go to the host's own name servers. Must not know
+sockets or how the registry is replicated. No input raises an exception.
 
-Packets are parsed with dnslib. What a question leads to is kept as a plan, under the bytes of the query behind its
-id, until the registry changes: a repeated question costs a shuffle and a join.
+Packets are parsed with dnslib. The result for a query is cached as a plan, keyed by the query's bytes after its id,
+until the registry changes. A repeated query then costs only a shuffle and a join.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -26,30 +26,30 @@ from overlay.inputs import DnsQuery
 MIN_UDP = 512
 MAX_PACKET = 65535
 OUR_UDP = 4096
-"""The size that we say we take, as in the answers of common servers; queries are far smaller."""
+"""The UDP size that we advertise, as common servers do; queries are far smaller."""
 MAX_ADDITIONAL = 2
-"""Records behind the question that are looked at: OPT, and perhaps a signature."""
+"""Records after the question that are parsed: OPT, and perhaps a signature."""
 MAX_PLANS = 1024
 MAX_PLANNED = 512
-"""Longer queries are not kept."""
+"""Longer queries are not cached."""
 
 FLAG_RESPONSE = 0x80
 FLAGS_KEPT = 0x79
-"""Opcode and "recursion desired": what an answer repeats of the query's first flags."""
+"""Opcode and "recursion desired": the flags of the query that an answer repeats."""
 FLAG_TRUNCATED = 0x02
 ANY_CLASS = 255
 DO_FLAG = 0x8000
-"""In the flags of an OPT record: the client takes DNSSEC records (RFC 3225)."""
+"""In the flags of an OPT record: the client accepts DNSSEC records (RFC 3225)."""
 BADVERS = 1
 """The extended part of response code 16 (RFC 6891, 9)."""
 SOA_TIMES = (3600, 600, 86400)
-"""Refresh, retry and expire of the zone, in seconds: nobody transfers it."""
+"""Refresh, retry and expire of the zone, in seconds; unused, because nobody transfers the zone."""
 TO_QUESTION = b"\xc0\x0c"
-"""A compression pointer to the question's name, which comes right behind the header (RFC 1035, 4.1.4)."""
+"""A compression pointer to the question's name, which follows the header (RFC 1035, 4.1.4)."""
 
 
 class _Plan(Struct, frozen=True):
-    """What one query leads to. `head` is the packet from behind the id up to the answers, with none counted yet."""
+    """The result for one query. `head` is the packet from after the id up to the answers, with an answer count of 0."""
 
     forward: bool = False
     head: bytes = b""
@@ -59,7 +59,7 @@ class _Plan(Struct, frozen=True):
 
 
 class _Edns(Struct, frozen=True):
-    """What the OPT record of a query says."""
+    """The contents of a query's OPT record."""
 
     udp_size: int
     version: int
@@ -67,7 +67,7 @@ class _Edns(Struct, frozen=True):
 
 
 class _Query(Struct, frozen=True):
-    """A query that makes sense. With an opcode other than QUERY only the header is looked at."""
+    """A valid query. With an opcode other than QUERY only the header is parsed."""
 
     header: DNSHeader
     question: DNSQuestion | None = None
@@ -89,7 +89,7 @@ class Resolver:
         self._counts = {"answered": 0, "forwarded": 0, "malformed": 0}
 
     def handle(self, input: DnsQuery, now: int) -> list[Effect]:
-        """One `DnsAnswer` or `DnsForward`, an empty answer for what gets none. At most one `Log` in a life."""
+        """One `DnsAnswer` or `DnsForward`; an empty answer if the query gets none. At most one `Log` per run."""
         payload = input.payload
         if self._generation != self._registry.generation or len(self._plans) >= MAX_PLANS:
             self._plans.clear()
@@ -100,7 +100,7 @@ class Resolver:
                 return self._malformed([DnsAnswer(input.query, b"")])
             try:
                 query = _parse(payload)
-            except Exception as error:  # dnslib raises many kinds on hostile bytes; none may reach the daemon
+            except Exception as error:  # dnslib raises many types on hostile bytes; none may reach the daemon
                 return self._malformed([DnsAnswer(input.query, _format_error(payload))], type(error).__name__)
             plan = self._plan(query)
             if len(payload) <= MAX_PLANNED:
@@ -123,7 +123,7 @@ class Resolver:
         return effects
 
     def _compose(self, plan: _Plan, limit: int) -> bytes:
-        """The packet behind the id, its answers shuffled, with as many of them as `limit` allows."""
+        """The packet after the id, with shuffled answers, as many as fit into `limit`."""
         answers = list(plan.answers)
         self._rng.shuffle(answers)
         room = limit - 2 - len(plan.head) - len(plan.tail)
@@ -141,7 +141,7 @@ class Resolver:
         return b"".join((head, *answers[:fitting], plan.tail))
 
     def _plan(self, query: _Query) -> _Plan:
-        """What to do about a query."""
+        """The plan for a query."""
         header, question = query.header, query.question
         if header.get_opcode() != 0:
             flags = header.bitmap >> 8 & FLAGS_KEPT | FLAG_RESPONSE
@@ -153,13 +153,13 @@ class Resolver:
             return FORWARD
         name = name_of_labels(question.qname.label)
         if name is None:
-            # No registered name has such labels, and what is in our domain is nobody else's to answer.
+            # No registered name has such labels, and no other server answers for our domain.
             ours = within(question.qname.label, self._registry.domain)
             return self._reply(query, [], RCODE.NXDOMAIN, apex=self._registry.domain) if ours else FORWARD
         local = self._registry.qualify(name)
         address = address_of_reverse(name)
         if local is not None:
-            # A name without a domain is below no zone that an SOA could be of.
+            # A name without a domain is not in any zone that could have an SOA.
             apex = self._registry.domain if self._registry.in_domain(name) else ""
             records = self._forward_records(local, question.qtype)
             if local == self._registry.domain and question.qtype in (QTYPE.SOA, QTYPE.ANY):
@@ -175,7 +175,7 @@ class Resolver:
         return self._reply(query, records, rcode, apex=apex)
 
     def _forward_records(self, name: str, qtype: int) -> list[tuple[int, bytes]]:
-        """(type, data) of every address of `name` that a question of `qtype` asks for."""
+        """(type, data) of every address of `name` that matches a question of `qtype`."""
         records = []
         for address in self._registry.addresses(name):
             data = packed(address)
@@ -188,7 +188,7 @@ class Resolver:
     def _reply(
         self, query: _Query, records: list[tuple[int, bytes]], rcode: int, *, apex: str = "", extended: int = 0
     ) -> _Plan:
-        """`apex`: the zone whose SOA a negative answer carries, so that it may be cached (RFC 2308); empty: none."""
+        """`apex`: the zone whose SOA makes a negative answer cacheable (RFC 2308); empty: no SOA."""
         header = query.header
         reply = DNSRecord(DNSHeader(id=header.id, qr=1, aa=1, ra=1, rd=header.rd, rcode=rcode), q=query.question)
         authority = b""
@@ -210,14 +210,14 @@ class Resolver:
         return _Plan(head=empty[2:], answers=answers, tail=authority + opt, udp_limit=limit)
 
     def _soa(self, apex: str) -> bytes:
-        """The data of a zone's SOA record. Negative answers live as long as positive ones; there is no serial, because
-        nobody transfers the zone."""
+        """The data of a zone's SOA record. Negative answers have the same TTL as positive ones. The serial is constant,
+        because nobody transfers the zone."""
         names = _encode_name(apex) + _encode_name(f"hostmaster.{apex}")
         return names + pack("!IIIII", 1, *SOA_TIMES, self._ttl)
 
 
 def _parse(payload: bytes) -> _Query:
-    """Raises whatever dnslib raises on a malformed query, or `ValueError`."""
+    """Raises any exception of dnslib, or `ValueError`, on a malformed query."""
     buffer = DNSBuffer(payload)
     header = DNSHeader.parse(buffer)
     if header.get_opcode() != 0:
@@ -245,6 +245,6 @@ def _encode_name(name: str) -> bytes:
 
 
 def _format_error(payload: bytes) -> bytes:
-    """FORMERR with the id of a packet of which nothing else is understood (RFC 1035, 4.1.1)."""
+    """FORMERR with the id of a packet that cannot be parsed (RFC 1035, 4.1.1)."""
     flags = payload[2] & FLAGS_KEPT if len(payload) > 2 else 0
     return payload[:2] + bytes((flags | FLAG_RESPONSE, RCODE.FORMERR)) + bytes(8)

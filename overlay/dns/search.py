@@ -3,18 +3,18 @@
 __all__ = ["HOST_NAME_MAX", "full_host_name", "search_list"]
 
 HOST_NAME_MAX = 64
-"""Bytes that the kernel takes for a host name, with its domain."""
+"""The kernel's limit for a host name with its domain, in bytes."""
 
 
 def full_host_name(name: str, domain: str) -> str:
-    """The host name of a container of this name, in the overlay's domain; empty: it has no name, or it does not fit."""
+    """The host name of a container in the overlay's domain; empty if it has no name or the result is too long."""
     bare = domain.strip(".")
     whole = name if name.lower().endswith(f".{bare.lower()}") else f"{name}.{bare}"
     return whole if name and len(whole) <= HOST_NAME_MAX else ""
 
 
 def search_list(hostname: str, domainname: str, domain: str) -> list[str]:
-    """For a container of this host name and domain name (both may be empty); `domain`: the overlay's, without dots at
-    its ends. `c1.sub.weave.local` finds `c2` of its sub-domain by that word."""
+    """The search list for this host name and domain name (both may be empty); `domain`: the overlay's, without dots at
+    its ends. `c1.sub.weave.local` finds `c2` of its sub-domain by that short name."""
     own = domainname.strip(".") or hostname.strip(".").partition(".")[2]
     return [own, domain] if own.lower().endswith(f".{domain.lower()}") else [domain]

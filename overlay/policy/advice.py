@@ -1,6 +1,6 @@
-"""What is said of a policy before it takes effect, and which one decides about a flow. Pure: words and a directory.
+"""Objections to a policy before it takes effect, and explanations of which policy decides. Pure: words and a directory.
 
-Owns the refusals of policies that name nobody, contradict another or are about the overlay's own name server, and the
+Owns the objections to policies that match nobody, contradict another or concern the overlay's own name server, and the
 text of `weave policies --explain`.
 """
 
@@ -15,13 +15,13 @@ from overlay.policy.words import Policy, Selector
 __all__ = ["explain", "objections"]
 
 MAX_FLOWS = 32
-"""Pairs of containers that `explain` tells of."""
+"""Limit of the flows that `explain` reports."""
 
 
 def objections(
     policy: Policy, others: Sequence[Policy], directory: Directory, protected: Sequence[Address]
 ) -> Iterator[str]:
-    """Why a policy is probably not what was meant, one sentence for each reason."""
+    """Reasons why a policy is probably a mistake, one sentence each."""
     for selector in dict.fromkeys((policy.source, policy.target)):
         yield from _nobody(selector, directory)
     yield from _contradictions(policy, others, directory)
@@ -58,7 +58,7 @@ def _contradictions(policy: Policy, others: Sequence[Policy], directory: Directo
 
 
 def _both(one: Policy, other: Policy, directory: Directory) -> str:
-    """A flow that both policies are about; empty: there is none now."""
+    """A flow that both policies match; empty if there is none now."""
     if one.protocol and other.protocol and one.protocol != other.protocol:
         return ""
     if one.ports and other.ports and not any(a <= d and c <= b for a, b in one.ports for c, d in other.ports):
@@ -104,9 +104,9 @@ def explain(
     own: str,
     ports: Sequence[tuple[Protocol | None, int]],
 ) -> list[str]:
-    """A line for each pair and each of the protocols and ports: whether it passes, and which policy says so.
+    """A line for each pair and each protocol and port: whether it passes, and which policy decides.
 
-    `filters`: of each peer of a container, how it decides; `own` is that of addresses which nobody has.
+    `filters`: the filter of each container's peer; `own` is the peer used for addresses without a container.
     """
     lines: list[str] = []
     for source, target in product(sources, targets):
@@ -141,7 +141,7 @@ def _verdict(
 
 
 def _exceptions(policy: CompiledPolicy, one: Address, other: Address, accept: bool) -> str:
-    """Without a port or a protocol: the policies about some that decide otherwise."""
+    """For a verdict without a port or protocol: the more specific policies that decide otherwise."""
     found: dict[str, None] = {}
     for rule in policy.rules:
         specific = bool(rule.protocol)

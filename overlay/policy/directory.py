@@ -1,7 +1,7 @@
-"""Who is on the overlay, as policies see it: each container with its names, labels and addresses. Pure data.
+"""The members of the overlay, as policies see them: each container's names, labels and addresses. Pure data.
 
-Knows nothing of how that was announced. `compile_policies` turns policies and a directory into what a packet filter
-takes, so equal policies and equal directories give equal filters on all peers.
+Knows nothing of how they were announced. `compile_policies` turns policies and a directory into a packet filter, so
+equal policies and equal directories give equal filters on all peers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,9 +17,9 @@ from overlay.policy.words import Policy, Selector
 __all__ = ["Directory", "Member", "Said", "compile_policies"]
 
 WAITING = "waiting for the engine to name a container"
-"""What the rules are called by which nothing passes to or from an endpoint of the plugin without a name."""
+"""Name of the rules that block an endpoint of the plugin while it has no name."""
 MAX_NAME = 200
-"""Characters of a rule's name."""
+"""Maximum characters of a rule's name."""
 
 
 Said = tuple[PeerName, str, str, tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]]
@@ -28,7 +28,7 @@ Said = tuple[PeerName, str, str, tuple[str, ...], tuple[tuple[str, str], ...], t
 
 @dataclass(frozen=True)
 class Member:
-    """One container (or a host's own place) on the overlay, as its own peer announces it."""
+    """One container (or a host's own addresses) on the overlay, as its own peer announces it."""
 
     peer: PeerName
     nickname: str
@@ -36,37 +36,37 @@ class Member:
     names: tuple[str, ...]
     labels: tuple[tuple[str, str], ...]
     literals: tuple[str, ...]
-    """Its addresses, without those that it has lost to another container."""
+    """Its addresses, without those it has lost to another container."""
 
     @cached_property
     def addresses(self) -> tuple[Address, ...]:
-        """The same as data."""
+        """The addresses as objects."""
         return tuple(map(ip_address, self.literals))
 
     @cached_property
     def places(self) -> tuple[tuple[tuple[int, int], Network], ...]:
-        """The same as networks of one address, each with what it is sorted by."""
+        """The addresses as networks of one address, each with its sort key."""
         return tuple(((each.version, int(each)), ip_network(each)) for each in self.addresses)
 
     @cached_property
     def words(self) -> tuple[tuple[str, str], ...]:
-        """The selectors of names, labels and peers that mean it, as (kind, text)."""
+        """The selectors of names, labels and peers that match it, as (kind, text)."""
         peers = (f"peer:{self.nickname}", f"peer:{self.peer}")
         words = [("name", name) for name in self.names] + [("label", f"{key}={value}") for key, value in self.labels]
         return tuple(dict.fromkeys((*words, *(("peer", peer) for peer in peers))))
 
     @cached_property
     def shown(self) -> str:
-        """What people call it."""
+        """The name shown to users."""
         return self.names[0] if self.names else self.container.partition(":")[0][:12] or self.container
 
     @property
     def nameless(self) -> bool:
-        """An endpoint of the plugin that is plugged in while its engine has not said yet which container it is in."""
+        """Whether it is an attached endpoint of the plugin whose engine has not reported its container yet."""
         return self.container.startswith(PLUGIN)
 
     def fits(self, selector: Selector) -> bool:
-        """Whether this is meant. Of a subnet: whether one of its addresses is in it."""
+        """Whether the selector matches. A subnet matches if it contains one of the addresses."""
         kind, text = selector.kind, selector.text
         if kind == "name":
             return text in self.names
@@ -82,7 +82,7 @@ class Member:
 
 
 class Directory:
-    """All members, by what selectors call them. Each selector is looked up once."""
+    """All members, indexed by selector. Each selector is looked up once."""
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.members = tuple(members)
@@ -90,7 +90,7 @@ class Directory:
         self._networks: dict[Selector, tuple[Network, ...] | None] = {}
 
     def find(self, selector: Selector) -> tuple[Member, ...]:
-        """Those that a selector means."""
+        """The members that a selector matches."""
         if selector.kind in ("all", "subnet"):
             return tuple(member for member in self.members if member.fits(selector))
         if not self._index:
@@ -100,11 +100,11 @@ class Directory:
         return tuple(self._index.get((selector.kind, selector.text), ()))
 
     def at(self, address: Address) -> Member | None:
-        """Who has an address."""
+        """The member that has an address."""
         return next((member for member in self.members if address in member.addresses), None)
 
     def networks(self, selector: Selector) -> tuple[Network, ...] | None:
-        """The addresses that a selector means; (): all there are; None: nobody's."""
+        """The addresses that a selector matches; (): all addresses; None: no addresses."""
         if selector not in self._networks:
             self._networks[selector] = self._look_up(selector)
         return self._networks[selector]
@@ -120,7 +120,7 @@ class Directory:
 def compile_policies(
     policies: Sequence[Policy], directory: Directory, accept_rest: bool, protected: tuple[Address, ...] = ()
 ) -> CompiledPolicy:
-    """What a packet filter decides by. Policies about nobody are left out."""
+    """Compile policies for a packet filter. Policies that match nobody are left out."""
     rules = _nameless(policies, directory)
     for policy in sorted(policies, key=lambda policy: policy.order):
         source, target = directory.networks(policy.source), directory.networks(policy.target)
@@ -137,7 +137,7 @@ def compile_policies(
 
 
 def _nameless(policies: Sequence[Policy], directory: Directory) -> list[FlowRule]:
-    """Of a container that nobody can name yet, nobody can say that it may: it waits for the moment that this takes."""
+    """Rules that block a container without a name until its name is known, because no policy could match it."""
     if not any(each.kind in ("name", "label") for policy in policies for each in (policy.source, policy.target)):
         return []
     addresses = _sorted(member for member in directory.members if member.nameless)
@@ -150,11 +150,11 @@ def _nameless(policies: Sequence[Policy], directory: Directory) -> list[FlowRule
 
 
 def _meet(source: tuple[Network, ...], target: tuple[Network, ...]) -> bool:
-    """Whether a packet can have one address of each: they are of one family."""
+    """Whether a packet can have a source and a target from these: they have a common IP version."""
     return not source or not target or not {net.version for net in source}.isdisjoint(net.version for net in target)
 
 
 def _sorted(members: Iterable[Member]) -> tuple[Network, ...]:
-    """The addresses of all, IPv4 first, each once."""
+    """The addresses of all members, IPv4 first, unique."""
     found = {place: network for member in members for place, network in member.places}
     return tuple(found[place] for place in sorted(found))

@@ -6,7 +6,7 @@ __all__ = ["merged"]
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """The same integers in the fewest (first, last), sorted: those that overlap or touch become one."""
+    """The same integers in as few (first, last) as possible, sorted: overlapping or adjacent ranges are joined."""
     found: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
         if found and first <= found[-1][1] + 1:

@@ -1,6 +1,6 @@
-"""What a container is announced as: the names and labels by which policies may mean it. Pure.
+"""The names and labels that a container is announced with, by which policies refer to it. Pure.
 
-Each peer announces its own containers only, so these words come from the engine that runs the container.
+Each peer announces only its own containers, so these come from the engine that runs the container.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,18 +10,18 @@ from overlay.wire.origins import MAX_LABELS, MAX_NAMES
 __all__ = ["labels_of", "names_of"]
 
 _KEY, _VALUE = 128, 256
-"""Characters that a selector takes (`overlay.policy.words`)."""
+"""Maximum characters in a selector (`overlay.policy.words`)."""
 
 
 def names_of(name: str, fqdns: Iterable[str], domain: str) -> tuple[str, ...]:
-    """The engine's name first, then the DNS names without the router's domain; in lower case, each once."""
+    """The engine's name first, then the DNS names without the router's domain; in lower case, unique."""
     suffix = "." + domain.lower().rstrip(".")
     bare = sorted(fqdn.lower().rstrip(".").removesuffix(suffix) for fqdn in fqdns)
     return tuple(dict.fromkeys(word for word in (name.lower(), *bare) if word))[:MAX_NAMES]
 
 
 def labels_of(found: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Of the engine's labels those that a selector can name, sorted."""
+    """The engine's labels that a selector can name, sorted."""
     fit = (
         (key, value)
         for key, value in found.items()

@@ -1,9 +1,8 @@
-"""Which container may talk to which: the policies of all peers, what they mean for this host, and what is said of them
-beforehand.
+"""Which containers may talk to each other: all peers' policies, and their effect on this host.
 
-Owns the channel `policy`, its place on the disk, and when a packet filter is told again. Names and labels come from the
-endpoints, where each peer announces its own containers only. Must not know the kernel (a driver carries `SetPolicy`
-out) nor how gossip travels.
+Also gives the objections to a new policy. Owns the channel `policy`, its stored state, and when the packet filter is
+updated. Names and labels come from the endpoints, where each peer announces only its own containers. Must not know the
+kernel (a driver applies `SetPolicy`) nor how gossip travels.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -42,11 +41,11 @@ __all__ = ["Policies"]
 STORE_KEY = "policies"
 KNOWN_KEY = "policies.known"
 LAZY = 10 * SECOND
-"""How long the disk may not know who has which address: the next life hears it from the others."""
+"""How long the stored addresses may be out of date; the next run gets the current ones from other peers."""
 
 
 class _Known(Struct, frozen=True, array_like=True):
-    """A container of another peer, on the disk."""
+    """A container of another peer, as stored."""
 
     peer: PeerName
     nickname: str
@@ -57,7 +56,7 @@ class _Known(Struct, frozen=True, array_like=True):
 
 
 class Policies:
-    """The policy core of one peer. `look` tells who is on the overlay, `generation` whether that may have changed."""
+    """The policy core of one peer. `look` returns the overlay's members, `generation` changes if they may have."""
 
     def __init__(
         self,
@@ -77,15 +76,15 @@ class Policies:
             except RemoteError as error:
                 raise ValueError(str(error)) from None
         self._remembered = _remembered(stored)
-        """Containers of other peers as an earlier life knew them, until their peers are heard of."""
+        """Containers of other peers from an earlier run, used until those peers announce theirs."""
         self._forget_at: int | None = None
         self._known_due: int | None = None
         self._told: tuple[Member, ...] = ()
-        """Containers of other peers, as far as they are on the disk."""
+        """Containers of other peers, as stored."""
         self._members: dict[Said, Member] = {}
-        """Who was there at the last look: a member that is as before is the same object, with its derived values."""
+        """The members at the last look; an unchanged member stays the same object and keeps its cached values."""
         self._policies: dict[PolicyEntry, Policy | None] = {}
-        """What stood at the last look, and what it says; None: nothing that is understood."""
+        """The entries at the last look, parsed; None: not understood."""
         self._directory = Directory()
         self._seen: tuple[int, int] | None = None
         self._protected: tuple[Address, ...] = ()
@@ -104,7 +103,7 @@ class Policies:
     # --- contract -------------------------------------------------------------------------------------------------
 
     def start(self, now: int) -> list[Effect]:
-        """Enforce at once what the disk knows: containers are running."""
+        """Enforce the stored policies at once, because containers are running."""
         if self._remembered:
             self._forget_at = now + self._config.hold
         return self.settle(now)
@@ -118,16 +117,16 @@ class Policies:
 
     @property
     def active(self) -> bool:
-        """Whether anything is decided here, or was until now."""
+        """Whether any policy or default is enforced here, or was until now."""
         return bool(self.channel) or self._config.default_deny or not self._compiled.empty
 
     @property
     def watching(self) -> bool:
-        """Whether `settle` may have something to do: other peers may have been told of policies that are gone."""
+        """Whether `settle` may have work: other peers may still have this peer's announcement of removed policies."""
         return self.active or self._card is not None
 
     def settle(self, now: int) -> list[Effect]:
-        """Bring the packet filter in line, if it is not. To be carried out ahead of what the same input leads to."""
+        """Update the packet filter if needed. Its effects go before the other effects of the same input."""
         seen = (self._generation(), self.channel.digest())
         if self._seen == seen:
             return []
@@ -172,7 +171,7 @@ class Policies:
         return tuple(self._members.values())
 
     def _fresh(self) -> Directory:
-        """Who is there, also where nothing is enforced yet."""
+        """The current directory, even if nothing is enforced yet."""
         return self._directory if self.active else Directory(self._present())
 
     def _compile(self, *, closed: bool) -> CompiledPolicy:
@@ -199,7 +198,7 @@ class Policies:
             return [Reply(input.request, error=str(error))]
 
     def _local(self, policy: Policy) -> Policy:
-        """Names as they are announced: without the domain."""
+        """The policy with names as they are announced: without the domain."""
         return replace(policy, source=self._bare(policy.source), target=self._bare(policy.target))
 
     def _bare(self, one: Selector) -> Selector:
@@ -243,7 +242,7 @@ class Policies:
         return [*effects, Reply(input.request, "\n".join(map(_text, gone)))]
 
     def _publish(self, deltas: list[PolicyDelta]) -> list[Effect]:
-        """On the disk before anybody hears of it: no number may be given to two writes."""
+        """Store before sending, so that a number is never used for two writes."""
         return [self._persist(), *(Broadcast(CHANNEL, delta) for delta in deltas)]
 
     def _persist(self) -> Persist:
@@ -280,22 +279,22 @@ class Policies:
 
     @property
     def digest(self) -> int:
-        """Equal where the policies are equal."""
+        """Equal on peers with equal policies."""
         return self.channel.digest()
 
     @property
     def compiled(self) -> CompiledPolicy:
-        """What the packet filter of this host was told last."""
+        """The policy that this host's packet filter was last given."""
         return self._compiled
 
     def _table(self) -> list[tuple[PolicyEntry, Policy | None]]:
-        """In the order in which they decide; at the end those that are not understood."""
+        """The entries in the order in which they decide; those not understood come last."""
         return sorted(self._read().items(), key=_place)
 
     def explain(self, source: str, target: str, closed: Callable[[PeerName], bool]) -> list[str]:
         """Which policy decides about flows between these (`words.parse_target`). Raises `UsageError`.
 
-        `closed` tells of a peer whether it was launched with --default-deny.
+        `closed` returns whether a peer was launched with --default-deny.
         """
         directory = self._directory = self._fresh()
         to, ranges, protocol = parse_target(target)
@@ -314,7 +313,7 @@ class Policies:
         return found
 
     def report(self, peers: Iterable[tuple[PeerName, str, EnforcerValue | None]]) -> dict[str, Any]:
-        """The table, and which of the reachable peers (name, nickname, what it says) go by the same."""
+        """The table, and which of the reachable peers (name, nickname, announced value) enforce the same one."""
         directory = self._fresh()
         policies = []
         for number, (entry, policy) in enumerate(self._table(), 1):
@@ -341,7 +340,7 @@ class Policies:
         }
 
     def _differs(self, value: EnforcerValue | None) -> str:
-        """In what another peer differs; empty: in nothing."""
+        """The difference in another peer's announcement; empty: no difference."""
         table, closed, state = (value.table, value.closed, value.state) if value is not None else (0, False, "")
         if table != self.channel.digest():
             return "has other policies"
@@ -350,7 +349,7 @@ class Policies:
         return "has no packet filter" if state == "off" and self.active else ""
 
     def check_invariants(self) -> None:
-        """Assert that what the packet filter was told is what the table and the endpoints give."""
+        """Assert that the packet filter's policy matches the table and the endpoints."""
         self.channel.check_invariants()
         if self._seen != (self._generation(), self.channel.digest()):
             return
@@ -378,7 +377,7 @@ def _remembered(stored: Mapping[str, bytes]) -> tuple[Member, ...]:
 
 
 def _policy(entry: PolicyEntry) -> Policy | None:
-    """What an entry says; None: it is of a newer version, or nonsense."""
+    """The policy of an entry; None: it is malformed, or from a newer version."""
     try:
         policy = parse(entry.accept, entry.rule)
     except UsageError:

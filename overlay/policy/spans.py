@@ -1,4 +1,4 @@
-"""Sets of numbers by writer, as sorted ranges. Pure."""
+"""Sets of numbers per writer, as sorted ranges. Pure."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ Ranges = tuple[tuple[int, int], ...]
 
 
 class Spans:
-    """Which numbers of which writers are in the set; both ends of a range are. Never changed once it is made."""
+    """A set of (writer, number), as inclusive ranges of numbers per writer. Immutable."""
 
     __slots__ = ("_ranges",)
 
@@ -31,7 +31,7 @@ class Spans:
         return bool(self._ranges)
 
     def __len__(self) -> int:
-        """How many ranges there are."""
+        """Number of ranges."""
         return sum(map(len, self._ranges.values()))
 
     def __contains__(self, dot: tuple[str, int]) -> bool:
@@ -40,26 +40,26 @@ class Spans:
 
     @property
     def writers(self) -> dict[str, Ranges]:
-        """The ranges of each, sorted. Not to be changed."""
+        """The sorted ranges of each writer. The caller must not change them."""
         return self._ranges
 
     def last(self, writer: str) -> int:
-        """The greatest number of a writer; 0: it has none."""
+        """The highest number of a writer; 0 if it has none."""
         ranges = self._ranges.get(writer)
         return ranges[-1][1] if ranges else 0
 
     def listed(self) -> tuple[PolicySpan, ...]:
-        """As they go over the wire, sorted."""
+        """The wire form, sorted."""
         return tuple(
             PolicySpan(writer, first, last) for writer, ranges in self._ranges.items() for first, last in ranges
         )
 
     def union(self, other: "Spans") -> "Spans":
-        """What is in either."""
+        """The numbers in either set."""
         return Spans((*self.listed(), *other.listed()))
 
     def minus(self, other: "Spans") -> "Spans":
-        """What is in this one alone."""
+        """The numbers in this set but not in the other."""
         left = []
         for writer, ranges in self._ranges.items():
             theirs = other._ranges.get(writer, ())

@@ -1,9 +1,9 @@
-"""The policies that all peers share: one replicated table, in which the last writer of a rule counts.
+"""The policies shared by all peers: one replicated table, in which the last write of a rule wins.
 
-Every write has a number of its own, and a peer knows of each number whether its write still stands. So a removal needs
-no tombstone: what is known and does not stand is gone, and cannot come back from a peer that was cut off (an add-wins
-set with a causal context: Bieniusa et al., "An Optimized Conflict-free Replicated Set", 2012). What is kept for it is
-one range of numbers for each life that has written. Owns merging, bounds and the digest; must not know what the
+Every write has its own number, and a peer knows for each number whether its write is still current. So a removal needs
+no tombstone: a write that is known but not current is gone, and a peer that was partitioned cannot bring it back (an
+add-wins set with a causal context: Bieniusa et al., "An Optimized Conflict-free Replicated Set", 2012). This costs one
+range of numbers for each peer incarnation that has written. Owns merging, limits and the digest; must not know what the
 rules mean or how deltas travel. `docs/wire.md`, "Policies", gives the rules.
 """
 
@@ -30,11 +30,11 @@ __all__ = ["CHANNEL", "MAX_POLICIES", "MAX_RANGES", "MAX_WRITERS", "PolicyTable"
 
 CHANNEL = "policy"
 MAX_POLICIES = 512
-"""Policies that stand; of more the newest are dropped, the same ones on every peer."""
+"""Limit of current policies; above it the newest are dropped, the same ones on every peer."""
 MAX_WRITERS = 4096
-"""Lives of peers that have ever changed something. No further one may beyond it."""
+"""Limit of incarnations of peers that have ever written; further ones cannot write."""
 MAX_RANGES = 2 * MAX_WRITERS
-"""Ranges of numbers, which are one for each writer where nothing is missing."""
+"""Limit of ranges of numbers; there is one per writer if no number is missing."""
 
 Dot = tuple[str, int]
 
@@ -43,17 +43,17 @@ class PolicyTable:
     """The table of one peer, a `overlay.replicated.channel.Channel`."""
 
     def __init__(self, owner: PeerName, uid: int, stored: PolicyDelta | None = None) -> None:
-        """Raises `RemoteError` for a stored table that breaks the rules."""
+        """Raises `RemoteError` for an invalid stored table."""
         self.name = CHANNEL
         self._owner = owner
         self._uid = uid
         self._writer = ""
-        """The name under which this life writes; empty until it does."""
+        """The writer name of this incarnation; empty until it writes."""
         self._known = Spans()
         self._standing: dict[Dot, PolicyEntry] = {}
         self._by_rule: dict[str, Dot] = {}
         self._own: dict[Dot, None] = {}
-        """What this life has written and not taken back."""
+        """Current writes of this incarnation."""
         self._digest = 0
         self._vector: PolicyVector | None = None
         if stored is not None:
@@ -62,7 +62,8 @@ class PolicyTable:
     # --- changes of this peer -----------------------------------------------------------------------------------
 
     def put(self, accept: bool, rule: str) -> PolicyDelta:
-        """Write a policy, in the place of one about the same rule. Returns the news. Raises `UsageError` if full."""
+        """Write a policy; it replaces one for the same rule. Returns the delta. Raises `UsageError` if the table is
+        full."""
         before = self.get(rule)
         if before is None and len(self._standing) >= MAX_POLICIES:
             raise UsageError(f"there are {MAX_POLICIES} policies, which is the most: remove one first")
@@ -78,7 +79,7 @@ class PolicyTable:
         return delta
 
     def remove(self, rule: str) -> PolicyDelta | None:
-        """Take a policy back, no matter which peer wrote it. Returns the news; None: there is none about this rule."""
+        """Remove a policy, whichever peer wrote it. Returns the delta; None: there is no policy for this rule."""
         entry = self.get(rule)
         if entry is None:
             return None
@@ -87,7 +88,7 @@ class PolicyTable:
         return delta
 
     def _next(self) -> Dot:
-        """A number that no write has."""
+        """An unused number."""
         life = self._uid
         while not self._writer or self._known.last(self._writer) >= MAX_COUNTER:
             writer = f"{self._owner}@{life}"
@@ -104,25 +105,25 @@ class PolicyTable:
     # --- queries --------------------------------------------------------------------------------------------------
 
     def get(self, rule: str) -> PolicyEntry | None:
-        """The policy about a rule."""
+        """The policy for a rule."""
         dot = self._by_rule.get(rule)
         return self._standing[dot] if dot is not None else None
 
     def entries(self) -> tuple[PolicyEntry, ...]:
-        """All that stand, by rule."""
+        """All current policies, by rule."""
         return tuple(self._standing[dot] for _, dot in sorted(self._by_rule.items()))
 
     def __bool__(self) -> bool:
         return bool(self._standing)
 
     def stored(self) -> PolicyDelta:
-        """All of it, as `__init__` takes it."""
+        """The whole table, in the form that `__init__` takes."""
         return PolicyDelta(self._known.listed(), _sorted(self._standing.values()))
 
     # --- the channel ----------------------------------------------------------------------------------------------
 
     def digest(self) -> int:
-        """64 bits over what is known and what stands; 0 while nothing was ever written."""
+        """64 bits over known and current writes; 0 if nothing was ever written."""
         return self._digest
 
     def vector(self) -> PolicyVector:
@@ -135,7 +136,8 @@ class PolicyTable:
         return self._vector
 
     def missing(self, vector: Vector, named: bool = False) -> PolicyDelta | None:
-        """All that the sender of `vector` lacks; `named` makes no difference, as a vector always names all."""
+        """Everything that the sender of `vector` lacks; `named` makes no difference, because a vector always names
+        everything."""
         if not isinstance(vector, PolicyVector):
             raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected a PolicyVector")
         theirs = Spans(vector.spans)
@@ -146,7 +148,7 @@ class PolicyTable:
             if dot not in theirs:
                 entries.append(entry)
             elif dot in held and held[dot] != _hash(entry) & 0xFFFFFFFF:
-                entries.append(entry)  # two writes of one number, by a disk that was set back: the same wins everywhere
+                entries.append(entry)  # two writes with one number (a disk was restored): one wins on all peers
                 spans.append(PolicySpan(*dot, dot[1]))
         spans += [PolicySpan(*dot, dot[1]) for dot in held if dot in self._known and dot not in self._standing]
         return PolicyDelta(Spans(spans).listed(), _sorted(entries)) if spans else None
@@ -172,7 +174,7 @@ class PolicyTable:
         effects: list[Effect] = [Notify(PoliciesChanged())]
         for dot, entry in mine.items():
             if dot not in self._standing and self.get(entry.rule) is None:
-                # Nobody else gives these numbers: a namesake, or a lie. What was typed here holds all the same.
+                # Another writer used our numbers: a namesake, or a forgery. What was entered here stays valid.
                 with suppress(UsageError):
                     effects.append(Broadcast(CHANNEL, self.put(entry.accept, entry.rule)))
         self._own = {dot: None for dot in self._own if dot in self._standing}
@@ -188,7 +190,7 @@ class PolicyTable:
     # --- merging --------------------------------------------------------------------------------------------------
 
     def _merge(self, delta: PolicyDelta) -> bool:
-        """Take in a delta; returns whether anything of it was new. Raises `RemoteError`, and takes in nothing."""
+        """Merge a delta; returns whether anything was new. Raises `RemoteError`, and then merges nothing."""
         _validate(delta)
         known, standing = _joined(self._known, self._standing, delta)
         if len(known.writers) > MAX_WRITERS or len(known) > MAX_RANGES:
@@ -206,7 +208,7 @@ class PolicyTable:
         return True
 
     def check_invariants(self) -> None:
-        """Assert what must hold of the table."""
+        """Assert the invariants of the table."""
         assert all(dot in self._known for dot in self._standing), "what stands is known"
         assert all(dot == (entry.writer, entry.number) for dot, entry in self._standing.items())
         assert len(self._by_rule) == len(self._standing) <= MAX_POLICIES
@@ -225,7 +227,7 @@ def _validate(delta: PolicyDelta) -> None:
 
 
 def _joined(known: Spans, standing: dict[Dot, PolicyEntry], delta: PolicyDelta) -> tuple[Spans, dict[Dot, PolicyEntry]]:
-    """What both say together: of a write that both know, that it stands only if both say so."""
+    """Join table and delta: a write known to both is current only if it is current in both."""
     spans = Spans(delta.spans)
     theirs = {(entry.writer, entry.number): entry for entry in delta.entries}
     joined = {dot: entry for dot, entry in standing.items() if dot not in spans or dot in theirs}
@@ -238,7 +240,7 @@ def _joined(known: Spans, standing: dict[Dot, PolicyEntry], delta: PolicyDelta) 
 
 
 def _settled(standing: dict[Dot, PolicyEntry]) -> dict[Dot, PolicyEntry]:
-    """Of each rule the last write alone, and not more than there may be: what is left out counts as taken back."""
+    """Keep the last write of each rule, at most `MAX_POLICIES`; the others count as removed."""
     last: dict[str, PolicyEntry] = {}
     for entry in standing.values():
         other = last.get(entry.rule)

@@ -1,4 +1,4 @@
-"""The words of a policy: `from web to db:5432`. Text in, data out, and the one spelling that all peers store.
+"""The syntax of a policy: `from web to db:5432`. Text in, data out, and the canonical text that all peers store.
 
 Owns the grammar, what a selector matches, and which policy is more specific. Knows no peers and no packets.
 """
@@ -34,19 +34,19 @@ _PROTOCOL = re.compile(r"(.*)/(tcp|udp|icmp)")
 
 @dataclass(frozen=True)
 class Selector:
-    """Who is meant. `text` is the one spelling of it: `all`, a name, `KEY=VALUE`, a subnet, `peer:NAME`."""
+    """Selects members. `text` is its canonical form: `all`, a name, `KEY=VALUE`, a subnet, `peer:NAME`."""
 
     kind: Kind
     text: str
 
     @cached_property
     def network(self) -> Network:
-        """Of a subnet."""
+        """The network of a subnet selector."""
         return ip_network(self.text)
 
     @cached_property
     def rank(self) -> tuple[int, int]:
-        """Greater: more specific. A subnet of one address counts as a name."""
+        """Higher is more specific. A subnet of one address counts as a name."""
         if self.kind != "subnet":
             return _RANKS[self.kind], 0
         whole = self.network.prefixlen == self.network.max_prefixlen
@@ -58,8 +58,8 @@ ALL: Final = Selector("all", "all")
 
 @dataclass(frozen=True)
 class Policy:
-    """Whether `source` may open flows to `target`; `ports` and `protocol` as in `compiled.FlowRule`, but that a port
-    without a protocol is one of TCP and of UDP."""
+    """Whether `source` may open flows to `target`. `ports` and `protocol` are as in `compiled.FlowRule`, except that
+    ports without a protocol are those of TCP and of UDP."""
 
     accept: bool
     source: Selector
@@ -69,28 +69,28 @@ class Policy:
 
     @cached_property
     def rule(self) -> str:
-        """What it is about, in its one spelling: two policies that differ in the verb alone are about the same."""
+        """The canonical text without the verb: two policies that differ only in the verb have the same rule."""
         return f"from {self.source.text} to {_target(self.target, self.ports, self.protocol)}"
 
     @cached_property
     def text(self) -> str:
-        """As it is typed after `weave`."""
+        """The text to type after `weave`."""
         return f"{'allow' if self.accept else 'deny'} {self.rule}"
 
     @cached_property
     def rank(self) -> Rank:
-        """How specific it is: destination, source, port, in this order. Greater decides first."""
+        """How specific it is: destination, source, port, in this order. The higher rank decides first."""
         return self.target.rank, self.source.rank, 2 if self.ports else 1 if self.protocol else 0
 
     @cached_property
     def order(self) -> tuple[object, ...]:
-        """Sorts policies as they decide: the most specific first, of equal ones those that deny."""
+        """Sort key: the most specific policy first; of equally specific ones, deny first."""
         (to, to_length), (source, source_length), what = self.rank
         return -to, -to_length, -source, -source_length, -what, self.accept, self.rule
 
 
 def parse(accept: bool, rule: str) -> Policy:
-    """The policy of `from X to Y`. Raises `UsageError` naming what is wrong."""
+    """The policy of `from X to Y`. Raises `UsageError` that names the fault."""
     if len(rule) > MAX_RULE:
         raise UsageError(f"a policy of {len(rule)} characters: expected {MAX_RULE} at the most")
     words = rule.split(" ")
@@ -133,7 +133,7 @@ def parse_target(text: str) -> tuple[Selector, Ports, Protocol | None]:
 
 
 def selector(text: str) -> Selector:
-    """Who is meant by a word. Raises `UsageError`."""
+    """The selector of a word. Raises `UsageError`."""
     if text.lower() in ("all", "any"):
         return ALL
     if text.startswith("peer:"):
@@ -168,7 +168,7 @@ def _is_network(text: str) -> bool:
         ip_network(text)
     except ValueError:
         return False
-    # `ip_network` takes a bare number and a netmask, too.
+    # `ip_network` also accepts a bare number and a netmask.
     return ("." in text or ":" in text) and not (text.count(".") > 3)
 
 
@@ -210,7 +210,7 @@ def _target(target: Selector, ports: Ports, protocol: Protocol | None) -> str:
 
 
 def _survives(target: Selector) -> bool:
-    """Whether the text of a selector is read as that selector where ports could follow it."""
+    """Whether the text of a selector parses as that selector where ports may follow it."""
     try:
         return parse_target(target.text) == (target, (), None)
     except UsageError:

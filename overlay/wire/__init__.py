@@ -1,1 +1,1 @@
-"""Every message between peers and its bytes, and nothing else. docs/wire.md describes them."""
+"""The messages between peers and their encoding, and nothing else. docs/wire.md describes them."""

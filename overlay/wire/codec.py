@@ -1,7 +1,7 @@
-"""The whole vocabulary of the wire and its codec: which structs may stand where. No protocol logic.
+"""All wire structs and their codec: which structs are allowed where. No protocol logic.
 
-Messages are MessagePack arrays led by an integer tag; framing, sizes and the first frame stand in
-`overlay.mesh.session`. Decoding raises `RemoteError` for whatever is not one of these, never anything else.
+Messages are MessagePack arrays that start with an integer tag; `overlay.mesh.session` has framing, sizes and the first
+frame. Decoding raises `RemoteError` for anything invalid, and no other exception.
 """
 
 import msgspec
@@ -27,22 +27,22 @@ __all__ = [
 ]
 
 Message = Envelope | Delta | Vector | Body
-"""Everything that stands in a control message, whole or within another."""
+"""Everything that a control message can be or contain."""
 
 MAX_MESSAGE = 10 * 1024 * 1024
-"""Bytes of one control message at the most."""
+"""Maximum bytes of one control message."""
 
 MAX_DATAGRAM = 512
-"""Bytes of one control datagram at the most."""
+"""Maximum bytes of one control datagram."""
 
 DATAGRAM_MAGIC = b"ovc\x01"
-"""Leads every control datagram; its last byte is the version of the datagram format."""
+"""Prefix of every control datagram; its last byte is the version of the datagram format."""
 
 _encoder = msgspec.msgpack.Encoder()
 _message_decoder: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)
 _datagram_decoder: msgspec.msgpack.Decoder[DatagramMessage] = msgspec.msgpack.Decoder(DatagramMessage)
 
-# What msgspec raises for malformed, mistyped, too deeply nested and badly encoded input.
+# Exceptions of msgspec for malformed, mistyped, too deeply nested and badly encoded input.
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError, MemoryError)
 
 
@@ -52,7 +52,7 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(data: bytes | memoryview) -> Envelope:
-    """One whole control message, without framing. Raises `RemoteError`."""
+    """Decode one control message, without framing. Raises `RemoteError`."""
     try:
         return _message_decoder.decode(data)
     except _DECODE_ERRORS as error:
@@ -60,12 +60,12 @@ def decode_message(data: bytes | memoryview) -> Envelope:
 
 
 def encode_datagram(message: DatagramMessage) -> bytes:
-    """The whole payload of one control datagram."""
+    """The complete payload of one control datagram."""
     return DATAGRAM_MAGIC + _encoder.encode(message)
 
 
 def decode_datagram(data: bytes) -> DatagramMessage:
-    """One control datagram. Raises `RemoteError` for one of another protocol or version, or a malformed one."""
+    """Decode one control datagram. Raises `RemoteError` if it is malformed, or of another protocol or version."""
     if len(data) > MAX_DATAGRAM:
         raise RemoteError(f"datagram of {len(data)} bytes; a control datagram has at most {MAX_DATAGRAM}")
     if not data.startswith(DATAGRAM_MAGIC):

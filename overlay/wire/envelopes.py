@@ -1,7 +1,7 @@
-"""What travels on a control connection and in a control datagram: handshake, gossip, relayed unicasts, signs of life.
+"""Messages of control connections and control datagrams: handshake, gossip, relayed unicasts, heartbeats and beacons.
 
 Data alone; `docs/wire.md` specifies every field and `overlay.mesh.session` the framing. The payloads of gossip and of
-unicasts belong to their channels; this module only names the unions in which they may stand.
+unicasts belong to their channels; this module only names the unions of the allowed types.
 """
 
 from enum import IntEnum
@@ -20,13 +20,13 @@ from overlay.wire.ring import IpamMessage, RingDelta, RingVector
 from overlay.wire.topology import Counter, TopologyDelta, TopologyVector
 
 Delta = TopologyDelta | RingDelta | OriginDelta | PolicyDelta
-"""News of one channel."""
+"""Changes of one channel."""
 
 Vector = TopologyVector | RingVector | OriginVector | PolicyVector
-"""What a peer holds of one channel."""
+"""A summary of a peer's state of one channel."""
 
 Body = IpamMessage
-"""What a unicast may carry."""
+"""The payload of a unicast."""
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[PeerName, Meta(min_length=1, max_length=64)]
@@ -36,39 +36,39 @@ Interval = Annotated[int, Meta(ge=1, le=2**62)]
 
 
 class Reason(IntEnum):
-    """Why one side ends a connection on purpose; the other decides by it whether to dial again."""
+    """Why one side ends a connection on purpose; the other side decides by it whether to dial again."""
 
     LEAVING = 1
-    """The sender stops for good or for a planned restart: it is not lost, and no beacon calls it."""
+    """The sender stops for good or for a planned restart: it is not lost, so no beacon calls it."""
     DUPLICATE = 2
     """There is a better connection between the same two peers."""
     SELF = 3
     """The sender has dialled itself."""
     NAME_COLLISION = 4
-    """Another process bears the sender's name."""
+    """Another process has the sender's name."""
     FULL = 5
-    """No room for one more connection; `elsewhere` names peers that may have some."""
+    """The connection limit is reached; `elsewhere` names peers that may have room."""
     PROTOCOL = 6
-    """The receiver said something that the protocol does not allow."""
+    """The receiver sent something that the protocol does not allow."""
     PASSWORD = 7
     """The passwords differ, or only one side has one."""
     BUSY = 8
-    """Too many strangers ask for computations; the receiver may try again later."""
+    """Too many strangers request computations; the receiver may try again later."""
 
 
 class DigestKind(IntEnum):
-    """On what occasion digests are sent."""
+    """The occasion on which digests are sent."""
 
     OPENING = 0
-    """On a new connection: a difference is asked for at once, both ways."""
+    """On a new connection: a difference is requested at once, by both sides."""
     ROUND = 1
     """Periodic anti-entropy: likewise."""
     ANNOUNCE = 2
-    """To a lazy neighbour: asked for only if the difference outlasts the time that the tree needs."""
+    """To a lazy neighbour: a difference is requested only if it outlasts the time that the tree needs."""
 
 
 class Hello(Wire, frozen=True, tag=1):
-    """First message of each side. `nonce` is drawn for this connection; `port` is the sender's control port."""
+    """First message of each side. `nonce` is random for this connection; `port` is the sender's control port."""
 
     name: Name
     nickname: Annotated[str, Meta(max_length=256)]
@@ -77,19 +77,19 @@ class Hello(Wire, frozen=True, tag=1):
     port: Port
     features: tuple[str, ...] = ()
     secured: bool = False
-    """The sender has a password, and goes on only after a proof that the receiver knows it."""
+    """The sender has a password, and continues only after a proof that the receiver knows it."""
     trusted: bool = False
     """The receiver's address is in one of the sender's trusted subnets."""
 
 
 class Accept(Wire, frozen=True, tag=4):
-    """The sender takes this connection; `nonce` repeats the receiver's. Established once it came (both ways)."""
+    """The sender accepts this connection (established for the receiver); `nonce` repeats the receiver's."""
 
     nonce: Nonce
     tunnel_key: Annotated[bytes, Meta(max_length=KEY_SIZE)] = b""
     """With a password: public key of the sender's WireGuard interface, if it has one."""
     tunnel_port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    """The UDP port of it."""
+    """The UDP port of that interface."""
 
 
 class Goodbye(Wire, frozen=True, tag=5):
@@ -102,42 +102,42 @@ class Goodbye(Wire, frozen=True, tag=5):
 
 
 class Namesake(Wire, frozen=True, tag=18):
-    """A live peer at `address`, another than the receiver, has shown itself to the sender by the receiver's name."""
+    """A live peer at `address`, other than the receiver, has used the receiver's name with the sender."""
 
     address: Annotated[str, Meta(max_length=64)]
     nickname: Annotated[str, Meta(max_length=256)]
 
 
 class PakeShare(Wire, frozen=True, tag=13):
-    """A side's share of the PAKE; the listener's bears the MAC that confirms the keys."""
+    """A side's share of the PAKE; the listener's message has the MAC that confirms the keys."""
 
     share: Annotated[bytes, Meta(min_length=1, max_length=MAX_PAKE)]
     proof: Mac = b""
 
 
 class Resume(Wire, frozen=True, tag=14):
-    """A public key (X25519) for this connection, and a MAC of a peer that is known already."""
+    """A public key (X25519) for this connection, and a MAC of a peer that is already known."""
 
     public: Annotated[bytes, Meta(min_length=32, max_length=32)]
     proof: Mac
 
 
 class Confirm(Wire, frozen=True, tag=15):
-    """The dialler's MAC that confirms the keys: from here on all frames are sealed."""
+    """The dialler's MAC that confirms the keys: from now on all frames are sealed."""
 
     proof: Mac
 
 
 class Decline(Wire, frozen=True, tag=16):
-    """The listener does not know the secret of a `Resume`: do the PAKE."""
+    """The listener does not know the secret of a `Resume`; the sides use the PAKE instead."""
 
 
 class Rekey(Wire, frozen=True, tag=17):
-    """The sender's next frame is sealed under its next key. Never leaves the session."""
+    """The sender's next frame is sealed under its next key. Handled inside the session only."""
 
 
 class News(Wire, frozen=True, tag=6):
-    """What changed, (channel, delta) sorted by channel. An `answer` was asked for by a `Want`."""
+    """Changes as (channel, delta), sorted by channel. `answer`: a `Want` requested them."""
 
     items: tuple[tuple[str, Delta], ...]
     answer: bool = False
@@ -151,25 +151,25 @@ class Digests(Wire, frozen=True, tag=7):
 
 
 class Want(Wire, frozen=True, tag=8):
-    """The sender holds `vector` of `channel` and wants what it lacks; with `echo` the receiver asks back."""
+    """The sender's state of `channel` is `vector`; it requests what it lacks. `echo`: the receiver may request back."""
 
     channel: str
     vector: Vector
     echo: bool
     named: bool = False
-    """Only of what the vector names; it is not all that the sender holds."""
+    """The vector lists only some keys, and only these are requested."""
 
 
 class Prune(Wire, frozen=True, tag=9):
-    """Stop pushing news over this connection; announce them."""
+    """Stop pushing changes over this connection; announce digests instead."""
 
 
 class Graft(Wire, frozen=True, tag=10):
-    """Push news over this connection from now on."""
+    """Push changes over this connection from now on."""
 
 
 class Routed(Wire, frozen=True, tag=11):
-    """A unicast on its way: each hop sends it to its next hop for `destination` with `ttl` less one."""
+    """A unicast in transit: each hop sends it to its next hop for `destination` with `ttl` reduced by one."""
 
     source: Name
     destination: Name
@@ -179,17 +179,17 @@ class Routed(Wire, frozen=True, tag=11):
 
 
 class StreamBeat(Wire, frozen=True, tag=12):
-    """A heartbeat on TCP, for as long as those on UDP do not arrive. Fields as in `Beat`.
+    """A heartbeat on TCP, used while those on UDP do not arrive. Fields as in `Beat`.
 
-    It also carries clocks, when somebody on a peer's host wants to know how far they are apart.
+    It also carries clock readings, to measure the clock offsets between hosts.
     """
 
     interval: Interval
     hears: bool
     clock: Counter = 0
-    """The sender's wall clock, in nanoseconds; 0: not told."""
+    """The sender's wall clock, in nanoseconds; 0: not included."""
     asks: bool = False
-    """The sender asks for the receiver's clock, which comes in another one."""
+    """The sender requests the receiver's clock, which comes in another `StreamBeat`."""
 
 
 class Beat(Wire, frozen=True, tag=60):
@@ -198,26 +198,26 @@ class Beat(Wire, frozen=True, tag=60):
     name: Name
     connection: int
     interval: Interval
-    """Nanoseconds until the sender's next beat at the latest."""
+    """Maximum nanoseconds until the sender's next heartbeat."""
     hears: bool
-    """The sender has heard datagrams of the receiver lately."""
+    """The sender has recently received datagrams of the receiver."""
     count: Counter = 0
-    """With a password: how many beats the sender has sent on this connection."""
+    """With a password: number of heartbeats that the sender has sent on this connection."""
     mac: Mac = b""
-    """With a password: of the datagram with an empty MAC, under the connection's beat key."""
+    """With a password: MAC of the datagram with an empty `mac`, under the connection's heartbeat key."""
 
 
 class Beacon(Wire, frozen=True, tag=61):
-    """Says: here I am, without a connection to you. `port` is the control port; an `answer` is not answered."""
+    """Calls a peer that the sender has no connection to. `port` is the control port; an `answer` gets no reply."""
 
     name: Name
     uid: Counter
     port: Port
     answer: bool = False
     count: Counter = 0
-    """With a password, to a peer whose public key is known: rises with every beacon of the sender's incarnation."""
+    """With a password, to a peer whose public key is known: increases with every beacon of the sender's incarnation."""
     mac: Mac = b""
-    """Likewise: of the datagram with an empty MAC, under the two peers' beacon key."""
+    """Likewise: MAC of the datagram with an empty `mac`, under the two peers' beacon key."""
 
 
 Envelope = (
@@ -238,7 +238,7 @@ Envelope = (
     | Routed
     | StreamBeat
 )
-"""What may stand as a whole message on a control connection."""
+"""The messages allowed on a control connection."""
 
 DatagramMessage = Beat | Beacon
-"""What may stand as a whole datagram on the control port."""
+"""The datagrams allowed on the control port."""

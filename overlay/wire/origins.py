@@ -1,7 +1,7 @@
-"""What an origin map sends: the wire form of states in which every peer owns its own entries. No logic but its rules.
+"""Messages of an origin map: the wire form of states in which every peer owns its own entries. No logic but its rules.
 
-`uid` is the incarnation of the origin (see `overlay.wire.topology.PeerRecord`); within one incarnation `version`
-counts its changes. Only the origin makes entries; everybody else passes them on unchanged.
+`uid` is the incarnation of the origin (see `overlay.wire.topology.PeerRecord`); within one incarnation `version` counts
+its changes. Only the origin creates entries; all other peers pass them on unchanged.
 """
 
 from typing import Annotated
@@ -14,7 +14,7 @@ from overlay.wire.base import Wire
 MAX_NAMES = 32
 MAX_LABELS = 128
 MAX_COUNTER = 1 << 62
-"""Bound of uid and version on the wire: it leaves room to out-version whatever comes, within 64 bits."""
+"""Limit of uid and version on the wire, so that any received value can still be exceeded within 64 bits."""
 
 
 class NameValue(Wire, frozen=True, tag=34):
@@ -32,20 +32,21 @@ class EndpointValue(Wire, frozen=True, tag=35):
     mac: str
     addresses: tuple[str, ...]
     names: Annotated[tuple[str, ...], Meta(max_length=MAX_NAMES)] = ()
-    """What policies may call it: the engine's name, and its DNS names without the domain. Lower case, sorted."""
+    """Names that policies may use: the engine's name, and its DNS names without the domain. Lower case, sorted."""
     labels: Annotated[tuple[tuple[str, str], ...], Meta(max_length=MAX_LABELS)] = ()
-    """Of the engine, sorted."""
+    """Labels from the engine, sorted."""
 
 
 class EnforcerValue(Wire, frozen=True, tag=36):
     """How a peer enforces policies, under the key `ENFORCER`."""
 
     table: Annotated[int, Meta(ge=0)]
-    """The digest of the policies that it goes by."""
+    """The digest of the policies that it enforces."""
     closed: bool
-    """What no policy decides it denies."""
+    """It denies what no policy decides."""
     state: Annotated[str, Meta(max_length=16)] = ""
-    """How its packet filter knows replies: `conntrack` or `stateless`; `off`: it has none; empty: nothing to do yet."""
+    """How its packet filter tracks replies: `conntrack` or `stateless`; `off`: it has no filter; empty: nothing to
+    enforce yet."""
 
 
 ENFORCER = "weave:policy"
@@ -63,10 +64,10 @@ class OriginEntry(Wire, frozen=True):
 
 
 class OriginState(Wire, frozen=True, dict=True):
-    """What changed at `origin` between its versions `since` (not included) and `version` (included).
+    """The changes at `origin` between its versions `since` (exclusive) and `version` (inclusive).
 
-    With `since` 0 it is the whole state: the receiver drops the keys that are not in it. Tombstones at or below
-    `floor` are no longer in it; with `since` above 0 the floor is not above `since`. Entries ascend by version.
+    With `since` 0 it is the whole state: the receiver drops the keys that are not in it. Tombstones at or below `floor`
+    are no longer in it; with `since` above 0 the floor is not above `since`. Entries ascend by version.
     """
 
     origin: PeerName
@@ -77,7 +78,7 @@ class OriginState(Wire, frozen=True, dict=True):
     entries: tuple[OriginEntry, ...]
 
     def fault(self) -> str:
-        """Which of the format's rules its numbers break; empty: none."""
+        """The format rule that its numbers break; empty if they are valid."""
         if not (0 < self.uid < MAX_COUNTER and 0 <= self.since <= self.version < MAX_COUNTER):
             return f"uid {self.uid}, since {self.since}, version {self.version}"
         if self.since == self.version > 0:
@@ -95,19 +96,19 @@ class OriginState(Wire, frozen=True, dict=True):
 
 
 class OriginDelta(Wire, frozen=True, tag=32):
-    """News of an origin map, sorted by (origin, since); several states of one origin leave gaps between them."""
+    """Changes of an origin map, sorted by (origin, since); several states of one origin leave gaps between them."""
 
     states: tuple[OriginState, ...]
 
 
 class OriginVector(Wire, frozen=True, tag=33):
-    """(origin, uid, version) of every origin the sender knows, sorted."""
+    """(origin, uid, version) of every origin that the sender knows, sorted."""
 
     known: tuple[tuple[PeerName, int, int], ...]
 
 
 class Change(Struct, frozen=True):
-    """One entry of `origin` is not what it was; None: there was none, or there is none any more. Never on the wire."""
+    """A changed entry of `origin`, with old and new value; None: no entry. Never on the wire."""
 
     origin: PeerName
     key: str

@@ -1,7 +1,7 @@
-"""What address management sends: the ring's tokens, donation, first agreement. Data; `docs/wire.md` explains.
+"""Messages of address management: the ring's tokens, donation, first agreement. Data; `docs/wire.md` explains.
 
-Addresses travel as offsets from the first address of the range (0 is its first address) and extents with their last
-address included, so that an IPv6 range of up to 2**64 addresses fits MessagePack's integers.
+Addresses are sent as offsets from the first address of the range (which is 0), and extents include their last address,
+so that an IPv6 range of up to 2**64 addresses fits MessagePack's integers.
 """
 
 from typing import Annotated
@@ -26,8 +26,9 @@ _encode = msgspec.msgpack.Encoder().encode
 class Token(Wire, frozen=True, dict=True):
     """One extent of the ring: `owner` holds the offsets `start` to `last`. Only `owner` writes the next version.
 
-    An extent only ever shrinks (its owner splits it, making new tokens behind) and tokens never vanish. Taking over
-    a removed peer's token raises its version to the next multiple of 2**32, above all that the peer itself can write.
+    An extent can only shrink (its owner splits it, and creates new tokens after it), and tokens never vanish. Taking
+    over a removed peer's token raises its version to the next multiple of 2**32, above all versions that the peer
+    itself can write.
     """
 
     start: Offset
@@ -35,16 +36,16 @@ class Token(Wire, frozen=True, dict=True):
     owner: Owner
     version: Version
     free: Offset = 0
-    """About how many addresses of the extent are free: a hint for those who look for a donor, at most half wrong."""
+    """Approximate number of free addresses in the extent: a hint for choosing a donor, within a factor of two."""
 
 
 class Lineage(Wire, frozen=True):
-    """Which first agreement a ring stems from. Between two the higher (kind, founders, identity) wins."""
+    """The first agreement that a ring comes from. The higher (kind, founders, identity) wins."""
 
     kind: Annotated[int, Meta(ge=0, le=255)]
     """0: an agreement among the initial peers; 1: a configured seed set."""
     founders: Annotated[int, Meta(ge=1, le=2**32)]
-    """Among how many peers the range was divided."""
+    """Number of peers that the range was divided among."""
     identity: Hash
     """Hash of range, founders and, for an agreement, its nonce."""
 
@@ -58,7 +59,7 @@ class RingDelta(Wire, frozen=True, tag=40):
 
 
 class RingVector(Wire, frozen=True, tag=41):
-    """What the sender holds: (start, version, low 32 bits of the token's hash), sorted. `lineage` None: no ring."""
+    """The sender's tokens: (start, version, low 32 bits of the token's hash), sorted. `lineage` None: no ring."""
 
     range: Range
     lineage: Lineage | None
@@ -66,9 +67,9 @@ class RingVector(Wire, frozen=True, tag=41):
 
 
 class SpaceRequest(Wire, frozen=True, tag=42):
-    """Asks the receiver for free space between `start` and `last`; for exactly that one address where they are equal.
+    """Requests free space between `start` and `last`; if they are equal, exactly that address.
 
-    `nonce` is drawn for each question: one that arrives twice is answered twice, but granted once.
+    `nonce` is random for each request: a request that arrives twice gets two replies, but only one grant.
     """
 
     nonce: Nonce
@@ -79,16 +80,17 @@ class SpaceRequest(Wire, frozen=True, tag=42):
 
 
 class SpaceDonation(Wire, frozen=True, tag=43):
-    """The answer that grants: `ring` holds all tokens that the donation changed."""
+    """The reply that grants space: `ring` holds all tokens that the donation changed."""
 
     nonce: Nonce
     ring: RingDelta
 
 
 class SpaceDenial(Wire, frozen=True, tag=44):
-    """The answer that does not. `holder` is the container that has the one address asked for, if that is why.
+    """The reply that denies space. `holder` is the container that holds the one requested address, if that is the
+    reason.
 
-    `ring` holds (some of) the tokens in question, for an asker whose ring is behind.
+    `ring` holds (some of) the tokens in question, in case the requester's ring is out of date.
     """
 
     nonce: Nonce
@@ -104,14 +106,14 @@ class Ballot(Wire, frozen=True, order=True):
 
 
 class Proposal(Wire, frozen=True):
-    """What the first agreement decides: who divides the range, sorted. `nonce` tells equal sets apart."""
+    """The value of the first agreement: the peers that divide the range, sorted. `nonce` tells equal sets apart."""
 
     founders: tuple[Owner, ...]
     nonce: Nonce
 
 
 class Trigger(Wire, frozen=True, tag=45):
-    """Asks the receiver to propose: the sender needs a ring, but leaves it to the receiver or is an observer."""
+    """Asks the receiver to propose: the sender needs a ring, but yields to the receiver or is an observer."""
 
     range: Range
     observer: bool
@@ -125,7 +127,7 @@ class Prepare(Wire, frozen=True, tag=46):
 
 
 class Promise(Wire, frozen=True, tag=47):
-    """Paxos phase 1b: the sender accepts nothing below `ballot` any more; what it has accepted so far, if anything."""
+    """Paxos phase 1b: the sender will accept nothing below `ballot`; includes what it has accepted so far."""
 
     ballot: Ballot
     accepted: Ballot | None
@@ -147,34 +149,35 @@ class Accepted(Wire, frozen=True, tag=49):
 
 
 class Refusal(Wire, frozen=True, tag=50):
-    """To `Prepare` and `Propose`: the sender has promised `promised` and cannot follow `ballot`."""
+    """Reply to `Prepare` and `Propose`: the sender has promised `promised`, so it cannot follow `ballot`."""
 
     ballot: Ballot
     promised: Ballot
 
 
 class Abstention(Wire, frozen=True, tag=51):
-    """To `Prepare`: the sender is an observer, or divides another range (then `range` differs), and does not vote."""
+    """Reply to `Prepare`: the sender does not vote, because it is an observer or has another range (then `range`
+    differs)."""
 
     ballot: Ballot
     range: Range
 
 
 class Decided(Wire, frozen=True, tag=52):
-    """There is a ring already: this one, whole."""
+    """There is a ring already: the complete ring."""
 
     ring: RingDelta
 
 
 PaxosMessage = Trigger | Prepare | Promise | Propose | Accepted | Refusal | Abstention
-"""What the first agreement consists of."""
+"""Messages of the first agreement."""
 
 IpamMessage = SpaceRequest | SpaceDonation | SpaceDenial | PaxosMessage | Decided
-"""What address management sends as a unicast."""
+"""Unicasts of address management."""
 
 
 class StoredRing(Wire, frozen=True):
-    """A peer's ring as it is on its disk; never on the wire."""
+    """A peer's ring as stored on its disk; never on the wire."""
 
     name: PeerName
     ring: RingDelta

@@ -9,11 +9,11 @@ from overlay.config import PeerName
 from overlay.wire.base import Wire
 
 Counter = Annotated[int, Meta(ge=0, le=2**62)]
-"""An incarnation or a version: bounded, so that one more than a stranger's still fits the wire."""
+"""An incarnation or a version; limited, so that a value one above any received one still fits the wire."""
 
 
 class TopologyLink(Wire, frozen=True):
-    """One connection as its owner sees it: to which peer, at which address of the other side, and how far it is."""
+    """One connection as its owner sees it: the peer, the other side's address, and the state."""
 
     peer: PeerName
     address: str
@@ -26,9 +26,9 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class PeerRecord(Wire, frozen=True, dict=True):
-    """What one peer says of itself. Only `name` changes it; higher (uid, version) wins.
+    """What one peer declares about itself. Only `name` changes it; higher (uid, version) wins.
 
-    `uid` is the incarnation: drawn higher at every start. `links` are sorted by peer.
+    `uid` is the incarnation: higher at every start. `links` are sorted by peer.
     """
 
     name: PeerName
@@ -39,7 +39,7 @@ class PeerRecord(Wire, frozen=True, dict=True):
     gone: bool = False
     """A farewell: this incarnation has left for good."""
     key: Annotated[bytes, Meta(max_length=32)] = b""
-    """Its public key (X25519), by which peers that know each other spare the PAKE; empty without a password."""
+    """Its public key (X25519), with which known peers skip the PAKE; empty without a password."""
 
 
 class TopologyDelta(Wire, frozen=True, tag=2):
@@ -54,6 +54,6 @@ def encode_record(record: PeerRecord) -> bytes:
 
 
 class TopologyVector(Wire, frozen=True, tag=3):
-    """(name, uid, version) of every peer the sender knows, sorted."""
+    """(name, uid, version) of every peer that the sender knows, sorted."""
 
     known: tuple[tuple[PeerName, Counter, Counter], ...]
