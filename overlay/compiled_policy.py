@@ -1,6 +1,6 @@
 """A policy as one host's packet filter gets it: addresses, protocols and ports. Pure data.
 
-Knows nothing of names, labels or authors: `overlay.policy.compile` makes it from those, a driver puts it into the
+Knows nothing of names, labels or authors: `overlay.policy.directory` makes it from those, a driver puts it into the
 kernel, and the simulator calls `decide`.
 """
 

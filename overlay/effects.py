@@ -105,7 +105,7 @@ class SetForwarding(Effect, frozen=True):
     """Send frames for `mac` to the underlay host `remote`; answer ARP/ND requests for `addresses` with `mac`.
 
     An empty `remote` means the userspace tunnel, which has its own routes (`Tunnel`); a remote within WireGuard is
-    recognised by its address (`wireguard.in_tunnel`). Replaces the previous entry of that MAC. `addresses` are IP
+    recognised by its address (`secure_peer.in_tunnel`). Replaces the previous entry of that MAC. `addresses` are IP
     literals without a prefix length, sorted.
     """
 

@@ -23,7 +23,7 @@ class Wake(Input, frozen=True):
     """The time from `deadline()` has come."""
 
 
-# --- the network underneath -------------------------------------------------------------------------------------
+# --- the underlay -----------------------------------------------------------------------------------------------
 
 
 class TcpOpened(Input, frozen=True):

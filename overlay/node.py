@@ -265,7 +265,7 @@ class Node:
             core.check_invariants()
         assert self._others_stale or self._others_due == self._first_of_others(), "the deadline is an old one"
 
-    # --- what others ask ------------------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------------------------
 
     def view(self, now: int) -> PeerView:
         """The current state. `view_changed` is False until it changes (counters do not count)."""

@@ -1,4 +1,4 @@
-"""Claims of endpoints, and how they are told apart. Pure data; `overlay.datapath.plan` decides who wins."""
+"""Claims of endpoints, and their order. Pure data; `overlay.datapath.plan` decides who wins."""
 
 from collections.abc import Callable
 from enum import IntEnum

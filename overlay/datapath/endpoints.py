@@ -78,7 +78,7 @@ class Endpoints:
         """The accepted senders of VXLAN packets, by host or within WireGuard: neighbours, and lost peers until their
         frames take another path."""
         self._sources: tuple[str, ...] = ()
-        """The senders that the kernel was last told."""
+        """The senders in the last `SetSources`."""
         self._secure: tuple[SecurePeer, ...] = ()
         self._senders_stale = False
         self._unreachable_since: dict[PeerName, int] = {}
@@ -220,7 +220,7 @@ class Endpoints:
         effects.append(Persist(STORE_KEY, msgspec.msgpack.encode(values)))
         return effects
 
-    # --- the others' ------------------------------------------------------------------------------------------------
+    # --- other peers ------------------------------------------------------------------------------------------------
 
     def _origin_changed(self, input: OriginChanged, now: int) -> list[Effect]:
         for change in input.changes:

@@ -453,7 +453,7 @@ class Paths:
         step = max(PRECISION // 2, gap // (STEPS + 1))
         self._try(paths, list(range(paths.best + step, paths.failing, step))[STEPS::-1], now, effects)
 
-    # --- what follows -------------------------------------------------------------------------------------------------
+    # --- results ------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> list[Effect]:
         self._stale = False

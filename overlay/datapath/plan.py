@@ -51,7 +51,7 @@ class ForwardingPlan:
         self.generation = 0
         """Counts changes of addresses and their holders."""
 
-    # --- what is known --------------------------------------------------------------------------------------------
+    # --- changes --------------------------------------------------------------------------------------------------
 
     def announce(self, origin: PeerName, container: str, claim: EndpointClaim | None) -> None:
         """Replace (None: remove) the claim that `origin` announces for `container`."""

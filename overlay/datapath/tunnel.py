@@ -77,7 +77,7 @@ class Tunnel:
             ("sent", "received", "relayed", "strange", "refused", "lost", "too_big", "expired", "duplicate"), 0
         )
 
-    # --- what the rest of the node says -------------------------------------------------------------------------------
+    # --- from the rest of the node ------------------------------------------------------------------------------------
 
     def set_neighbours(self, neighbours: tuple[Neighbour, ...], now: int) -> None:
         """Set the neighbours; a session lasts as long as its connection."""
@@ -133,7 +133,7 @@ class Tunnel:
         # Not batched: if it does not fit the interface, other packets must not be lost with it.
         self._sends.append((session.address, [session.pack_one(head, body, now)], 0))
 
-    # --- what the driver takes ----------------------------------------------------------------------------------------
+    # --- to the driver ------------------------------------------------------------------------------------------------
 
     def take_sends(self) -> list[Send]:
         """The packets to send, in order for each neighbour."""

@@ -141,7 +141,7 @@ class NameRegistry:
         persist = Persist(STORE_KEY, msgspec.msgpack.encode(values))
         return [*(Broadcast(CHANNEL, delta) for delta in deltas), persist]
 
-    # --- the others' --------------------------------------------------------------------------------------------
+    # --- other peers --------------------------------------------------------------------------------------------
 
     def _origin_changed(self, input: OriginChanged) -> list[Effect]:
         for change in input.changes:

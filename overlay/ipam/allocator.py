@@ -135,7 +135,7 @@ class Allocator:
             if not search.denied:
                 search.due = 0
 
-    # --- the heart --------------------------------------------------------------------------------------------
+    # --- settling ---------------------------------------------------------------------------------------------
 
     def settle(self, now: int) -> list[Effect]:
         """Answer the requests that can be answered, ask donors for the rest. Called after every change."""
@@ -224,7 +224,7 @@ class Allocator:
         token = self._space.ring.at(offset)
         return None if token is None else token.owner
 
-    # --- asking -----------------------------------------------------------------------------------------------
+    # --- asking donors ----------------------------------------------------------------------------------------
 
     def _owners(self, extent: Extent) -> dict[PeerName, int]:
         """The other owners in the extent, each with the approximate number of its free addresses; in ring order."""
@@ -319,7 +319,7 @@ class Allocator:
         held = self._space.holdings.text(offset)
         return f"{release_command(holder, held)}, then {replace_command(holder)}, gives it another address"
 
-    # --- giving -----------------------------------------------------------------------------------------------
+    # --- donating ---------------------------------------------------------------------------------------------
 
     def serve(self, source: PeerName, message: SpaceRequest) -> list[Effect]:
         """Handle another peer's request for space. The grant is in the flushed effects, which come before the reply."""
@@ -360,7 +360,7 @@ class Allocator:
         delta = ring.delta([ring.slots[start].token for start in starts if start in ring.slots])
         return [Unicast(source, CHANNEL, SpaceDonation(nonce, delta))]
 
-    # --- time and words ---------------------------------------------------------------------------------------
+    # --- time and texts ---------------------------------------------------------------------------------------
 
     def deadline(self) -> int | None:
         """When `settle` must run."""

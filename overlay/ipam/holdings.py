@@ -86,7 +86,7 @@ class Holdings:
         else:
             self._idle.pop(container, None)
 
-    # --- questions --------------------------------------------------------------------------------------------
+    # --- queries ----------------------------------------------------------------------------------------------
 
     def of(self, container: str) -> tuple[str, ...]:
         """The addresses of `container`, each "a.b.c.d/n", in the order of allocation."""

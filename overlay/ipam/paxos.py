@@ -89,7 +89,7 @@ class Agreement:
             if kept.range == range_text:
                 self._acceptor = kept
 
-    # --- what happened ----------------------------------------------------------------------------------------
+    # --- inputs -----------------------------------------------------------------------------------------------
 
     def start(self, now: int) -> list[Effect]:
         """Request a ring. Idempotent."""
@@ -356,7 +356,7 @@ class Agreement:
                 else:
                     self.other_ranges[source] = message.range
                 if current.value is None and source in current.electors:
-                    # The quorum of a round is never lowered, because only the value changes.
+                    # An abstention changes only the value of a round; its quorum stays what it was at the start.
                     current.electors.remove(source)
                     current.promises.pop(source, None)
                     if len(current.electors) < current.quorum:

@@ -189,7 +189,7 @@ class Ring:
         old = self.slots[start].token
         return self._write([Token(start, old.last, old.owner, old.version + 1, free)])
 
-    # --- questions --------------------------------------------------------------------------------------------
+    # --- queries ----------------------------------------------------------------------------------------------
 
     @property
     def tokens(self) -> dict[int, Token]:

@@ -140,7 +140,7 @@ class Space:
         self._wrote(tokens)
         return tokens
 
-    # --- questions --------------------------------------------------------------------------------------------
+    # --- queries ----------------------------------------------------------------------------------------------
 
     def lowest_free(self, subnet: Subnet) -> int | None:
         """The lowest usable address of the subnet that is owned and free here."""

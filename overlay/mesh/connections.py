@@ -113,7 +113,7 @@ class Connection:
     data_keys: RootKeys | None = None
     """Root keys of the data path; None: the data path is not encrypted."""
     claimed_at: int | None = None
-    """When another incarnation of the same peer first tried to connect while this connection existed."""
+    """When an earlier incarnation of the same peer first tried to connect while this connection existed."""
     clock: tuple[int, int] | None = None
     """The offset of the other side's wall clock from ours at the last request, and the error bound of the offset;
     nanoseconds."""

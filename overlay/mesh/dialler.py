@@ -131,7 +131,7 @@ class Dialler:
             self._remove(address)
         return [self._persist()]
 
-    # --- what becomes of dials --------------------------------------------------------------------------------------
+    # --- results of dials -------------------------------------------------------------------------------------------
 
     def opened(self, address: Address) -> None:
         """A dial has opened a TCP connection."""
@@ -204,7 +204,7 @@ class Dialler:
         """The addresses that are dialled for ever: from the configuration, from `connect`, and from earlier runs."""
         return tuple(target.address for target in self.targets.values() if target.explicit)
 
-    # --- who else to dial -------------------------------------------------------------------------------------------
+    # --- discovered targets -----------------------------------------------------------------------------------------
 
     def aimed(self) -> dict[PeerName, None]:
         """The peers that have a target."""
@@ -288,7 +288,7 @@ class Dialler:
         """When `target` is dialled next, if it is waiting."""
         return self.timers.due(target.address)
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    # --- internals --------------------------------------------------------------------------------------------------
 
     def _add(self, address: Address, explicit: bool, peer: PeerName, due: int) -> Target:
         target = self.targets[address] = Target(

@@ -1,7 +1,7 @@
 """Addresses of other peers, stored on disk for the next run, which may start without any peer named.
 
 Owns what is remembered and when it is written; the dialler dials it. Without discovery nothing is remembered, because
-then a peer connects only to the neighbours it was told. Must not know connections.
+then a peer connects only to the neighbours that were named. Must not know connections.
 """
 
 from collections.abc import Iterable, Mapping

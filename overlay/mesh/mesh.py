@@ -223,7 +223,7 @@ class Mesh:
             assert connection.peer == peer and connection.state is ConnectionState.ESTABLISHED
             assert self.connections.all[connection.conn] is connection
 
-    # --- what others ask ------------------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------------------------
 
     @property
     def uid(self) -> int:
@@ -520,7 +520,7 @@ class Mesh:
             effects.append(Notify(RoutesChanged()))
         return effects
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    # --- internals --------------------------------------------------------------------------------------------------
 
     def _hello(self, nonce: int, remote: str) -> Hello:
         config = self.config

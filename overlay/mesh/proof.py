@@ -306,7 +306,7 @@ class Proofs:
             return self._refuse(proof, Reason.PASSWORD, "wrong password", now)
         return self._conclude(proof, now)
 
-    # --- both -------------------------------------------------------------------------------------------------------
+    # --- both paths -------------------------------------------------------------------------------------------------
 
     def _compute(self, proof: _Proof, work: Callable[[], object]) -> list[Effect]:
         self._last_job += 1

@@ -257,7 +257,7 @@ class Topology:
         assert self._order.in_order() == sorted(self.entries)
         assert not self.limbo.keys() & self.entries.keys()
 
-    # --- what others ask ------------------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------------------------
 
     @property
     def records(self) -> dict[PeerName, PeerRecord]:
@@ -351,7 +351,7 @@ class Topology:
         relinked, self._relinked = self._relinked, []
         return relinked
 
-    # --- inside ---------------------------------------------------------------------------------------------------
+    # --- internals ------------------------------------------------------------------------------------------------
 
     def _put(self, entry: TopologyEntry) -> None:
         name = entry.name

@@ -120,7 +120,7 @@ class Trust:
         if self._ring is not None and self.first is None:
             self.first = now + REMEMBER_PAUSE
 
-    # --- acquaintances ----------------------------------------------------------------------------------------------
+    # --- known keys -------------------------------------------------------------------------------------------------
 
     def remember(self, records: Mapping[PeerName, PeerRecord]) -> list[Effect]:
         """Store the public keys that arrived by gossip."""

@@ -94,7 +94,7 @@ def _spares(policy: Policy) -> bool:
     return bool(policy.ports) and not any(first <= DNS_PORT <= last for first, last in policy.ports)
 
 
-# --- which one decides ------------------------------------------------------------------------------------------------
+# --- explanations -----------------------------------------------------------------------------------------------------
 
 
 def explain(

@@ -148,7 +148,7 @@ class Policies:
         self._card = card
         return [Notify(Enforcing(card))]
 
-    # --- who is there ---------------------------------------------------------------------------------------------
+    # --- members --------------------------------------------------------------------------------------------------
 
     def _look_again(self, now: int) -> None:
         members = self._present()

@@ -88,7 +88,7 @@ class PolicyTable:
         return delta
 
     def _next(self) -> Dot:
-        """An unused number."""
+        """This incarnation's writer name and its next unused number."""
         life = self._uid
         while not self._writer or self._known.last(self._writer) >= MAX_COUNTER:
             writer = f"{self._owner}@{life}"

@@ -73,7 +73,7 @@ class HeldOrigin:
         after._set(entry)
         return after._finish(), entry
 
-    # --- others' ----------------------------------------------------------------------------------------------------
+    # --- states of other peers --------------------------------------------------------------------------------------
 
     def knows(self, state: OriginState) -> bool:
         """Whether a state of this incarnation can be skipped: it has nothing new, or there is no room for it."""
@@ -159,7 +159,7 @@ class HeldOrigin:
         assert self.known == (self.origin, self.uid, self.version)
         assert self.term == _said.of(self.origin, self.uid, self.version, self.ahead)
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    # --- internals --------------------------------------------------------------------------------------------------
 
     def _set(self, entry: OriginEntry) -> None:
         before = self.entries.pop(entry.key, None)
