@@ -49,8 +49,7 @@ def _within(address: Address, networks: tuple[Network, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """Decides on flows that cross the bridge, by the side that opens them: the first matching rule, else
-    `accept_rest`.
+    """Decides on flows across the bridge, by the side that opens them: the first matching rule, else `accept_rest`.
 
     Replies, ICMP errors about an accepted flow and its fragments pass; so do ARP, neighbour discovery, MLD and IGMP.
     """
@@ -68,8 +67,7 @@ class CompiledPolicy:
     def decide(
         self, source: Address, destination: Address, protocol: Protocol | None, port: int
     ) -> tuple[bool, FlowRule | None]:
-        """Whether the flow may be opened, and the rule that decides; None: the default decides, or the address is
-        protected."""
+        """Whether the flow may be opened, and the rule that decides; None: the default, or the address is protected."""
         if port == DNS_PORT and protocol in ("tcp", "udp") and destination in self.protected:
             return True, None
         for rule in self.rules:

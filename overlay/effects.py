@@ -155,8 +155,7 @@ class SetSecurePeers(Effect, frozen=True):
 
 
 class SendProbe(Effect, frozen=True):
-    """Send a probe of `size` bytes to a neighbour at `address`, or the reply to one; results in `ProbeHeard` over
-    there.
+    """Send a probe of `size` bytes to a neighbour at `address`, or the reply to one; results in its `ProbeHeard`.
 
     `fast`: over the kernel's path, `size` is the Ethernet frame's; otherwise in the tunnel, `size` is the UDP
     payload's. `via` is the neighbour's address within WireGuard, if the kernel's path uses it.

@@ -216,8 +216,7 @@ class CancelRequest(Input, frozen=True):
 
 
 class Attached(Input, frozen=True):
-    """A container's `ethwe` is attached to the bridge; peers may forward to it. A repeated input replaces the earlier
-    one."""
+    """A container's `ethwe` is attached to the bridge; peers may forward to it. A repeated input replaces the first."""
 
     container: str
     mac: str

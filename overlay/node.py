@@ -414,8 +414,7 @@ class Node:
     # --- names of peers -------------------------------------------------------------------------------------------
 
     def _remember_nicknames(self, input: PeersChanged, now: int) -> list[Effect]:
-        """Keep the nicknames of peers that become unreachable, because `rmpeer` may name them after their records are
-        gone."""
+        """Keep the nicknames of unreachable peers, because `rmpeer` may name them after their records are gone."""
         if len(input.reachable) == len(self.mesh.topology.entries):
             return []  # every reachable peer has a record, so all are reachable
         reachable = input.members

@@ -37,8 +37,7 @@ def _is_endpoint(owner: str) -> bool:
 
 
 def release_command(owner: str, cidr: str = "") -> str:
-    """The command that makes `owner` release "a.b.c.d/n" (empty: all), on its host; a description if there is no
-    command."""
+    """The command that makes `owner` release "a.b.c.d/n" (empty: all) on its host; a description if there is none."""
     if owner == EXPOSED:
         return f"`weave hide {cidr}`" if cidr else "`weave hide --all`"
     if _is_endpoint(owner):

@@ -1,5 +1,4 @@
-"""Combines many deadlines into one: of several parts, or named ones in a heap (lazy deletion). Knows nothing of the
-work."""
+"""Combines many deadlines: of several parts, or named ones in a heap (lazy deletion). Knows nothing of the work."""
 
 from collections.abc import Hashable, Iterable
 from heapq import heappop, heappush

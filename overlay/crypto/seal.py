@@ -162,11 +162,11 @@ class Opener:
         return self._current.number
 
     def open_train(self, data: bytes, segment: int, at: int) -> list[bytes] | None:
-        """The plaintexts of consecutive packets of `segment` bytes each (the last may be shorter). The first `at` bytes
-        of each are the associated data, equal in all.
+        """The plaintexts of consecutive packets of `segment` bytes each (the last may be shorter).
 
-        A fast path: returns None, with nothing opened, unless all packets are genuine, of the current epoch and newer
-        than all before. Use `open` for the others.
+        The first `at` bytes of each are the associated data, equal in all. A fast path: returns None, with nothing
+        opened, unless all packets are genuine, of the current epoch and newer than all before. Use `open` for the
+        others.
         """
         associated = data[:at]
         counter = int.from_bytes(data[at : at + COUNTER], "big")

@@ -39,8 +39,7 @@ class EndpointClaim(Struct, frozen=True):
 
 
 class Contest(Struct, frozen=True):
-    """A MAC or an address that two containers announce: the winner, the quarantined loser, and the command that fixes
-    it."""
+    """A MAC or an address that two containers announce: the winner, the quarantined loser, and the fix."""
 
     what: str
     winner: EndpointId

@@ -321,8 +321,7 @@ class Endpoints:
         self._senders_stale = self._senders.pop(peer, None) is not None or self._senders_stale
 
     def _place(self, peer: PeerName) -> None:
-        """Tell the plan where frames for `peer` go: to its host by the kernel, or into the tunnel, relayed if
-        necessary."""
+        """Tell the plan where frames for `peer` go: by the kernel to its host, or into the tunnel (relayed if needed)."""
         host = self._paths.get(peer)
         if host is not None and peer not in self._tunnelled:
             self._last_host[peer] = host

@@ -186,8 +186,7 @@ def plain(frame: bytes) -> list[bytes]:
 
 
 def join(frames: list[bytes], found: Layers, size: int) -> list[bytes]:
-    """Join consecutive TCP packets of one flow (equal except for sequence, PSH and FIN) into one super-packet, as
-    buffers.
+    """Join consecutive TCP packets of one flow (equal except for sequence, PSH, FIN) to one super-packet, as buffers.
 
     All packets except the last carry `size` bytes. The kernel completes the checksum, even of a single packet.
     """

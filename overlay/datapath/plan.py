@@ -88,8 +88,7 @@ class ForwardingPlan:
             self._touch(claim)
 
     def move(self, origin: PeerName, host: str | None) -> None:
-        """Set the underlay host (IP literal) at which `origin` accepts frames; "": through the tunnel; None:
-        unreachable."""
+        """Set the underlay host (IP literal) at which `origin` accepts frames; "": the tunnel; None: unreachable."""
         if self._hosts.get(origin) == host:
             return
         if host is None:
@@ -327,8 +326,7 @@ class ForwardingPlan:
         return tuple(literal for literal in self._by_mac[mac][winner].literals if winners.get(literal) == winner)
 
     def _desired(self, mac: str) -> SetForwarding | None:
-        """The entry to install for `mac`; None if a container of this host claims it, because then it never goes
-        elsewhere."""
+        """The entry to install for `mac`; None if a container of this host claims it, which keeps it on this host."""
         winner = self._mac_winner.get(mac)
         if winner is None:
             return None

@@ -350,7 +350,7 @@ class Tunnel:
         return way
 
     def _relay_train(self, head: bytes, frames: list[bytes], now: int) -> None:
-        """Relay the contents of packets with one prefix (equal in length, the last may be shorter), unchanged if they
+        """Relay the contents of packets with one prefix (equal length, the last may be shorter), as they are if they
         fit."""
         way = self._way_on(head[11:16])
         if way is None or head[1] <= 1 or len(frames[0]) > way.session.room:
@@ -455,10 +455,10 @@ class Tunnel:
 
 
 def _fit(frame: bytes, found: Layers | None, room: int, offload: int, cut: int) -> tuple[bool, list[bytes]]:
-    """Cut the frame to frames of at most `room` bytes ([] if it must not be cut). Also returns whether checksums are
-    missing.
+    """Cut the frame to frames of at most `room` bytes; also tells whether their checksums are missing.
 
-    `found`: the frame's own checksum must be completed. `cut`: the wanted payload of a super-packet's segments.
+    Returns no frames if it must not be cut. `found`: the frame's own checksum must be completed. `cut`: the wanted
+    payload of a super-packet's segments.
     """
     if found is not None and offload and cut:
         size = min(cut, room - found.end)

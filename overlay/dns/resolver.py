@@ -210,8 +210,10 @@ class Resolver:
         return _Plan(head=empty[2:], answers=answers, tail=authority + opt, udp_limit=limit)
 
     def _soa(self, apex: str) -> bytes:
-        """The data of a zone's SOA record. Negative answers have the same TTL as positive ones. The serial is constant,
-        because nobody transfers the zone."""
+        """The data of a zone's SOA record.
+
+        Negative answers have the same TTL as positive ones. The serial is constant, because nobody transfers the zone.
+        """
         names = _encode_name(apex) + _encode_name(f"hostmaster.{apex}")
         return names + pack("!IIIII", 1, *SOA_TIMES, self._ttl)
 

@@ -14,7 +14,10 @@ def full_host_name(name: str, domain: str) -> str:
 
 
 def search_list(hostname: str, domainname: str, domain: str) -> list[str]:
-    """The search list for this host name and domain name (both may be empty); `domain`: the overlay's, without dots at
-    its ends. `c1.sub.weave.local` finds `c2` of its sub-domain by that short name."""
+    """The search list for this host name and domain name (both may be empty).
+
+    `domain` is the overlay's, without dots at its ends. `c1.sub.weave.local` finds `c2` of its sub-domain by that short
+    name.
+    """
     own = domainname.strip(".") or hostname.strip(".").partition(".")[2]
     return [own, domain] if own.lower().endswith(f".{domain.lower()}") else [domain]

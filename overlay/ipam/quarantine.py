@@ -14,8 +14,7 @@ Holder = TypeVar("Holder", bound=tuple[str, ...])
 
 
 def rightful_holder(owner: PeerName | None, holders: Iterable[Holder]) -> Holder:
-    """Which of `holders` (at least one) keeps an address whose owner in the ring is `owner` (None outside of the
-    range).
+    """Which of `holders` (at least one) keeps an address; `owner` owns it in the ring (None outside of the range).
 
     The owner's own container wins (it has at most one there, except by mistake); otherwise the lowest peer, then the
     lowest container. The ring is the same everywhere once gossip has converged, so the result is too.

@@ -147,8 +147,7 @@ class Space:
         return self.holdings.lowest_free(self._within(subnet.first_usable, subnet.end_usable))
 
     def spare_block(self, start: int, end: int) -> Extent | None:
-        """The part of a subnet that this peer can donate: its largest free CIDR block, but at most half of its free
-        space.
+        """The part of a subnet that this peer can donate: its largest free CIDR block, at most half of its free space.
 
         The first and the last address of the subnet are unusable, so a block is never one of these alone.
         """

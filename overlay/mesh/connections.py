@@ -325,8 +325,10 @@ class Connections:
         return [] if connection is None else self._drop(connection, Ending(None, reason, local=False), now)
 
     def silent(self, connection: Connection, now: int) -> bool:
-        """Whether a newer connection or a beacon is to be trusted over this connection, because it has been silent for
-        more than one interval or the other side has moved to another address."""
+        """Whether a newer connection or a beacon is to be trusted over this connection.
+
+        That is so if it was silent for more than one interval, or if the other side has moved to another address.
+        """
         return connection.moved or now - connection.heard_at > connection.interval
 
     def between(self, peer: PeerName, address: Address | None = None) -> list[Connection]:
@@ -359,8 +361,11 @@ class Connections:
         return others[0] if others else None
 
     def _introduce(self, connection: Connection, rival: Connection, now: int) -> list[Effect]:
-        """Tell two live peers with the same name about each other. If `rival` has been heard since its competitor first
-        appeared, both are alive; otherwise it is the same peer, restarted with its clock set back."""
+        """Tell two live peers with the same name about each other.
+
+        If `rival` has been heard since its competitor first appeared, both are alive; otherwise it is the same peer,
+        restarted with its clock set back.
+        """
         first, rival.claimed_at = rival.claimed_at, rival.claimed_at or now
         if connection.uid == rival.uid or first is None or rival.heard_at <= first:
             return []

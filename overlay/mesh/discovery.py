@@ -1,5 +1,4 @@
-"""Which peers to look for and where: peers known by gossip, and peers that send beacons. Does not dial; the dialler
-does."""
+"""Which peers to look for and where: peers known by gossip, and peers that send beacons. Does not dial."""
 
 from overlay.config import Address, Config, PeerName
 from overlay.effects import Effect, SendDatagram

@@ -1,9 +1,9 @@
-"""Which launch a run of the daemon belongs to, and so which peers it dials. Stored on disk, decided before a node
-starts. Pure.
+"""Which launch a run of the daemon belongs to, and so which peers it dials. Decided before a node starts. Pure.
 
-A launch sets the targets to exactly the peers it names. `connect` and `forget` change them, and the targets outlive the
-process until the launch ends. A launch ends with `weave stop`. A daemon that ended in another way (killed, crashed,
-powered off, ended by a supervisor) was not stopped: if the next start names the same peers, it continues that launch.
+A launch is stored on disk, and sets the targets to exactly the peers it names. `connect` and `forget` change them, and
+the targets outlive the process until the launch ends. A launch ends with `weave stop`. A daemon that ended in another
+way (killed, crashed, powered off, ended by a supervisor) was not stopped: if the next start names the same peers, it
+continues that launch.
 """
 
 from collections.abc import MutableMapping

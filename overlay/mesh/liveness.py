@@ -106,8 +106,7 @@ class Liveness:
         return SendTcp(connection.conn, StreamBeat(self.interval, self._hears(connection, now)))
 
     def last_beat(self, connection: Connection, now: int) -> SendDatagram:
-        """A heartbeat for a connection that this side gives up because its own address changed; it carries the new
-        address."""
+        """A heartbeat with the new address for a connection that this side gives up because its own address changed."""
         beat = Beat(self._name, connection.id, self.interval, self._hears(connection, now))
         return SendDatagram(connection.udp_address, self._sealed(connection, beat))
 

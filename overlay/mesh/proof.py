@@ -66,8 +66,7 @@ class SessionKeys:
 
 
 def transcript(dialler: Hello, listener: Hello, binding: bytes) -> bytes:
-    """The hash of everything sent before the proof: first frames (`binding`) and the fields of Hello that this version
-    knows."""
+    """The hash of everything sent before the proof: first frames (`binding`) and the known fields of both Hellos."""
     hashed = sha256(b"overlay-mesh proof 1" + binding)
     for hello in (dialler, listener):
         fields = (hello.name, hello.nickname, str(hello.uid), str(hello.nonce), str(hello.port), str(hello.trusted))
@@ -261,8 +260,7 @@ class Proofs:
         return self._compute(proof, lambda: _Outcome(pake.finish(share), share, confirmation))
 
     def _judge_answer(self, proof: _Proof, confirmation: bytes, now: int) -> list[Effect]:
-        """The dialler's last step. It sends its own `Confirm` even after a wrong one, so that both sides notice the
-        failure."""
+        """The dialler's last step. It sends `Confirm` even after a wrong one, so that both sides notice the failure."""
         confirm = SendTcp(proof.conn, Confirm(mac(expand(proof.root, "confirm dialler"), b"dialler")))
         if not equal(confirmation, mac(expand(proof.root, "confirm listener"), b"listener")):
             return [confirm, *self._refuse(proof, Reason.PASSWORD, "wrong password", now)]
@@ -306,7 +304,7 @@ class Proofs:
             return self._refuse(proof, Reason.PASSWORD, "wrong password", now)
         return self._conclude(proof, now)
 
-    # --- both paths -------------------------------------------------------------------------------------------------
+    # --- both sides -------------------------------------------------------------------------------------------------
 
     def _compute(self, proof: _Proof, work: Callable[[], object]) -> list[Effect]:
         self._last_job += 1

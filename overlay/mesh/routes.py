@@ -155,8 +155,7 @@ class Routes:
                     todo.append(other)
 
     def _attach(self, peer: PeerName, came: list[PeerName]) -> None:
-        """Attach a peer, and all it leads to, to a neighbour that is in the tree, if there is one; append them to
-        `came`."""
+        """Attach a peer, and all it leads to, to a neighbour in the tree, if there is one; append them to `came`."""
         entries, tree = self._topology.entries, self.tree
         if peer in tree or peer not in entries:
             return

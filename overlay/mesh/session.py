@@ -118,8 +118,7 @@ class Session:
         return _frame(MAGIC + bytes((self._lowest, self._highest)))
 
     def binding(self, dialled: bool) -> bytes:
-        """A hash of both first frames: equal on both sides if nobody has modified them. Valid only once `agreed` is
-        set."""
+        """A hash of both first frames: equal on both sides if nobody has modified them. Only after `agreed` is set."""
         frames = [self.outgoing()[_LENGTH:], self._first]
         if not dialled:
             frames.reverse()

@@ -2,9 +2,9 @@
 
 Of two records of one peer the higher (uid, version) wins. A tie, which should not happen, is decided by the records'
 hashes, so that merging stays commutative, associative and idempotent. If a record of this peer outranks its own, it is
-left over from an earlier incarnation or comes from a second process with the same name. This peer then raises its own
-uid above it, at once for the first time and ever more slowly after that, so that two live namesakes do not compete for
-ever.
+left over from an earlier incarnation or comes from a second process with the same name. This peer then jumps: it raises
+its own uid above it, at once for the first time and ever more slowly after that, so that two live namesakes do not
+compete for ever.
 
 Records of peers that have been out of reach for the hold time are dropped. If gossip brings a dropped record back, it
 waits in `limbo`, outside of the digest, until a link leads to it. Otherwise peers that drop it at different times would

@@ -62,8 +62,7 @@ class PolicyTable:
     # --- changes of this peer -----------------------------------------------------------------------------------
 
     def put(self, accept: bool, rule: str) -> PolicyDelta:
-        """Write a policy; it replaces one for the same rule. Returns the delta. Raises `UsageError` if the table is
-        full."""
+        """Write a policy; it replaces one for the same rule. Returns the delta. Raises `UsageError` if full."""
         before = self.get(rule)
         if before is None and len(self._standing) >= MAX_POLICIES:
             raise UsageError(f"there are {MAX_POLICIES} policies, which is the most: remove one first")
@@ -136,8 +135,7 @@ class PolicyTable:
         return self._vector
 
     def missing(self, vector: Vector, named: bool = False) -> PolicyDelta | None:
-        """Everything that the sender of `vector` lacks; `named` makes no difference, because a vector always names
-        everything."""
+        """Everything that the sender of `vector` lacks; `named` is ignored, as a vector always names everything."""
         if not isinstance(vector, PolicyVector):
             raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected a PolicyVector")
         theirs = Spans(vector.spans)

@@ -58,8 +58,11 @@ ALL: Final = Selector("all", "all")
 
 @dataclass(frozen=True)
 class Policy:
-    """Whether `source` may open flows to `target`. `ports` and `protocol` are as in `compiled_policy.FlowRule`, except that
-    ports without a protocol are those of TCP and of UDP."""
+    """Whether `source` may open flows to `target`.
+
+    `ports` and `protocol` are as in `compiled_policy.FlowRule`, except that ports without a protocol are those of TCP
+    and of UDP.
+    """
 
     accept: bool
     source: Selector

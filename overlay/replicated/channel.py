@@ -17,8 +17,7 @@ class Channel(Protocol):
     name: str
 
     def digest(self) -> int:
-        """64 bits that are equal on two peers when their states are equal, and otherwise differ except by chance.
-        Cheap."""
+        """64 bits, equal on two peers with equal states, and otherwise different except by chance. Cheap."""
         ...
 
     def vector(self) -> Vector:

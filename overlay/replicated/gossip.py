@@ -474,8 +474,10 @@ class Gossip:
         return effects
 
     def _ask_back(self, sender: GossipNeighbour, message: Want, differs: bool, now: int) -> list[Effect]:
-        """Request what the vector shows to be missing here. If it shows nothing and neither side seems to lack
-        anything, request everything: some pieces are ahead of a gap."""
+        """Request what the vector shows to be missing here.
+
+        If it shows nothing and neither side seems to lack anything, request everything: some pieces are ahead of a gap.
+        """
         name, channel = message.channel, self._channels[message.channel]
         lacked = channel.lacking(message.vector)
         if lacked is None and differs:

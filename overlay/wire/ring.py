@@ -87,8 +87,7 @@ class SpaceDonation(Wire, frozen=True, tag=43):
 
 
 class SpaceDenial(Wire, frozen=True, tag=44):
-    """The reply that denies space. `holder` is the container that holds the one requested address, if that is the
-    reason.
+    """The reply that denies space. `holder`: the container with the one requested address, if that is the reason.
 
     `ring` holds (some of) the tokens in question, in case the requester's ring is out of date.
     """
@@ -156,8 +155,7 @@ class Refusal(Wire, frozen=True, tag=50):
 
 
 class Abstention(Wire, frozen=True, tag=51):
-    """Reply to `Prepare`: the sender does not vote, because it is an observer or has another range (then `range`
-    differs)."""
+    """Reply to `Prepare`: the sender does not vote; it is an observer, or has another range (then `range` differs)."""
 
     ballot: Ballot
     range: Range
