@@ -321,7 +321,7 @@ class Endpoints:
         self._senders_stale = self._senders.pop(peer, None) is not None or self._senders_stale
 
     def _place(self, peer: PeerName) -> None:
-        """Tell the plan where frames for `peer` go: by the kernel to its host, or into the tunnel (relayed if needed)."""
+        """Tell the plan where frames for `peer` go: by the kernel to its host, or into the tunnel, perhaps relayed."""
         host = self._paths.get(peer)
         if host is not None and peer not in self._tunnelled:
             self._last_host[peer] = host

@@ -350,8 +350,7 @@ class Tunnel:
         return way
 
     def _relay_train(self, head: bytes, frames: list[bytes], now: int) -> None:
-        """Relay the contents of packets with one prefix (equal length, the last may be shorter), as they are if they
-        fit."""
+        """Relay the contents of packets with one prefix (of one length, except the last), unchanged if they fit."""
         way = self._way_on(head[11:16])
         if way is None or head[1] <= 1 or len(frames[0]) > way.session.room:
             for frame in frames:

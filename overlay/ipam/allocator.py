@@ -33,7 +33,7 @@ class Pending:
 
 @dataclass(slots=True)
 class _Search:
-    """The peers asked for space within one extent, and those that denied it (with the address's container, if known)."""
+    """The peers asked for space within one extent, and those that denied it (with the container, if known)."""
 
     donor: PeerName = ""
     nonce: int = 0

@@ -62,7 +62,7 @@ class DigestKind(IntEnum):
     OPENING = 0
     """On a new connection: a difference is requested at once, by both sides."""
     ROUND = 1
-    """Periodic anti-entropy: likewise."""
+    """Periodic anti-entropy: as for `OPENING`."""
     ANNOUNCE = 2
     """To a lazy neighbour: a difference is requested only if it outlasts the time that the tree needs."""
 
