@@ -1,1 +1,1 @@
-"""The router's process: start and end, the control API, reports and metrics."""
+"""The router process: start and stop, the control API, reports and metrics."""

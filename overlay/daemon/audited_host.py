@@ -1,6 +1,6 @@
-"""What the audit of the kernel asks of the daemon around it: devices made again, addresses and containers put back.
+"""The host as the kernel audit sees it: remakes devices, and puts addresses and containers back.
 
-Owns the order in which whatever hangs on the bridge follows it. Decides nothing: `audit` says when.
+Owns the order in which everything attached to the bridge is restored. Decides nothing: `audit` says when.
 """
 
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class AuditedHost:
-    """See `audit.AuditTarget`. `settle` gives it what is made later than the audit."""
+    """Implements `audit.AuditTarget`. `settle` passes in the parts that are created after the audit."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class AuditedHost:
         self._around: tuple[DaemonRouter, Journal, Exposure, ContainerLifecycle] | None = None
 
     def settle(self, router: DaemonRouter, journal: Journal, exposure: Exposure, lives: ContainerLifecycle) -> None:
-        """All is in place."""
+        """Set the remaining parts; everything is in place now."""
         self._around = router, journal, exposure, lives
 
     def remake_devices(self) -> None:

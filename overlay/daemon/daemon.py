@@ -1,6 +1,6 @@
-"""The daemon: puts the drivers together around one node, and takes them apart again.
+"""The daemon: builds the drivers around one node, and closes them again.
 
-Owns the order of start and stop. `process` makes it a process of its own.
+Owns the order of start and stop. `process` runs it as a separate process.
 """
 
 import asyncio
@@ -76,13 +76,13 @@ log = logging.getLogger(__name__)
 
 LEAVE_TIMEOUT = 5.0
 RESTART = signal.SIGUSR1
-"""Ends a daemon without a farewell, as `weave stop --for-restart` does."""
+"""Signal that ends a daemon without a farewell, as `weave stop --for-restart` does."""
 _ENGINE_PATIENCE = 5.0
-"""Seconds for the engine to say where it has this host: the router starts without it as well."""
+"""Seconds to wait for this host's address from the engine; after that the router starts without it."""
 
 
 class Daemon:
-    """One router of this host, from its lock to its farewell. `serve` runs until it is told to stop."""
+    """One router on this host, from taking its lock to its farewell. `serve` runs until the daemon is told to stop."""
 
     def __init__(self, options: LaunchOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
         self._options = options
@@ -101,11 +101,11 @@ class Daemon:
         loop = asyncio.get_running_loop()
         async with self._stack:
             await self._start()
-            # As a container it ends with the engine too, which says nothing of this peer: no farewell then.
+            # A router in a container also ends with the engine; that does not mean this peer leaves, so no farewell.
             for number in () if self._options.in_container else (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
             loop.add_signal_handler(RESTART, self._end_for_restart)
-            # What lives now lives as long as the daemon: no collection need ever look at it again.
+            # Objects that exist now live until the daemon ends, so the garbage collector never needs to scan them.
             gc.collect()
             gc.freeze()
             ready()
@@ -160,7 +160,7 @@ class Daemon:
             forwarding.devices = devices
         boot = time.time_ns() if disturbance is None else disturbance.wall()
         node = Node(config, Random(int.from_bytes(os.urandom(16))), files, boot, RealCrypto(os.urandom))
-        disk.persist(begun)  # only now: state that cannot be read stays as it is
+        disk.persist(begun)  # only now, so that unreadable state is left unchanged
         router = DaemonRouter(node, disk=disk, forwarding=forwarding, disturbance=disturbance)
         router.wireguard = wireguard
         stack.callback(router.stop)
@@ -254,7 +254,8 @@ class Daemon:
     def _open_wireguard(
         self, netlink: Netlink, devices: bridge.BridgeDevices, config: Config
     ) -> tuple[WireGuard | None, bridge.BridgeDevices, str]:
-        """The encrypted fast path, and why there is none; a program that was asked for by name must be there."""
+        """Open the encrypted fast path. Returns it, and the reason if it is missing; a program requested by name must
+        exist."""
         bridge.remove_secure(netlink)
         mode = self._options.wireguard
         if not config.password:
@@ -271,7 +272,7 @@ class Daemon:
         return made, devices, ""
 
     def _open_sleeve(self, router: DaemonRouter, config: Config) -> None:
-        """The userspace tunnel; without it the kernel's path is all there is, and `status` says so."""
+        """Open the userspace tunnel. Without it only the kernel's path works, and `status` reports that."""
         assert router.udp is not None
         node = router.node
         sleeve = Sleeve(
@@ -295,8 +296,10 @@ class Daemon:
         return self._environment.get("DOCKER_BRIDGE") or "docker0"
 
     async def _dns_address(self, netlink: Netlink, engine: EngineClient) -> str:
-        """Where containers can ask for names: what the user says, or this host on the engine's bridge. Podman makes its
-        bridge with the first container that needs it, but knows its address before. Empty: nowhere.
+        """The address at which containers can reach DNS: the user's choice, or this host's address on the engine's
+        bridge.
+
+        Podman creates its bridge with the first container that needs it, but knows the address before. Empty: none.
         """
         found = self._options.dns_listen_address or bridge.interface_address(netlink, self._engine_bridge)
         if found or self._options.no_dns:
@@ -315,7 +318,7 @@ class Daemon:
         doors: DnsInterfaces,
         address: str,
     ) -> None:
-        """Serve DNS where containers can ask; without the engine's bridge the router goes on without, and says so."""
+        """Serve DNS to containers; without the engine's bridge the router runs without DNS and reports that."""
         wanted = self._options.dns_listen_address
         device = self._engine_bridge
         dns = router.dns = DnsServer(address, router.feed, Path(self._options.resolv_conf))
@@ -344,7 +347,7 @@ class Daemon:
         path = places.socket
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            path.unlink(missing_ok=True)  # the lock on the state says that nobody listens there
+            path.unlink(missing_ok=True)  # we hold the state lock, so nobody listens there
             before = os.umask(0o177)
             try:
                 listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -377,7 +380,7 @@ class Daemon:
         try:
             server = await serve_tcp(runner, host.strip("[]"), int(port))
         except OSError as error:
-            # The unix socket is what `weave` itself uses; the old port is a convenience.
+            # `weave` itself uses the unix socket; the TCP port of the original is a convenience.
             log.warning("no HTTP on %s: %s", address, error.strerror or error)
             return
         self._stack.callback(server.close)
@@ -385,7 +388,7 @@ class Daemon:
     # --- for the control API ---------------------------------------------------------------------------------------
 
     def report(self) -> dict[str, Any]:
-        """The node's report, and what only the drivers know (`Service` lines of `weave status`)."""
+        """The node's report, plus the facts that only drivers know (`Service` lines of `weave status`)."""
         router = self._router
         found = dict(router.node.report(router.clock()))
         found["version"] = __version__
@@ -423,7 +426,7 @@ class Daemon:
         return found
 
     def _proxy_hosts(self) -> list[str]:
-        """Where the proxy of this host listens; it is a process of its own."""
+        """The addresses of this host's proxy, which is a separate process."""
         try:
             found = running(self._places)
         except OverlayError:
@@ -431,10 +434,10 @@ class Daemon:
         return list(found.hosts) if found is not None else []
 
     async def leave(self, surrender: bool, restart: bool = False) -> None:
-        """End this daemon; returns when everything is said, shortly before the process is gone."""
+        """End this daemon; returns when the farewell is sent, shortly before the process ends."""
         self._surrender, self._restart = surrender, restart
         if not restart:
-            with contextlib.suppress(OSError, OverlayError):  # a full disk: as if the daemon had been killed
+            with contextlib.suppress(OSError, OverlayError):  # on a full disk: end as if the daemon had been killed
                 self._router.disk.persist([launches.ended(self._peers)])
         self._stop.set()
         await self._left.wait()
@@ -452,7 +455,7 @@ class Daemon:
         await self._watchers.farewell()
         self._audit.close()
         if self._restart:
-            # As after a crash: what the kernels here and there forward stays until the next daemon adopts it.
+            # As after a crash, the kernels keep forwarding until the next daemon adopts the entries.
             log.info("router %s ends, to be started again", self._config.name)
             self._left.set()
             return
@@ -477,7 +480,7 @@ class Daemon:
 
 
 def _stored_rules(journal: Journal, own: str) -> dict[str, PortRule]:
-    """What the ports of containers that were attached before may send, where an earlier life had no filter."""
+    """Port rules for containers attached before, used where an earlier daemon had no filter."""
     return {
         port_name(record.container): port_rule(
             record.mac or stable_mac(own, record.container), record.addresses, record.spoofing
@@ -488,26 +491,26 @@ def _stored_rules(journal: Journal, own: str) -> dict[str, PortRule]:
 
 
 def _own_addresses(ports: PortFilter, exposed: tuple[str, ...]) -> frozenset[IPv4Address | IPv6Address]:
-    """This host's on the overlay: its containers' and its own."""
+    """This host's addresses on the overlay: its containers' and its own."""
     literals = [literal for rule in ports.rules.values() for literal in rule.addresses]
     return frozenset(ip_address(each.partition("/")[0]) for each in (*literals, *exposed))
 
 
 async def _resolve(host: str) -> str:
-    """An address literal for a host name. Raises `EnvironmentProblem`."""
+    """Resolve a host name to an address literal. Raises `EnvironmentProblem`."""
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # the second: no label of a DNS name
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a valid DNS label
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise EnvironmentProblem(f"`{host}` cannot be resolved: {reason}") from None
     return str(found[0][4][0])
 
 
 def run_daemon(options: LaunchOptions, places: DaemonPaths, environment: Mapping[str, str], ready: Any) -> None:
-    """Run a daemon in this process until it is told to stop; `ready()` is called once it answers.
+    """Run a daemon in this process until it is told to stop; calls `ready()` once the daemon answers.
 
-    Raises `OverlayError` when it cannot start.
+    Raises `OverlayError` if the daemon cannot start.
     """
 
     async def main() -> None:
@@ -523,7 +526,8 @@ def run_daemon(options: LaunchOptions, places: DaemonPaths, environment: Mapping
 
 
 def spawn_daemon(options: LaunchOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
-    """Fork a daemon away and return once it answers. Raises `EnvironmentProblem` with its words if it cannot start."""
+    """Fork a daemon and return once it answers. Raises `EnvironmentProblem` with the daemon's message if it cannot
+    start."""
 
     def work(ready: Callable[[], None]) -> None:
         hide(options.password)
@@ -533,6 +537,6 @@ def spawn_daemon(options: LaunchOptions, places: DaemonPaths, environment: Mappi
 
 
 def hold_daemon(options: LaunchOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
-    """Be the daemon, in a container that was made for it; returns at its end. Raises `OverlayError`."""
+    """Run the daemon in its own container; returns when the daemon ends. Raises `OverlayError`."""
     prepare(options.docker_api or socket_path(environment), places.db)
     hold(lambda ready: run_daemon(options, places, environment, ready), places.pid, options.log_level)

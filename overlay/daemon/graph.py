@@ -1,7 +1,7 @@
-"""The mesh as one peer knows it, as a graph in the languages of Graphviz and of Mermaid. Pure: a report in, text out.
+"""The mesh as one peer knows it, as a Graphviz or Mermaid graph. Pure: a report in, text out.
 
-Owns the escaping: names and nicknames are words of others, and no word of theirs may become a word of the language. So
-nodes are numbered, and what peers are called stands in labels alone.
+Owns the escaping. Names and nicknames come from others and must not become syntax, so nodes are numbered and names
+appear only in labels.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ __all__ = ["FORMATS", "Edge", "Graph", "GraphNode", "graph"]
 
 Report = Mapping[str, Any]
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,_/()-")
-"""What means nothing to Mermaid within a quoted label; a colon does, before and after other marks."""
+"""Characters without a meaning in a quoted Mermaid label. A colon has one next to some other characters."""
 _STATES = {"own": "bold", "reachable": "solid", "unreachable": "dashed", "left": "dotted"}
 
 
@@ -24,13 +24,13 @@ class GraphNode(Struct, frozen=True):
 
     id: str
     label: tuple[str, ...]
-    """Its lines."""
+    """Lines of text."""
     kind: str
-    """`own`, `reachable`, `unreachable`, `left`: a peer; `container`."""
+    """`own`, `reachable`, `unreachable` or `left` for a peer; `container`."""
 
 
 class Edge(Struct, frozen=True):
-    """Two peers and what is known of their connection, or a container and its peer."""
+    """A connection between two peers, or the link between a container and its peer."""
 
     source: str
     target: str
@@ -39,14 +39,14 @@ class Edge(Struct, frozen=True):
 
 
 class Graph(Struct, frozen=True):
-    """Both, in a fixed order."""
+    """Nodes and edges in a fixed order."""
 
     nodes: tuple[GraphNode, ...]
     edges: tuple[Edge, ...]
 
 
 def graph(report: Report, *, containers: bool = False) -> Graph:
-    """What this peer's report says of the mesh. Of its own connections it knows the path, of others' their state."""
+    """The mesh in this peer's report. For its own connections it knows the path, for others only the state."""
     report = clean_tree(report)
     mesh = report["mesh"]
     ids = {peer["name"]: f"p{number}" for number, peer in enumerate(mesh["peers"])}
@@ -72,7 +72,7 @@ def _kind(peer: Mapping[str, Any], mesh: Mapping[str, Any]) -> str:
 
 
 def _edges(report: Report, ids: Mapping[str, str]) -> Iterator[Edge]:
-    """One for each pair of which either says that it is connected; up if both say that it stands."""
+    """One edge for each pair in which either peer reports a connection; up if both report it as established."""
     mesh = report["mesh"]
     said: dict[tuple[str, str], list[tuple[str, bool]]] = {}
     for peer in mesh["peers"]:
@@ -134,9 +134,9 @@ def _mermaid(drawn: Graph) -> str:
 
 
 def _mermaid_words(text: str) -> str:
-    """With everything that could mean something as Mermaid's own numbers of characters (`#35;`)."""
+    """Text with every special character as a Mermaid character code (`#35;`)."""
     return "".join(char if char in _PLAIN else f"#{ord(char)};" for char in text)
 
 
 FORMATS: Mapping[str, Callable[[Graph], str]] = {"dot": _dot, "mermaid": _mermaid}
-"""The languages, each with its writer."""
+"""Writer for each format."""

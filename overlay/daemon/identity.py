@@ -1,4 +1,4 @@
-"""Who this peer is: its nickname, and its name, drawn once and kept on disk and in the bridge's MAC ever after."""
+"""The identity of this peer: its nickname, and its name, drawn once and kept on disk and as the bridge's MAC."""
 
 import os
 import re
@@ -16,13 +16,13 @@ _PEER = re.compile(r"[!-~]{1,64}")
 
 
 def default_nickname() -> str:
-    """The host's name."""
+    """The host name."""
     return socket.gethostname()
 
 
 def peer_name(disk: Disk, files: dict[str, bytes], asked: str, bridge: str = "") -> str:
-    """The name asked for, else the one on disk, else that of the bridge that is there (its MAC; empty:
-    none), else a new one: six bytes as in a locally administered MAC."""
+    """The requested name, else the name on disk, else the MAC of the existing bridge (`bridge`, empty if there is
+    none), else a new name: six bytes in the format of a locally administered MAC."""
     with understood(_NAME):
         stored = files.pop(_NAME, b"").decode()
         if stored and not _PEER.fullmatch(stored):
@@ -34,7 +34,7 @@ def peer_name(disk: Disk, files: dict[str, bytes], asked: str, bridge: str = "")
 
 
 def _new_name() -> str:
-    # The machine and host name alone would be equal on clones; chance alone would do, but for early boots without any.
+    # Machine id and host name alone are equal on clones. Random bytes alone may be missing early at boot. So use both.
     parts = [_read("/etc/machine-id"), socket.gethostname().encode(), os.urandom(16)]
     octets = bytearray(blake2b(b"\0".join(parts), digest_size=6).digest())
     octets[0] = octets[0] & 0xFC | 0x02

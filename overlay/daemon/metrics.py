@@ -1,4 +1,5 @@
-"""Figures for Prometheus (text format 0.0.4); the original's names where it has them. Pure: report in, text out."""
+"""Metrics for Prometheus (text format 0.0.4), with the original's names where it has them. Pure: report in, text
+out."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,6 +1,6 @@
-"""The report as the original has it: `.Router`, `.IPAM`, `.DNS` and the rest, with its names and words. Pure.
+"""The report in the original's format: `.Router`, `.IPAM`, `.DNS` and the rest, with its names and words. Pure.
 
-Made of our own report, for templates and scripts that were written for version 2.8. Knows nothing of templates.
+Converted from our own report, for templates and scripts written for version 2.8. Knows nothing of templates.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,11 +15,11 @@ Link = dict[str, Any]
 """`Address`, `Outbound`, `State`, `Info` and `Attrs` of one line of `weave status connections`."""
 
 _STATES = {"waiting": "waiting", "dialling": "connecting", "connected": "pending", "refused": "failed"}
-"""What the original calls the state of a target that has failed never."""
+"""The original's words for the state of a target that has never failed."""
 
 
 def views(report: Report) -> dict[str, Any]:
-    """What the original's `weave report` says, of this report."""
+    """This report in the format of the original's `weave report`."""
     driver = report["driver"]
     found: dict[str, Any] = {
         "Ready": True,
@@ -37,13 +37,13 @@ def views(report: Report) -> dict[str, Any]:
 
 
 def target(address: str, port: int) -> str:
-    """A target as it is typed: without the port that it has anyhow."""
+    """A target as the user types it, without the default port."""
     bare = address.removesuffix(f":{port}")
     return bare.strip("[]") if bare != address else address
 
 
 def links(report: Report) -> Iterator[Link]:
-    """Connections, and targets and strangers without one."""
+    """Connections, plus targets and strangers that have no connection."""
     mesh = report["mesh"]
     for connection in mesh["connections"]:
         established = connection["state"] == "established"

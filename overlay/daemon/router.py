@@ -1,6 +1,6 @@
-"""What a node's effects reach in the daemon: sockets, kernel, disk and asyncio's clock.
+"""The drivers behind a node's effects in the daemon: sockets, kernel, disk and asyncio's clock.
 
-Decides nothing: whatever an effect means is done by the driver it belongs to, and when by `overlay.runtime`.
+Decides nothing: the driver of each effect carries it out, and `overlay.runtime` decides when.
 """
 
 import asyncio
@@ -42,18 +42,18 @@ def now() -> int:
 
 
 class PolicyDriver(Protocol):
-    """What puts policies into the kernel."""
+    """Installs policies in the kernel."""
 
     problem: str
-    """Why it does not; empty: it does."""
+    """Why the policy is not enforced; empty if it is."""
 
     def apply(self, policy: CompiledPolicy) -> str:
-        """Have this policy decide from now on; returns how it knows replies."""
+        """Enforce this policy from now on; returns how replies are recognised."""
         ...
 
 
 class DaemonRouter(Router):
-    """One running node and everything that its effects reach. `dns` may be missing."""
+    """One running node and the drivers for all its effects. `dns` may be missing."""
 
     def __init__(
         self, node: Node, *, disk: Disk, forwarding: Forwarding, disturbance: Disturbance | None = None
@@ -79,7 +79,7 @@ class DaemonRouter(Router):
         )
 
     def true_time(self, t: int) -> int:
-        """See `Router`: a lab may have made the clock wrong."""
+        """See `Router`: a lab may have disturbed the clock."""
         return t if self._disturbance is None else t + now() - self.clock()
 
     @property
@@ -87,7 +87,7 @@ class DaemonRouter(Router):
         return self._runner
 
     def stop(self) -> None:
-        """Handle no timer any more; pending requests end."""
+        """Stop handling timers; pending requests end."""
         super().stop()
         if self._worker is not None:
             self._worker.shutdown(wait=False, cancel_futures=True)
@@ -145,7 +145,7 @@ class DaemonRouter(Router):
         self.tcp.secure(effect.conn, effect.keys)
 
     def _compute(self, effect: e.Compute) -> None:
-        """In one thread: it takes turns with the loop every few milliseconds, where it would hold it up for longer."""
+        """Run in a thread that alternates with the loop every few milliseconds; in the loop it would block longer."""
         if self._worker is None:
             self._worker = ThreadPoolExecutor(1, "compute")
         done = self._loop.run_in_executor(self._worker, effect.work)

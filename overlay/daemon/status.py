@@ -1,4 +1,4 @@
-"""`weave status` and its parts as text, in the style that users of the original know. Pure: a report in, text out."""
+"""`weave status` and its parts as text, in the original's style. Pure: a report in, text out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,12 +12,12 @@ __all__ = ["PARTS", "text"]
 
 Report = Mapping[str, Any]
 _STATES = ("established", "pending", "retrying", "failed", "connecting", "waiting")
-"""Of connections and targets, in the order in which the original counts them."""
+"""States of connections and targets, in the original's order."""
 
 
 def text(report: Report, part: str = "") -> str:
     """The page of one part (`PARTS`), or the overview for ""; ends with a newline."""
-    report = clean_tree(report)  # names, nicknames and reasons are words of others
+    report = clean_tree(report)  # names, nicknames and reasons come from others
     return PARTS[part](report) if part else _overview(report)
 
 
@@ -63,7 +63,7 @@ def _router(report: Report) -> str:
 
 
 def _policy(policy: Mapping[str, Any]) -> str:
-    """How many there are, what holds without one, how replies are known, and whether all peers go by the same."""
+    """The number of policies, the default, how replies are recognised, and whether all peers have the same policies."""
     count = len(policy["policies"])
     if not count and policy["default"] == "allow":
         text = "none, all is allowed"
@@ -82,7 +82,7 @@ def _state(policy: Mapping[str, Any]) -> str:
 
 
 def _ports(ports: Mapping[str, Any]) -> str:
-    """How many containers send under their own addresses only."""
+    """The number of containers restricted to their own addresses."""
     if ports["problem"]:
         return "not guarded"
     free = f", {ports['free']} with --allow-spoofing" if ports["free"] else ""
@@ -90,7 +90,7 @@ def _ports(ports: Mapping[str, Any]) -> str:
 
 
 def _audit(audit: Mapping[str, Any]) -> str:
-    """What somebody else has changed in the kernel."""
+    """Kernel changes by others that were repaired."""
     if not audit["mended"]:
         return "nothing was changed by others"
     what = "; ".join(audit["what"])
@@ -153,7 +153,7 @@ def _plugin_service(report: Report) -> str:
 
 
 def _troubles(report: Report) -> str:
-    """What somebody should look at; empty when there is nothing."""
+    """Problems that need attention; empty if there are none."""
     mesh, driver = report["mesh"], report["driver"]
     lines = [
         f"channel {conflict['channel']} conflicts with {conflict['nickname']}: {conflict['error']}"
@@ -179,7 +179,7 @@ def _troubles(report: Report) -> str:
 
 
 def policy_troubles(policy: Mapping[str, Any]) -> list[str]:
-    """In which way policies do not hold everywhere."""
+    """Where policies are not enforced."""
     lines = [f"policies are not enforced on this host: {policy['problem']}"] if policy["problem"] else []
     lines += [
         f"policy {each['number']} is not understood by this version, and not enforced: {each['policy']}"
@@ -190,7 +190,7 @@ def policy_troubles(policy: Mapping[str, Any]) -> list[str]:
 
 
 def _policies(report: Report) -> str:
-    """The table at 80 columns: long policies go on below."""
+    """The table at 80 columns; long policies wrap."""
     policy = report["policy"]
     lines = [f"{'N':>3}  {'POLICY':<51} {'FROM':>5} {'TO':>5}  SET BY"] if policy["policies"] else []
     names = {peer["name"]: peer["nickname"] for peer in report["mesh"]["peers"]}

@@ -1,14 +1,13 @@
-"""`weave report -f`: the part of Go's templates that people use on a report. Pure: report and template in, text out.
+"""`weave report -f`: the subset of Go templates that people use on reports. Pure: report and template in, text out.
 
-`{{.mesh.name}}` is a field, `{{.}}` the whole, `{{json .mesh.targets}}` JSON, `{{len .mesh.peers}}` a number of
-elements; `{{range .mesh.peers}}{{.name}} {{end}}` repeats for each element (of a map: each value, by key),
-`{{if .x}}..{{else if .y}}..{{else}}..{{end}}` asks whether there is something, and `{{with .x}}{{.y}}{{end}}` looks
-into it. Words between braces are those of `overlay.daemon.template_words`: variables, pipes, printf, eq, index …
-`{{- .x -}}` takes the white space around it away. Fields are found whatever their case.
+`{{.mesh.name}}` is a field, `{{.}}` the whole report, `{{json .mesh.targets}}` JSON, `{{len .mesh.peers}}` the number
+of elements. `{{range .mesh.peers}}{{.name}} {{end}}` repeats for each element (of a map: each value, by key).
+`{{if .x}}..{{else if .y}}..{{else}}..{{end}}` tests for a non-empty value, and `{{with .x}}{{.y}}{{end}}` makes `.x`
+the current value. `overlay.daemon.template_words` implements the words between braces: variables, pipes, printf, eq,
+index and others. `{{- .x -}}` trims the white space around it. Field names are not case-sensitive.
 
-A local user may send a template, and the router renders it between two beats. So its length, the steps it takes and
-the text it makes are bounded (all of them together are some 0.1 s), and reading it takes time in proportion to its
-length.
+A local user may send a template, and the router renders it between two heartbeats. So its length, its steps and its
+output are bounded (together about 0.1 s), and parsing takes linear time.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,13 +31,13 @@ MAX_TEMPLATE = 8192
 """Characters."""
 
 Token = tuple[bool, str]
-"""(is an action, its words or the text)."""
+"""(whether it is an action, its words or the text)."""
 Node = Callable[[TemplateState], None]
-"""Writes what a part of the template says."""
+"""Writes one part of the template."""
 
 
 def render(template: str, report: Mapping[str, Any]) -> str:
-    """The text. Raises `UsageError` for a template that is none, that asks for what is not there, or for too much."""
+    """Render the text. Raises `UsageError` for an invalid template, a missing field, or an exceeded bound."""
     if len(template) > MAX_TEMPLATE:
         raise UsageError(f"the template has {len(template)} characters, at most {MAX_TEMPLATE} are taken")
     nodes, ended, _ = _block(iter(split(template)), 0)
@@ -50,7 +49,7 @@ def render(template: str, report: Mapping[str, Any]) -> str:
 
 
 def split(template: str) -> list[Token]:
-    """Text and actions in turns. Every character is looked at a fixed number of times. Raises `UsageError`."""
+    """Text and actions in alternation, in linear time. Raises `UsageError`."""
     tokens: list[Token] = []
     at, trim = 0, False
     while (start := template.find("{{", at)) >= 0:
@@ -70,8 +69,8 @@ def split(template: str) -> list[Token]:
 
 
 def _block(tokens: Iterator[Token], depth: int) -> tuple[list[Node], str, str]:
-    """The nodes up to the end of the block, what ended it (`end`, `else`, or "" for the end of the text), and the words
-    behind that."""
+    """The nodes up to the end of the block, the word that ended it (`end`, `else`, or "" at the end of the text), and
+    the words after that word."""
     if depth > MAX_DEPTH:
         raise UsageError(f"the template is nested deeper than {MAX_DEPTH}")
     nodes: list[Node] = []
@@ -104,7 +103,7 @@ def _begun(word: str, rest: str, tokens: Iterator[Token], depth: int) -> Node:
         inner, more = _first(behind)
         if inner not in ("if", "with"):
             raise UsageError(f"{{{{else {behind:.40}}}}} is not understood: expected else, else if or else with")
-        otherwise = [_begun(inner, more, tokens, depth + 1)]  # and takes the end that is for both
+        otherwise = [_begun(inner, more, tokens, depth + 1)]  # one `end` closes both
         ended = "end"
     elif ended == "else":
         otherwise, ended, _ = _block(tokens, depth + 1)
@@ -114,7 +113,7 @@ def _begun(word: str, rest: str, tokens: Iterator[Token], depth: int) -> Node:
 
 
 def _write(nodes: Sequence[Node], state: TemplateState, variables: Mapping[str, Any] | None = None) -> None:
-    """Write nodes in a scope of their own."""
+    """Write nodes in a new scope."""
     state.scopes.append(dict(variables or {}))
     for node in nodes:
         node(state)

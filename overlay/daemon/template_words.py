@@ -1,7 +1,7 @@
-"""The words between `{{` and `}}` of a report's template: read once, in linear time, into functions of a state. Pure.
+"""The words between `{{` and `}}` of a report template: parsed once, in linear time, into functions of a state. Pure.
 
-Owns tokens, pipelines, variables, literals and the functions that a template may call. Blocks, text and the bounds of
-a run stand in `overlay.daemon.template`.
+Owns tokens, pipelines, variables, literals and the functions that a template may call. `overlay.daemon.template` owns
+blocks, text and the bounds of a run.
 """
 
 import json
@@ -26,27 +26,27 @@ __all__ = [
 ]
 
 MAX_DEPTH = 32
-"""Of blocks, and of parentheses."""
+"""Maximum depth of blocks and of parentheses."""
 MAX_STEPS = 100_000
-"""Actions, words and pieces of text that are passed, elements that are looked at, what is written; some 1 µs each."""
+"""Maximum number of actions, words, pieces of text, elements and writes; each takes about 1 µs."""
 MAX_OUTPUT = 8 << 20
 """Characters."""
 WRITTEN = 128
 _ESCAPED = 16
-"""Characters that can be read or written in the time of a step, and such of a text where something was escaped."""
+"""Characters read or written for the price of one step; the second value is for text in which something was escaped."""
 _SCOPES = 4
-"""Scopes that can be searched for a variable in the time of a step."""
+"""Scopes searched for a variable for the price of one step."""
 
 
 class Clean(str):
-    """Text without words of others that have not been made harmless: what a function has made, not what a field is."""
+    """Text that is already safe to print: the result of a function, not a field of the report."""
 
 
 Scope = dict[str, Any]
 
 
 class TemplateState:
-    """What a template sees at one place, and what is left of its bounds."""
+    """The state of a template at one place, and the rest of its bounds."""
 
     def __init__(self, root: Any) -> None:
         self.dot = root
@@ -56,21 +56,21 @@ class TemplateState:
         self._steps = MAX_STEPS
 
     def append(self, text: str) -> None:
-        """Write."""
+        """Write text."""
         self._room -= len(text)
         if self._room < 0:
             raise UsageError(f"the template makes more than {MAX_OUTPUT >> 20} MiB of text: ask for fewer fields")
-        self.step(0 if isinstance(text, Clean) else len(text) // WRITTEN)  # what was made here is paid for
+        self.step(0 if isinstance(text, Clean) else len(text) // WRITTEN)  # text made by a function was already charged
         self.pieces.append(text)
 
     def step(self, count: int = 1) -> None:
-        """Take steps. Raises `UsageError` if there are none left."""
+        """Use up steps. Raises `UsageError` if too few are left."""
         self._steps -= count
         if self._steps < 0:
             raise UsageError(f"the template takes more than {MAX_STEPS} steps: ask for fewer fields, or loop less")
 
     def scope(self, name: str) -> Scope:
-        """Where a variable is."""
+        """The scope that has this variable."""
         for passed, scope in enumerate(reversed(self.scopes)):
             if name in scope:
                 self.step(passed // _SCOPES)
@@ -82,19 +82,19 @@ Value = Callable[[TemplateState], Any]
 
 
 class Assignment(NamedTuple):
-    """What an action says: its value, and the variables that get it (`range`: key and element, or the element)."""
+    """The value of an action, and the variables that get it (`range`: key and element, or the element)."""
 
     value: Value
     names: tuple[str, ...] = ()
     new: bool = False
-    """`:=`, not `=`."""
+    """`:=` instead of `=`."""
 
 
 class _Token(NamedTuple):
     kind: str
     text: str
     apart: bool
-    """There is a blank before it."""
+    """A blank precedes it."""
 
 
 _TOKEN = re.compile(
@@ -109,7 +109,7 @@ _EXPECTED = "expected .field, $variable, a function as len, json, printf, eq or 
 
 
 def read(text: str) -> Assignment:
-    """The words of one action, without `range`, `if`, `with` and `else`. Raises `UsageError`."""
+    """Parse the words of one action, without `range`, `if`, `with` and `else`. Raises `UsageError`."""
     words = _Words(text)
     names: list[str] = []
     while words.is_next("variable") and words.after(1) in (":=", "=", ","):
@@ -123,7 +123,7 @@ def read(text: str) -> Assignment:
 
 
 class _Words:
-    """The tokens of an action, taken from the left."""
+    """The tokens of an action, consumed from the left."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -141,7 +141,7 @@ class _Words:
             apart = kind == "blank"
 
     def problem(self) -> UsageError:
-        """That these words make no sense."""
+        """The error for words that do not parse."""
         return UsageError(f"{{{{{self._text:.80}}}}} is not understood: {_EXPECTED}")
 
     def is_next(self, kind: str, text: str = "") -> bool:
@@ -152,19 +152,19 @@ class _Words:
         return token.kind == kind and (not text or token.text == text)
 
     def after(self, count: int) -> str:
-        """The text of the token so many further on."""
+        """The text of the token `count` places ahead."""
         at = self._at + count
         return self._tokens[at].text if at < len(self._tokens) else ""
 
     def take(self) -> _Token:
-        """The next token."""
+        """Consume the next token."""
         if self._at == len(self._tokens):
             raise self.problem()
         self._at += 1
         return self._tokens[self._at - 1]
 
     def all(self) -> Value:
-        """The pipeline that the rest is."""
+        """Parse the rest as a pipeline."""
         found = self._pipeline(0)
         if self._at != len(self._tokens):
             raise self.problem()
@@ -223,7 +223,7 @@ class _Words:
         return _fields(base, names) if names else base
 
 
-# --- what words mean ---------------------------------------------------------------------------------------------
+# --- semantics of words ------------------------------------------------------------------------------------------
 
 _CONSTANTS: Mapping[str, Any] = {"true": True, "false": False, "nil": None}
 
@@ -294,7 +294,7 @@ def _literal(token: _Token, words: _Words) -> Any:
 
 
 def shown(value: Any, state: TemplateState) -> Clean:
-    """A value as it is printed, made harmless: a list as Go prints it, whatever has fields as JSON."""
+    """A value as printed, safe for a terminal: lists in Go's format, structures as JSON."""
     if value is None:
         return Clean("")
     if isinstance(value, Clean):
@@ -314,7 +314,7 @@ def _json(value: Any, state: TemplateState) -> Clean:
 def _harmless(text: str, cleaned: Callable[[str], str], state: TemplateState) -> Clean:
     state.step(len(text) // WRITTEN)
     found = cleaned(text)
-    if len(found) != len(text):  # an escape is longer than what it stands for
+    if len(found) != len(text):  # an escape is longer than the character it replaces
         state.step(len(found) // _ESCAPED)
     return Clean(found)
 
@@ -337,7 +337,7 @@ class _Function(NamedTuple):
 
 
 class _Lazy(_Function):
-    """`and` and `or`, which look at no more of their arguments than they have to."""
+    """`and` and `or`, which evaluate only as many arguments as needed."""
 
     def make(self, name: str, arguments: list[Value]) -> Value:
         def value(state: TemplateState) -> Any:
@@ -364,7 +364,7 @@ def _print(name: str, arguments: list[Any], state: TemplateState) -> Clean:
     if name == "println":
         return _joined([" ".join(texts), "\n"], state)
     pieces: list[str] = []
-    for at, text in enumerate(texts):  # as Go: a blank between two of which none is text
+    for at, text in enumerate(texts):  # as in Go: a blank between two arguments if neither is text
         if at and not isinstance(arguments[at], str) and not isinstance(arguments[at - 1], str):
             pieces.append(" ")
         pieces.append(text)
@@ -372,7 +372,7 @@ def _print(name: str, arguments: list[Any], state: TemplateState) -> Clean:
 
 
 def _joined(pieces: Sequence[str], state: TemplateState) -> Clean:
-    """The pieces as one text, paid for before it is made."""
+    """The pieces as one text; charged before it is built."""
     state.step(sum(map(len, pieces)) // WRITTEN)
     return Clean("".join(pieces))
 

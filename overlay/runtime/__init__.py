@@ -1,1 +1,1 @@
-"""What runs a node; others provide clock, disk and sockets: the daemon, the simulator and the tests' worlds."""
+"""Runs a node. The daemon, the simulator and the tests' worlds provide clock, disk and sockets."""

@@ -1,7 +1,7 @@
 """One peer's state on disk: small files, each replaced as a whole and durably, under a lock.
 
-Owns the directory, the order of syncs, the reserve for a full disk, and what happens to damaged files. A file is a
-line `overlay-state 1 <crc32 of the rest, hex> <key>` and the data. Knows nothing of what the data means.
+Owns the directory, the order of syncs, the reserve for a full disk, and the handling of damaged files. A file is the
+line `overlay-state 1 <crc32 of the rest, hex> <key>` followed by the data. Knows nothing of what the data means.
 """
 
 import contextlib
@@ -22,7 +22,8 @@ __all__ = ["Disk", "DiskFull", "damaged"]
 log = logging.getLogger(__name__)
 
 _VERSION = 1
-"""To be raised when an older program could misread what is written; it refuses, and says so."""
+"""Increase this when an older program could misread the new format; older programs then refuse the file with a
+message."""
 _MAGIC = b"overlay-state %d " % _VERSION
 _OTHER = re.compile(rb"overlay-state ([0-9]{1,9}) ")
 _SUFFIX = ".state"
@@ -30,25 +31,25 @@ _RESERVE = "reserve"
 _PROBE = "probe.tmp"
 _RESERVE_BYTES = 1 << 18
 _MARGIN = 1 << 17
-"""Bytes that must be free besides the reserve before anything new is booked."""
+"""Bytes that must be free in addition to the reserve before new state is accepted."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DiskFull(EnvironmentProblem):
-    """Nothing can be written: not even the reserve is left, or the directory does not take files any more."""
+    """The disk cannot be written: even the reserve is used up, or the directory refuses files."""
 
 
 class Disk:
     """The state directory of one peer, locked for this process. Implements `overlay.runtime.node_runner.Store`."""
 
     latency = 0
-    """`persist` itself takes the time."""
+    """Always 0, because `persist` blocks for the write."""
 
     def __init__(self, directory: Path) -> None:
-        """Make the directory if need be and lock it. Raises `EnvironmentProblem`."""
+        """Create the directory if it is missing, and lock it. Raises `EnvironmentProblem`."""
         self.directory = directory
         self.full = ""
-        """Why nothing new can be booked: no room, or a directory that cannot be written; empty: it can."""
+        """Why no new state is accepted: no room, or an unwritable directory. Empty if it is."""
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -58,7 +59,7 @@ class Disk:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not _is(self._lock, directory / "lock"):
-                raise BlockingIOError  # removed meanwhile, by a `weave reset`
+                raise BlockingIOError  # a `weave reset` removed it in between
         except BlockingIOError:
             self._close()
             raise EnvironmentProblem(
@@ -67,7 +68,7 @@ class Disk:
         self._fill_reserve()
 
     def load(self) -> dict[str, bytes]:
-        """All keys with their data. A damaged file is set aside with the suffix `.damaged`, and said so."""
+        """All keys with their data. A damaged file is renamed with the suffix `.damaged`, and logged."""
         found = {}
         for path in sorted(self.directory.iterdir()):
             if path.name.endswith(".tmp"):
@@ -90,8 +91,8 @@ class Disk:
         return found
 
     def persist(self, items: Sequence[tuple[str, bytes]]) -> None:
-        """Make the last data of each key durable, in the order of `items`. Raises `DiskFull` (nothing is promised), for
-        every reason for which a file cannot be written.
+        """Make the last data of each key durable, in the order of `items`. Raises `DiskFull` if a file cannot be
+        written for any reason; nothing is guaranteed to be stored then.
 
         All files are synced, then renamed in order, then the directory is synced once.
         """
@@ -113,7 +114,7 @@ class Disk:
                 raise DiskFull(f"cannot write {self.directory}: {again.strerror}; make room") from None
 
     def check_room(self) -> str:
-        """Why there is no room for new bookings, or "". Tries to get the reserve back first."""
+        """Why there is no room for new state, or "". First tries to restore the reserve."""
         try:
             if not (self.directory / _RESERVE).exists():
                 self._fill_reserve()
@@ -131,14 +132,14 @@ class Disk:
         return self.full
 
     def erase(self) -> None:
-        """Delete all state (the lock stays held)."""
+        """Delete all state; the lock stays held."""
         for path in sorted(self.directory.iterdir()):
             if path.name.endswith((_SUFFIX, ".tmp", ".damaged")):
                 path.unlink(missing_ok=True)
         os.fsync(self._directory_fd)
 
     def remove(self) -> None:
-        """Delete the directory too, unless something of others is in it (the lock stays held, until `close`)."""
+        """Delete the directory too, unless it contains foreign files; the lock stays held until `close`."""
         self.erase()
         for name in (_RESERVE, "lock"):
             (self.directory / name).unlink(missing_ok=True)
@@ -146,7 +147,7 @@ class Disk:
             self.directory.rmdir()
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._close()
 
     def _close(self) -> None:
@@ -171,12 +172,12 @@ class Disk:
             os.fsync(self._directory_fd)
         except OSError:
             for temporary, _ in prepared:
-                with contextlib.suppress(OSError):  # what is wrong is the first error
+                with contextlib.suppress(OSError):  # the first error is the one to report
                     temporary.unlink(missing_ok=True)
             raise
 
     def _fill_reserve(self) -> None:
-        """Keep some room back: what is booked already must stay writable when others fill the disk."""
+        """Reserve some room, so that existing state stays writable when others fill the disk."""
         path = self.directory / _RESERVE
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -191,7 +192,7 @@ class Disk:
             self.full = full if error.errno in _FULL else self._unwritable(error)
 
     def _unwritable(self, error: OSError) -> str:
-        """The sentence, which the log gets once for each spell."""
+        """The error message; logged once until writing works again."""
         text = f"{self.directory} cannot be written ({error.strerror or error}): make it writable"
         if text != self.full:
             log.error("%s; until then there are no new addresses", text)
@@ -199,7 +200,7 @@ class Disk:
 
 
 def _is(descriptor: int, path: Path) -> bool:
-    """Whether an open file is the one that has this name."""
+    """Whether this path names the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -207,13 +208,13 @@ def _is(descriptor: int, path: Path) -> bool:
 
 
 def damaged(directory: Path) -> tuple[str, ...]:
-    """Names of state files that were set aside or cannot be read; without a lock, so only good to be shown."""
+    """Names of state files that are set aside or unreadable. Takes no lock, so use it only for display."""
     found = []
     for path in sorted(directory.iterdir()):
         if path.name.endswith(".damaged"):
             found.append(path.name)
         elif path.name.endswith(_SUFFIX):
-            with contextlib.suppress(FileNotFoundError):  # replaced meanwhile
+            with contextlib.suppress(FileNotFoundError):  # replaced in between
                 if _parse(path.read_bytes()) is None:
                     found.append(path.name)
     return tuple(found)

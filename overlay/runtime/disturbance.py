@@ -1,11 +1,12 @@
-"""What a lab does to one daemon's clock and disk: a wrong clock that drifts, a slow disk, a full one.
+"""Lab disturbances of one daemon's clock and disk: a wrong or drifting clock, a slow or full disk.
 
-Owns the file that both map, who may write it, and the clock and the store that follow it. A daemon looks for one only
-if the environment variable `OVERLAY_LAB_DISTURBANCE` names it, says so in its log at each launch, and takes only a file
-that belongs to its own user and that nobody else may write (docs/security.md). Decides nothing else.
+Owns the file that lab and daemon both map, the permission to write it, and the clock and store that follow it. A daemon
+uses such a file only if the environment variable `OVERLAY_LAB_DISTURBANCE` names it; it then says so in its log at each
+launch. The file must belong to the daemon's own user and must not be writable by others (docs/security.md). Decides
+nothing else.
 
-The file holds two states, of which one counts, so that nobody sees half of one. As a command it changes a file:
-`python3 -m overlay.runtime.disturbance FILE clock OFFSET DRIFT` or `… FILE disk LATENCY FULL`.
+The file holds two states, of which one is valid, so that readers never see a partial write. As a command it changes a
+file: `python3 -m overlay.runtime.disturbance FILE clock OFFSET DRIFT` or `… FILE disk LATENCY FULL`.
 """
 
 import errno
@@ -29,17 +30,17 @@ VARIABLE = "OVERLAY_LAB_DISTURBANCE"
 _MAGIC = b"disturb1"
 _HEAD = struct.Struct("=8sQ")
 _STATE = struct.Struct("=qqqq")
-"""Offset (ns), drift (parts per billion), latency of a write (ns), whether the disk is full."""
+"""Offset (ns), drift (parts per billion), write latency (ns), whether the disk is full."""
 _SIZE = _HEAD.size + 2 * _STATE.size
 _BILLION = 1_000_000_000
 _MOST = 366 * 24 * 3600 * _BILLION
 _LOOK = _BILLION // 2
-"""A clock that is set meanwhile is noticed by timers within this time."""
+"""Timers notice a change of the clock within this time."""
 State = tuple[int, int, int, int]
 
 
 def _opened(path: Path) -> mmap.mmap:
-    """The file, made if there is none. Raises `EnvironmentProblem` for one that another user could have written."""
+    """Open the file, or create it. Raises `EnvironmentProblem` if another user could have written it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -84,8 +85,8 @@ def _shown(state: State, time_ns: int) -> int:
 
 
 def disturb_clock(path: Path, *, offset: int | None, drift: int) -> None:
-    """From now on the clock is `offset` nanoseconds ahead (None: as it is) and drifts, in parts per billion. No clock
-    is put back."""
+    """Set the clock `offset` nanoseconds ahead from now on (None: keep it), with a drift in parts per billion. A clock
+    is never set back."""
 
     def change(state: State) -> State:
         now = time.monotonic_ns()
@@ -97,12 +98,12 @@ def disturb_clock(path: Path, *, offset: int | None, drift: int) -> None:
 
 
 def disturb_disk(path: Path, *, latency: int, full: bool) -> None:
-    """From now on a write takes `latency` nanoseconds, or finds no room."""
+    """From now on a write takes `latency` nanoseconds, or fails because the disk is full."""
     _changed(path, lambda state: (*state[:2], latency, int(full)))
 
 
 class Disturbance:
-    """The file, as the daemon sees it: read again for each question."""
+    """The daemon's view of the file, read again at each call."""
 
     def __init__(self, path: Path) -> None:
         """Raises `EnvironmentProblem`."""
@@ -112,17 +113,17 @@ class Disturbance:
 
     @classmethod
     def named(cls, environment: Mapping[str, str]) -> "Disturbance | None":
-        """The one that the environment names; None outside of labs."""
+        """The disturbance that the environment names; None outside of labs."""
         path = environment.get(VARIABLE)
         return cls(Path(path)) if path else None
 
     def now(self) -> int:
-        """The monotonic clock, as wrong as it is made; it never goes backwards."""
+        """The disturbed monotonic clock; it never goes backwards."""
         self._latest = max(self._latest, _shown(_read(self._mapped), time.monotonic_ns()))
         return self._latest
 
     def wall(self) -> int:
-        """The time of day, as wrong as the monotonic clock."""
+        """The time of day, with the same error as the monotonic clock."""
         now = time.monotonic_ns()
         return time.time_ns() + _shown(_read(self._mapped), now) - now
 
@@ -133,12 +134,13 @@ class Disturbance:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room."""
+        """Whether the disk is full."""
         return bool(_read(self._mapped)[3])
 
 
 class DisturbedTimers(LoopClock):
-    """Timers on a clock that may jump and drift: they look on the way. A delay is the same by any clock."""
+    """Timers on a clock that may jump and drift: they check the clock in between. A delay is the same on every
+    clock."""
 
     def _wait(self, due: int, action: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         self.call_after(min(due - self.now(), _LOOK), self._fire, due, action, arguments)
@@ -151,7 +153,7 @@ class DisturbedTimers(LoopClock):
 
 
 class DisturbedDisk(Disk):
-    """A state directory whose writes take time, or find no room, as the file says."""
+    """A state directory that is slow or full, as the file says."""
 
     def __init__(self, directory: Path, disturbance: Disturbance) -> None:
         self._disturbance = disturbance
@@ -159,7 +161,8 @@ class DisturbedDisk(Disk):
 
     @property
     def latency(self) -> int:  # type: ignore[override]
-        """The runner waits so long before it writes, as in the simulator; all that is to be said waits with it."""
+        """The runner waits this long before it writes, as in the simulator; all output that depends on the write waits
+        too."""
         return self._disturbance.latency
 
     def check_room(self) -> str:
@@ -176,7 +179,7 @@ class DisturbedDisk(Disk):
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command; returns its exit code."""
+    """Run the command; returns its exit code."""
     try:
         path, what, first, second = argv
         if what == "clock":

@@ -1,8 +1,8 @@
-"""DNS for the containers of this host: who asked what, and asking the host's own name servers.
+"""DNS for the containers of this host: tracks queries, and relays some to the host's own name servers.
 
-Owns the questions that wait, time-outs and the host's `resolv.conf`. Queries go to the node as they came; what it wants
-forwarded is relayed untouched. Answers never wait for anything but the upstream they are asked of. The node says of
-each query what becomes of it, even if that is nothing; then nothing of it is kept here.
+Owns pending queries, timeouts and the host's `resolv.conf`. Passes queries to the node unchanged, and relays those that
+the node wants forwarded unchanged. An answer waits for nothing except its own upstream. The node always reports its
+decision on a query, even if it drops it; then this module forgets the query.
 """
 
 import asyncio
@@ -30,23 +30,23 @@ log = logging.getLogger(__name__)
 
 PORT = 53
 REREAD = 5.0
-"""Seconds for which the host's list of name servers is believed."""
+"""Seconds for which the host's list of name servers is cached."""
 FALLBACK_TIMEOUT = 5.0
-"""Seconds for all upstreams together, unless `--dns-fallback-timeout` says otherwise."""
+"""Seconds for all upstreams together, unless `--dns-fallback-timeout` sets another value."""
 TRY_TIMEOUT = 2.0
-"""Seconds for one upstream while there are others."""
+"""Seconds for one upstream while there are others to try."""
 MAX_UNDECIDED = 1024
-"""Queries of which the node has not said yet what becomes of them: many only while it waits for a full disk. Beyond
-it new ones are dropped, and their askers try again."""
+"""Queries that the node has not decided yet; they pile up only while it waits for a full disk. Above this limit new
+queries are dropped, and clients retry."""
 FORWARDS_EACH = 64
 FORWARDS = 256
-"""Queries of one client, and in all, that wait for an upstream, with a descriptor each."""
+"""Forwarded queries of one client, and in total; each uses a descriptor."""
 _SERVFAIL = 2
-_DNSRecord: Any = dnslib.DNSRecord  # not annotated: taken as it is
+_DNSRecord: Any = dnslib.DNSRecord  # not annotated, so typed as Any
 
 
 class _Waiting(Struct, frozen=True):
-    """Who asked a query. `client` is an IP literal, or "" for this daemon itself."""
+    """The client of a query. `client` is an IP literal, or "" for this daemon itself."""
 
     reply: Callable[[bytes], None]
     tcp: bool
@@ -54,7 +54,7 @@ class _Waiting(Struct, frozen=True):
 
 
 def upstreams(text: str, own: str) -> tuple[str, ...]:
-    """The name servers of a `resolv.conf`, in order, without `own`. What is no address is left out."""
+    """The name servers of a `resolv.conf`, in order, without `own`. Entries that are not addresses are skipped."""
     found = []
     for line in text.splitlines():
         words = line.split()
@@ -71,7 +71,7 @@ def upstreams(text: str, own: str) -> tuple[str, ...]:
 
 
 def refuse(query: bytes, code: int = _SERVFAIL) -> bytes:
-    """An answer without records to `query`, with this response code (RFC 1035, 4.1.1); "" for what is no query."""
+    """An answer without records to `query`, with this response code (RFC 1035, 4.1.1); "" if it is not a query."""
     if len(query) < 12:
         return b""
     offset = 12
@@ -86,7 +86,7 @@ def refuse(query: bytes, code: int = _SERVFAIL) -> bytes:
 
 
 class _Exchange(asyncio.DatagramProtocol):
-    """One question to one upstream."""
+    """One query to one upstream."""
 
     def __init__(self, query: bytes, answer: asyncio.Future[bytes]) -> None:
         self._query = query
@@ -112,7 +112,7 @@ class _Forward(Struct, frozen=True):
 
 
 class DnsServer:
-    """Listens on `address`; `sink` takes the queries."""
+    """Listens on `address` and passes queries to `sink`."""
 
     def __init__(self, address: str, sink: Callable[[Input], None], resolv_conf: Path, port: int = PORT) -> None:
         self.address = address
@@ -129,7 +129,7 @@ class DnsServer:
         self.sockets = DnsSockets(self, address, port)
 
     async def listen(self, interfaces: Sequence[int] | None = None) -> None:
-        """Open all sockets for clients that come by these interfaces (None: any). Raises `EnvironmentProblem`."""
+        """Open all sockets, for clients on these interfaces (None: any). Raises `EnvironmentProblem`."""
         await self.sockets.listen(interfaces)
 
     def close(self) -> None:
@@ -140,11 +140,11 @@ class DnsServer:
 
     @property
     def waiting(self) -> int:
-        """How many queries are remembered."""
+        """The number of pending queries."""
         return len(self._undecided) + len(self._forwards)
 
     def asked(self, payload: bytes, reply: Callable[[bytes], None], *, tcp: bool, client: str = "") -> None:
-        """A client asks."""
+        """Handle a query of a client."""
         if len(self._undecided) >= MAX_UNDECIDED:
             return
         self._last += 1
@@ -178,7 +178,7 @@ class DnsServer:
         del self._forwards[query]
 
     def servers(self) -> tuple[str, ...]:
-        """The host's own name servers, read again when what is known is too old."""
+        """The host's own name servers, read again when the cache has expired."""
         clock = time.monotonic()
         if clock - self._read_at >= REREAD:
             self._read_at = clock
@@ -231,7 +231,7 @@ class DnsServer:
 
 
 def question(name: str, kind: str) -> bytes:
-    """A query for the `kind` of records of a name. Raises `UsageError` for what cannot be a DNS name."""
+    """A query for the records of this kind. Raises `UsageError` if the name is not a valid DNS name."""
     try:
         return bytes(_DNSRecord.question(name, kind).pack())
     except (ValueError, dnslib.DNSError, DNSLabelError, BufferError) as error:
@@ -239,7 +239,8 @@ def question(name: str, kind: str) -> bytes:
 
 
 async def lookup(server: DnsServer, name: str) -> tuple[str, ...]:
-    """The IPv4 and IPv6 addresses of `name` as a container of this host would get them, sorted; empty for none."""
+    """The IPv4 and IPv6 addresses of `name`, sorted, as a container of this host resolves it; empty if there are
+    none."""
     found: dict[str, None] = {}
     for kind in ("A", "AAAA"):
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

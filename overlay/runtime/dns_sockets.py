@@ -1,10 +1,10 @@
-"""Port 53's sockets: datagrams and connections of clients, each with its share and no more.
+"""The sockets of port 53: datagrams and connections of clients, with limits for each client.
 
-Owns sockets, buffers and idle times. Knows no DNS but the length in front of a message on TCP (RFC 7766). What may come
-in at all the kernel decides by the interface (`interface_filter`).
+Owns sockets, buffers and idle timeouts. Knows no DNS except the length prefix of messages over TCP (RFC 7766). The
+kernel filters by interface (`interface_filter`).
 
-Bounded: connections of one client and in all, the time that one may be idle, what waits in either direction. A
-client's datagrams always go to the same one of several sockets, so a flood fills the queue of few others.
+Bounded: connections of one client and in total, idle time, and buffers in both directions. All datagrams of one client
+go to the same one of several sockets, so a flood fills the queue of few other clients.
 """
 
 import asyncio
@@ -22,31 +22,31 @@ from overlay.shares import Shares
 __all__ = ["DnsSockets", "Questions", "TcpClients"]
 
 TCP_IDLE: Final = 30.0
-"""Seconds without a whole question."""
+"""Seconds without a complete query."""
 TCP_EACH: Final = 16
 TCP_TOTAL: Final = 128
-"""Connections of one client, and of all: an eighth of the descriptors that a service has by default."""
+"""Connections of one client, and in total: an eighth of a service's default descriptor limit."""
 MAX_UNREAD: Final = 64 << 10
-"""Bytes of answers that wait for a client to read; beyond it no further question of it is looked at."""
+"""Bytes of answers that a client has not read; above this limit its further queries wait."""
 QUEUES: Final = 16
-"""UDP sockets."""
+"""Number of UDP sockets."""
 _BATCH: Final = 8
-"""Datagrams of one socket in one turn."""
+"""Datagrams read from one socket in one turn of the loop."""
 _MAX_DATAGRAM: Final = 65_535
 _IP_FREEBIND: Final = 15
 _SO_REUSEPORT: Final = 15
 
 
 class Questions(Protocol):
-    """Who takes the questions (`overlay.runtime.dns_server`)."""
+    """Receives the queries (`overlay.runtime.dns_server`)."""
 
     def asked(self, payload: bytes, reply: Callable[[bytes], None], *, tcp: bool, client: str = "") -> None:
-        """A client asks; `reply` may be called once, now or later, or never."""
+        """Handle a query of a client. `reply` may be called once, now or later, or never."""
         ...
 
 
 class DnsSockets:
-    """The sockets on one address. `interfaces`: by which questions may come; None: all."""
+    """The sockets on one address. `interfaces`: accept queries from these; None: from all."""
 
     def __init__(self, questions: Questions, address: str, port: int) -> None:
         self._questions = questions
@@ -58,11 +58,11 @@ class DnsSockets:
         self.clients = TcpClients(questions)
 
     async def listen(self, interfaces: Sequence[int] | None) -> None:
-        """Open all. Raises `EnvironmentProblem`."""
+        """Open all sockets. Raises `EnvironmentProblem`."""
         loop = asyncio.get_running_loop()
         self._interfaces = None if interfaces is None else tuple(interfaces)
         try:
-            # A process that shares its port would get some of our clients, and nobody would know.
+            # Another process on the same port would silently receive some of our clients' queries.
             self._bound(socket.SOCK_DGRAM, shared=False).close()
             for _ in range(QUEUES):
                 self._datagrams.append(self._bound(socket.SOCK_DGRAM, shared=True))
@@ -79,7 +79,7 @@ class DnsSockets:
             loop.add_reader(sock.fileno(), self._readable, sock)
 
     def restrict(self, interfaces: Sequence[int] | None) -> None:
-        """Questions may come by these interfaces from now on."""
+        """Accept queries from these interfaces only, from now on."""
         wanted = None if interfaces is None else tuple(interfaces)
         if wanted is None or wanted == self._interfaces:
             return
@@ -89,7 +89,7 @@ class DnsSockets:
                 accept_only_from(sock, wanted)
 
     def close(self) -> None:
-        """Close all."""
+        """Close all sockets."""
         loop = asyncio.get_running_loop()
         if self._server is not None:
             self._server.close()
@@ -103,7 +103,7 @@ class DnsSockets:
         self.clients.close()
 
     def _bound(self, kind: int, *, shared: bool) -> socket.socket:
-        """A socket on an address that this host may get only later: an exposed one, which this daemon sets itself."""
+        """Bind to an address that this host may get later, because the daemon itself sets it (an exposed address)."""
         family = socket.AF_INET6 if ":" in self._where[0] else socket.AF_INET
         sock = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
@@ -125,14 +125,14 @@ class DnsSockets:
         for _ in range(_BATCH):
             try:
                 data, source = sock.recvfrom(_MAX_DATAGRAM)
-            except OSError:  # nothing more, or a client that went away
+            except OSError:  # no more datagrams, or the client is gone
                 return
             self._questions.asked(data, _back(sock, source), tcp=False, client=str(source[0]))
 
 
 def _back(sock: socket.socket, source: Any) -> Callable[[bytes], None]:
     def reply(answer: bytes) -> None:
-        # What the kernel does not take at once is lost as on a wire: nothing waits here for one client.
+        # If the kernel does not accept the datagram at once it is lost, as on a wire; nothing is queued for one client.
         with suppress(OSError):
             sock.sendto(answer, source)
 
@@ -152,16 +152,16 @@ class TcpClients:
         return len(self._clients)
 
     def client(self) -> asyncio.Protocol:
-        """A new one, whose connection is about to stand."""
+        """Create the protocol object for a new connection."""
         return _DnsConnection(self, self._questions)
 
     def close(self) -> None:
-        """End all."""
+        """Close all connections."""
         for client in list(self._clients.values()):
             client.abort()
 
     def arrived(self, client: "_DnsConnection") -> int:
-        """It gets a place, perhaps another's."""
+        """Give the connection a place; it may evict another one."""
         self._last += 1
         gone = self._shares.take(client.host, self._last)
         self._clients[self._last] = client
@@ -170,13 +170,13 @@ class TcpClients:
         return self._last
 
     def left(self, number: int) -> None:
-        """Its connection is gone."""
+        """Forget a closed connection."""
         self._shares.give_back(number)
         self._clients.pop(number, None)
 
 
 class _DnsConnection(asyncio.Protocol):
-    """One connection."""
+    """One TCP connection."""
 
     def __init__(self, clients: TcpClients, questions: Questions) -> None:
         self._clients = clients
@@ -185,7 +185,7 @@ class _DnsConnection(asyncio.Protocol):
         self._number = 0
         self._buffer = bytearray()
         self._paused = False
-        """The other side does not read."""
+        """The client does not read."""
         self._pumping = False
         self._active_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -229,12 +229,12 @@ class _DnsConnection(asyncio.Protocol):
         self._clients.left(self._number)
 
     def abort(self) -> None:
-        """End it at once: what the client has not read by now it does not get."""
+        """Close it at once; unread answers are lost."""
         if self._transport is not None:
             self._transport.abort()
 
     def _pump(self) -> None:
-        """Ask all that has come whole, until the client has too many answers to read."""
+        """Handle all complete queries, until the client has too many unread answers."""
         if self._pumping:
             return
         self._pumping = True
@@ -255,7 +255,7 @@ class _DnsConnection(asyncio.Protocol):
             self._transport.write(struct.pack("!H", len(answer)) + answer)
 
     def _look(self) -> None:
-        """Whether it is idle by now."""
+        """Close it if it is idle."""
         loop = asyncio.get_running_loop()
         left = self._active_at + TCP_IDLE - loop.time()
         if left > 0:

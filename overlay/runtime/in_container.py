@@ -1,6 +1,6 @@
-"""What a router or proxy does first where it is a container: finds the host's files, and the host's kind of iptables.
+"""Preparation of a router or proxy that runs in a container: find the host's files and its variant of iptables.
 
-Owns nothing that lasts; `overlay.cli.container` makes such a container.
+Owns no state; `overlay.cli.container` creates such a container.
 """
 
 import logging
@@ -23,7 +23,7 @@ _TIMEOUT = 20.0
 
 
 def prepare(engine: str, shared: Path) -> None:
-    """`engine`: the path of its socket; `shared`: a directory that host and container have under the same path.
+    """`engine`: the path of its socket; `shared`: a directory with the same path on host and container.
 
     Raises `EnvironmentProblem`.
     """
@@ -33,8 +33,8 @@ def prepare(engine: str, shared: Path) -> None:
 
 
 def _engine_uses_legacy() -> bool:
-    """The engine's rules stand in the older of the two packet filters, which are both asked by the kernel: ours have to
-    stand in the same one, because what one accepts the other may still drop."""
+    """Whether the engine uses iptables-legacy. The kernel consults both variants, and a packet that one accepts may be
+    dropped by the other, so our rules must be in the same one as the engine's."""
     return (
         Tables.has_legacy(4, "filter")
         and _ENGINES_CHAIN in _saved("iptables-legacy-save")

@@ -12,8 +12,8 @@ __all__ = ["LoopClock"]
 class LoopClock:
     """Implements `overlay.runtime.node_runner.Clock`.
 
-    The same action for the same time is one timer, because a runner asks again for a far deadline each time that a
-    nearer one has passed.
+    The same action at the same time shares one timer, because a runner asks again for a later deadline each time an
+    earlier one has passed.
     """
 
     def __init__(self, clock: Callable[[], int]) -> None:

@@ -1,9 +1,8 @@
-"""Runs one core: inputs in, effects out in their order, one timer. The only code that interprets the core contract.
+"""Runs one core: inputs in, effects out in order, one timer. The only code that interprets the core contract.
 
-Owns the order of effects (what must be durable is written before anything else is done), the wait for a full or slow
-disk, the timer, open requests, and the watchers of the core's view. The daemon, the simulator and the tests' worlds
-differ in what they hand over: a clock, a store, and a function for each kind of effect. Does no I/O itself, and must
-not know what an effect means.
+Owns the order of effects (durable writes come before all other effects), the wait for a full or slow disk, the timer,
+open requests, and the watchers of the core's view. The daemon, the simulator and the tests' worlds pass in a clock, a
+store, and a function for each kind of effect. Does no I/O itself, and must not know what an effect means.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,11 +16,11 @@ from overlay.inputs import CancelRequest, Input, Wake
 __all__ = ["Clock", "Core", "NodeRunner", "Store"]
 
 DISK_RETRY = SECOND // 2
-"""Between two tries to write to a full disk, while everything behind the write waits."""
+"""Interval between write retries on a full disk; all later effects wait."""
 COALESCE = 5 * MILLISECOND
-"""For so long a change of the view is held back, so that a burst of changes is told once."""
+"""Changes of the view are held back for this long, so that a burst of changes is reported once."""
 AFTER_FAULT = SECOND
-"""Until the next try when a core has failed while it was woken."""
+"""Time until the next try after a core raised an exception in a timer."""
 _WAKE = Wake()
 
 
@@ -29,41 +28,43 @@ class Core(Protocol):
     """The core contract. Watched cores also have `view(now)` and `view_changed()`."""
 
     def handle(self, input: Input, now: int) -> list[Effect]:
-        """Take one input at `now` (nanoseconds of the runner's clock); what is to be done, in order."""
+        """Process one input at `now` (nanoseconds of the runner's clock); returns the effects, in order."""
 
     def deadline(self) -> int | None:
-        """When the core wants to be woken; None: not at all. A time that is past means at once."""
+        """When the core wants to be woken; None: never. A time in the past means at once."""
 
 
 class Clock(Protocol):
-    """A clock in nanoseconds that never goes backwards, and timers on it. A timer cannot be taken back."""
+    """A clock in nanoseconds that never goes backwards, and timers on it. A timer cannot be cancelled."""
 
     def now(self) -> int:
-        """What the clock shows."""
+        """The current time."""
 
     def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
-        """Call `action(*arguments)` once the clock shows `due`; soon, but not within this call, if it does already."""
+        """Call `action(*arguments)` once the clock reaches `due`. If it already has, call it soon, but not within this
+        call."""
 
     def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
-        """Call `action(*arguments)` when `delay` nanoseconds have passed."""
+        """Call `action(*arguments)` after `delay` nanoseconds."""
 
 
 class Store(Protocol):
-    """Where keys and bytes are kept durably."""
+    """A durable store of keys and bytes."""
 
     @property
     def latency(self) -> int:
-        """Nanoseconds that a write takes beyond the call; 0 where the call itself takes them."""
+        """Nanoseconds that a write takes in addition to the call; 0 if the call itself blocks."""
 
     def persist(self, items: list[tuple[str, bytes]]) -> None:
-        """Make all durable. Raises `OverlayError` or `OSError`, then nothing is promised: the runner tries again."""
+        """Make all items durable. Raises `OverlayError` or `OSError`; nothing is guaranteed then, and the runner
+        retries."""
 
 
 class NodeRunner:
-    """Runs `core`. `do` has a function for each kind of effect (not for `Persist`); what it lacks goes to `other`.
+    """Runs `core`. `do` maps each kind of effect (except `Persist`) to a function; other kinds go to `other`.
 
-    `after`: called when an input is handled and its effects are done (or wait for the store). `failed`: told of what a
-    core raises while it is woken (and the clock goes on); without it the exception passes.
+    `after` is called when an input is handled and its effects are done (or wait for the store). `failed` receives
+    exceptions that the core raises in a timer, and the clock continues; without it the exception propagates.
     """
 
     __slots__ = (
@@ -100,12 +101,12 @@ class NodeRunner:
     ) -> None:
         self.core = core
         self.handled = 0
-        """Inputs that the core has handled."""
+        """Number of inputs that the core has handled."""
         self.blocked = False
         """Effects wait for the store."""
         self.stopped = False
         self.requests: dict[int, Callable[[Reply], None]] = {}
-        """Open requests -> who is told of the answer."""
+        """Open requests and the callback for each reply."""
         self._clock = clock
         self._store = store
         self._do = do
@@ -121,13 +122,13 @@ class NodeRunner:
         self._look_pending = False
 
     def feed(self, item: Input) -> None:
-        """Hand one input to the core and carry out what it wants. Nothing after `stop`."""
+        """Pass one input to the core and carry out its effects. Does nothing after `stop`."""
         if not self.stopped:
             self.handled += 1
             self.carry_out(self.core.handle(item, self._clock.now()))
 
     def carry_out(self, effects: list[Effect]) -> None:
-        """Do what the core wants, in order, then set its timer."""
+        """Carry out the core's effects in order, then set its timer."""
         if self._busy or self.blocked:
             self._backlog.extend(effects)
         elif effects or self._after is not None:
@@ -140,38 +141,39 @@ class NodeRunner:
             self._clock.call_after(COALESCE, self._look)
 
     def stop(self) -> None:
-        """The core is gone: no effect, timer or answer of it counts any more."""
+        """Stop the core: its later effects, timers and replies are ignored."""
         self.stopped = True
         self._backlog = []
         self._watchers.clear()
         self.requests.clear()
 
     def clock_was_set(self) -> None:
-        """The clock shows another time than before."""
+        """Handle a change of the clock."""
         self._wake_at = None
         self._arm()
 
     # --- requests --------------------------------------------------------------------------------------------------
 
     def number(self) -> int:
-        """A number that no request and no DNS query of this core has had."""
+        """A number that this core has not used for a request or a DNS query before."""
         self._last_request += 1
         return self._last_request
 
     def request(self, make: Callable[[int], Input], then: Callable[[Reply], None]) -> int:
-        """Put a request to the core; `then` gets the one answer, perhaps within this call. Returns its number."""
+        """Send a request to the core; `then` gets the one reply, possibly within this call. Returns the request's
+        number."""
         number = self.number()
         self.requests[number] = then
         self.feed(make(number))
         return number
 
     def cancel(self, number: int) -> None:
-        """Nobody waits for this answer any more. Nothing if it was given."""
+        """Ignore the reply to this request. Does nothing if it has been replied to."""
         if self.requests.pop(number, None) is not None:
             self.feed(CancelRequest(number))
 
     def reply(self, effect: Reply) -> None:
-        """The function for `Reply`, for the table `do`."""
+        """Handle `Reply`; an entry of the table `do`."""
         then = self.requests.pop(effect.request, None)
         if then is not None:
             then(effect)
@@ -181,7 +183,7 @@ class NodeRunner:
     def watch(self, watcher: Callable[[int, Any], None]) -> None:
         """Call `watcher(t, view)` at once and at every change of the core's view."""
         self._watchers[watcher] = None
-        # Asking for the view counts as having seen it, so a change that is still held back goes to all now.
+        # Reading the view clears the pending change, so report it to all watchers now.
         t = self._clock.now()
         view = self.core.view(t)
         for each in list(self._watchers) if self._look_pending else [watcher]:
@@ -203,9 +205,9 @@ class NodeRunner:
     # --- effects ---------------------------------------------------------------------------------------------------
 
     def _drain(self, effects: list[Effect]) -> None:
-        """Carry out `effects` and what comes meanwhile. What must be durable is written first, all of it at once.
+        """Carry out `effects` and those that are added in the meantime. All durable writes come first, in one batch.
 
-        Writing earlier than asked is safe: no effect depends on a later one being undone.
+        It is safe to write earlier than requested, because no effect depends on a later write not having happened.
         """
         self._busy = True
         try:
@@ -226,7 +228,7 @@ class NodeRunner:
                 self._after()
 
     def _written(self, effects: list[Effect], writes: list[Persist]) -> bool:
-        """Whether these are durable; otherwise all effects wait."""
+        """Write these. Returns whether they are durable; if not, all effects wait."""
         wait = 0 if self.blocked else self._store.latency
         if not wait:
             try:
@@ -247,7 +249,7 @@ class NodeRunner:
         return True
 
     def _unblock(self) -> None:
-        """The store may be able to write now."""
+        """Retry the write."""
         if self.stopped:
             return
         effects, self._backlog = self._backlog, []
@@ -269,7 +271,7 @@ class NodeRunner:
 
     def _wake(self, due: int) -> None:
         if self.stopped or self._wake_at != due:
-            return  # a timer that an earlier one, or another clock, has replaced
+            return  # another timer, or a change of the clock, has replaced this one
         self._wake_at = None
         deadline = self.core.deadline()
         if deadline is None:
@@ -282,7 +284,7 @@ class NodeRunner:
         except Exception as error:
             if self._failed is None:
                 raise
-            # A fault of a core must not stop the clock of all others, nor spin.
+            # An exception in one core must neither stop the clock of all others nor cause a busy loop.
             self._failed(error)
             self._wake_at = again = self._clock.now() + AFTER_FAULT
             self._clock.call_at(again, self._wake, again)

@@ -1,7 +1,7 @@
-"""A process that goes on when the command that started it is done: fork, session, log, pid file, and how its readiness
-or its failure gets back. Forks without exec: what the launching process has imported is shared.
+"""A process that outlives the command that started it: fork, session, log, pid file, and the report of readiness or
+failure to the parent. Forks without exec, so imported modules are shared.
 
-Owns nothing of what such a process does.
+Does not know what such a process does.
 """
 
 import contextlib
@@ -39,9 +39,10 @@ def hide(word: str) -> None:
 
 
 def spawn(work: Callable[[Callable[[], None]], None], what: str, log_file: Path, pid_file: Path, level: str) -> None:
-    """Run `work(ready)` in a process of its own; returns once it has called `ready()`.
+    """Run `work(ready)` in a new process; returns once it has called `ready()`.
 
-    `what`: for messages, as "the router". Raises `EnvironmentProblem` with its words if it ends before that.
+    `what`: its name in messages, such as "the router". Raises `EnvironmentProblem` with its message if it ends before
+    that.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
@@ -63,7 +64,7 @@ def spawn(work: Callable[[Callable[[], None]], None], what: str, log_file: Path,
 
 
 def hold(work: Callable[[Callable[[], None]], None], pid_file: Path, level: str) -> None:
-    """Run `work(ready)` in this process, as `spawn` does in another; its log goes to stderr. Raises what it raises."""
+    """Run `work(ready)` in this process, as `spawn` does in a new one; logs to stderr. Raises what `work` raises."""
     os.umask(0o022)
     _log_to(level)
     for number in (signal.SIGHUP, signal.SIGPIPE):
@@ -78,7 +79,7 @@ def hold(work: Callable[[Callable[[], None]], None], pid_file: Path, level: str)
 def _become(
     work: Callable[[Callable[[], None]], None], what: str, log_file: Path, pid_file: Path, level: str, pipe: int
 ) -> NoReturn:
-    """Second fork, own session, own log; never returns."""
+    """Second fork, new session, own log; never returns."""
     code = 1
     try:
         os.setsid()
@@ -131,7 +132,7 @@ def _redirect(path: Path) -> None:
 
 
 def _close_inherited(keep: int) -> None:
-    """Descriptors of the launching process would keep its pipes and sockets open for as long as this one lives."""
+    """Close inherited descriptors, because they would keep pipes and sockets of the launching process open."""
     for descriptor in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
         if descriptor > 2 and descriptor != keep:
             with contextlib.suppress(OSError):
@@ -139,9 +140,9 @@ def _close_inherited(keep: int) -> None:
 
 
 class LineFormatter(logging.Formatter):
-    """One line a message, whatever words of others are in it; the lines of a traceback are indented."""
+    """One line for each message, even if it quotes foreign text; the lines of a traceback are indented."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # logging's own name
+    def formatMessage(self, record: logging.LogRecord) -> str:  # name defined by logging
         record.message = clean(record.message)
         return super().formatMessage(record)
 

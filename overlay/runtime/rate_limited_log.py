@@ -1,7 +1,7 @@
-"""Complaining once per offender: a stranger that sends garbage a thousand times a second gets one line in the log.
+"""One log line per offender: a host that sends garbage a thousand times a second is logged once.
 
-Owns the memory of who was complained about, bounded, and how many lines all of them together may have: a datagram's
-source can be forged, and an IPv6 source counts by its /64.
+Owns the bounded memory of logged offenders, and the rate limit for all of them together, because a datagram's source
+can be forged. IPv6 sources are counted by /64.
 """
 
 import logging
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 1024
 _LINES = (100, 1)
-"""(burst, lines a second) of all offenders together; what is beyond is counted."""
+"""(burst, lines a second) for all offenders together; further lines are only counted."""
 
 
 class RateLimitedLog:
-    """What was complained about, by offender; the oldest are forgotten beyond a bound."""
+    """Complaints by offender; above a bound the oldest are forgotten."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -41,5 +41,5 @@ class RateLimitedLog:
 
     @property
     def total(self) -> int:
-        """How many complaints there were about all remembered offenders."""
+        """The number of complaints about all remembered offenders."""
         return sum(self._counts.values())

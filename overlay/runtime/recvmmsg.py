@@ -1,7 +1,7 @@
-"""Many packets of a socket in one system call: recvmmsg(2), which Python's own sockets do not have.
+"""Receives many packets in one system call: recvmmsg(2), which Python's sockets do not have.
 
-Owns the buffers and the C structures of 64-bit Linux that the call fills. What comes in pieces of one length from one
-sender, or was joined by the kernel (UDP_GRO), is handed out as one. Knows nothing of what packets mean.
+Owns the buffers and the C structures (64-bit Linux). Consecutive datagrams of equal length from one sender, and those
+that the kernel joined (UDP_GRO), are returned as one. Knows nothing of what packets mean.
 """
 
 import ctypes
@@ -16,24 +16,24 @@ from typing import Final
 __all__ = ["ReceiveBuffers"]
 
 Source = tuple[str, int]
-"""Host and port; ("", 0) of a packet socket."""
+"""Host and port; ("", 0) for a packet socket."""
 
 _DONTWAIT: Final = 0x40
 _HEADER: Final = struct.Struct("@PIPNPNi4xI4x")
-"""`struct mmsghdr`: name, its length, iovecs, their number, control, its length, flags, bytes received."""
+"""`struct mmsghdr`: name and its length, iovecs and their number, control and its length, flags, bytes received."""
 _IOVEC: Final = struct.Struct("@PN")
 _RESULT: Final = struct.Struct("@8xI28xN8xI4x")
-"""Of it, what the call leaves behind: lengths of the name and of the control data, bytes received."""
+"""The fields of it that the call writes: lengths of the name and of the control data, bytes received."""
 assert _HEADER.size == _RESULT.size == 64, "the layout of 64-bit Linux"
 _NAME: Final = 28
 """`sizeof(struct sockaddr_in6)`."""
 _CONTROL: Final = 32
 _GRO: Final = struct.Struct("@NiiI")
-"""`struct cmsghdr`, and the length of the pieces."""
+"""`struct cmsghdr`, followed by the length of the segments."""
 _SOL_UDP, _UDP_GRO = 17, 104
 _MOST_JOINED: Final = 65_000
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-"""Of mallopt(3)."""
+"""Parameters of mallopt(3)."""
 _KEPT: Final = 4 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -42,8 +42,8 @@ _recvmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 
 
 def keep_heap() -> None:
-    """Have glibc keep some MB of freed memory: super-packets come and go at the heap's end, which it would hand back to
-    the kernel with each of them, and get again page by page, zeroed. Other C libraries are left as they are."""
+    """Have glibc keep some MB of freed memory. Without this it returns the memory of each super-packet at the end of
+    the heap to the kernel, and gets it again page by page, zeroed. No effect with other C libraries."""
     mallopt = getattr(_libc, "mallopt", None)
     if mallopt is not None:
         for what, value in ((_M_TRIM_THRESHOLD, _KEPT), (_M_TOP_PAD, _KEPT // 4), (_M_MMAP_THRESHOLD, _KEPT // 4)):
@@ -51,14 +51,14 @@ def keep_heap() -> None:
 
 
 class ReceiveBuffers:
-    """Room for `count` packets of up to `size` bytes each, with `control` bytes of notes of the kernel on each, shared
-    by all sockets of one kind."""
+    """Room for `count` packets of up to `size` bytes each, with `control` bytes of control data, shared by all sockets
+    of one kind."""
 
     def __init__(self, count: int, size: int, control: int = _CONTROL) -> None:
         self.count = count
-        # A stride that is no power of two, so that all packets do not fall on the same lines of the processor's caches.
+        # A stride that is not a power of two, so that packets do not share the same lines of the processor's caches.
         self._stride = size + 25 * 64
-        self._data = mmap.mmap(-1, count * self._stride)  # of which only what has been written to takes memory
+        self._data = mmap.mmap(-1, count * self._stride)  # only written pages use memory
         self._names = bytearray(count * _NAME)
         self._control = bytearray(count * control)
         self._iovecs = bytearray(count * _IOVEC.size)
@@ -80,9 +80,9 @@ class ReceiveBuffers:
         self._sources: dict[bytes, Source] = {}
 
     def receive(self, descriptor: int) -> int:
-        """Take what is there, `count` at most; returns how many packets that are. Raises `OSError`; 0: none."""
+        """Receive up to `count` packets; returns their number, 0 if there are none. Raises `OSError`."""
         used, self._used = self._used * _HEADER.size, 0
-        self._headers[:used] = self._fresh[:used]  # the kernel has written over lengths that say how much room there is
+        self._headers[:used] = self._fresh[:used]  # the kernel has replaced buffer sizes by actual lengths
         number: int = _recvmmsg(descriptor, self._first, self.count, _DONTWAIT, None)
         if number < 0:
             code = ctypes.get_errno()
@@ -93,13 +93,14 @@ class ReceiveBuffers:
         return number
 
     def packets(self, number: int) -> Iterator[memoryview]:
-        """The packets of the last call, one by one; each is to be copied before the next call."""
+        """The packets of the last call, one by one; copy each before the next call."""
         view, stride = self._view, self._stride
         for slot, (_, _, length) in enumerate(self._filled(number)):
             yield view[slot * stride : slot * stride + length]
 
     def datagrams(self, number: int) -> list[tuple[bytes, int, Source]]:
-        """(bytes, length of the pieces, source): datagrams of the last call; the length is 0 of one that is alone."""
+        """(bytes, segment length, source) of the datagrams of the last call; the segment length is 0 for a single
+        datagram."""
         if number == 1:
             ((named, controlled, length),) = self._filled(1)
             segment = self._segment(0) if controlled else 0
@@ -119,7 +120,7 @@ class ReceiveBuffers:
                 of = b""
             elif name == of and 0 < length <= piece and total <= _MOST_JOINED:
                 row.append(data)
-                if length < piece:  # a shorter one is the last of its row
+                if length < piece:  # a shorter one ends the sequence
                     of = b""
             else:
                 row, total, piece, of = [data], length, length, bytes(name)
@@ -127,11 +128,11 @@ class ReceiveBuffers:
         return [(b"".join(row), piece if len(row) > 1 else 0, self._source(name)) for row, piece, name in rows]
 
     def _filled(self, number: int) -> Iterator[tuple[int, int, int]]:
-        """(length of the name, length of the control data, bytes) of the first slots."""
+        """(length of the name, length of the control data, bytes) of the used slots."""
         return _RESULT.iter_unpack(memoryview(self._headers)[: number * _HEADER.size])
 
     def _segment(self, slot: int) -> int:
-        """The length of the pieces of which the kernel has joined this one; 0: it has not."""
+        """The segment length if the kernel joined datagrams in this slot, else 0."""
         _, level, kind, length = _GRO.unpack_from(self._control, slot * _CONTROL)
         return int(length) if (level, kind) == (_SOL_UDP, _UDP_GRO) else 0
 
@@ -145,7 +146,7 @@ class ReceiveBuffers:
 
 
 def _address(name: bytes) -> Source:
-    """What a `struct sockaddr_in` or `sockaddr_in6` says, a link-local address with its interface as Python does."""
+    """The address in a `struct sockaddr_in` or `sockaddr_in6`; a link-local address has its interface, as in Python."""
     if len(name) < 8:
         return "", 0
     family, port = struct.unpack_from("=H", name)[0], int.from_bytes(name[2:4], "big")

@@ -1,6 +1,6 @@
-"""A running node as the parts of a daemon see it: inputs in, requests with answers, watchers of its view.
+"""A running node as the parts of a daemon see it: inputs in, requests with replies, watchers of its view.
 
-The same for the real daemon and the simulated one, which hand over what carries out the effects (`NodeRunner`).
+The real and the simulated daemon share it; each passes in the part that carries out the effects (`NodeRunner`).
 """
 
 import asyncio
@@ -16,29 +16,29 @@ from overlay.view import PeerView
 __all__ = ["Answer", "Router"]
 
 Answer = str | tuple[str, ...] | None
-"""What a request is answered with."""
+"""The reply to a request."""
 
 
 class Router:
-    """`disk` and `forwarding` are what the node's effects reach, for those who need them besides it."""
+    """`disk` and `forwarding` are drivers of the node's effects that other parts also use."""
 
     def __init__(self, *, disk: Any, forwarding: Any, clock: Callable[[], int], wall: Callable[[], int]) -> None:
         self.disk = disk
         self.forwarding = forwarding
         self.clock = clock
         self.wall = wall
-        """The time of day as this host believes it, in nanoseconds."""
+        """This host's time of day, in nanoseconds; may be wrong."""
         self.on_evicted: Callable[[Evicted], None] = lambda _: None
-        """A stopped container has lost an address."""
+        """Called when a stopped container has lost an address."""
         self._waiting: set[asyncio.Future[Answer]] = set()
 
     def true_time(self, t: int) -> int:
-        """What the host's own monotonic clock showed at `t` of this router's clock, lately."""
+        """The time of the host's own monotonic clock at the recent time `t` of this router's clock."""
         return t
 
     @property
     def runner(self) -> NodeRunner:
-        """What runs the node; subclasses say."""
+        """The runner of the node; set by subclasses."""
         raise NotImplementedError
 
     @property
@@ -47,21 +47,21 @@ class Router:
         return self.runner.core
 
     def start(self) -> None:
-        """Start the node; whatever its effects reach must be in place."""
+        """Start the node; all drivers of its effects must be ready."""
         self.runner.carry_out(self.node.start(self.clock()))
 
     def surrender(self) -> None:
-        """Give this peer's address space to another, before its state is wiped."""
+        """Hand this peer's address space over to another peer, before its state is deleted."""
         self.runner.carry_out(self.node.surrender(self.clock()))
 
     def feed(self, item: i.Input) -> None:
-        """Hand one input to the node and carry out what it wants."""
+        """Pass one input to the node and carry out its effects."""
         self.runner.feed(item)
 
     async def ask(self, make: Callable[[int], i.Input], timeout: float | None = None) -> Answer:
-        """Put a request to the node and wait for its answer; a caller that stops waiting cancels it.
+        """Send a request to the node and wait for its reply; if the caller stops waiting, the request is cancelled.
 
-        Raises `UsageError` with the node's words, and `TimeoutError`.
+        Raises `UsageError` with the node's message, and `TimeoutError`.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
@@ -73,7 +73,7 @@ class Router:
             else:
                 future.set_result(reply.value)
 
-        runner = self.runner  # which may have ended when the waiting does
+        runner = self.runner  # keep it, because `self.runner` may fail when the wait ends
         self._waiting.add(future)
         number = runner.request(make, answered)
         try:
@@ -92,12 +92,12 @@ class Router:
         self.runner.unwatch(watcher)
 
     def stop(self) -> None:
-        """Handle no timer any more; pending requests end."""
+        """Stop handling timers; pending requests end."""
         self.runner.stop()
         for future in list(self._waiting):
             future.cancel()
 
     @property
     def stalled(self) -> bool:
-        """Nothing goes out, because something has to be written first and the disk is full."""
+        """Effects are blocked because a durable write failed on a full disk."""
         return self.runner.blocked

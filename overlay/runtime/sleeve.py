@@ -1,8 +1,8 @@
 """The userspace tunnel on a real host: its port on the bridge, and the probes of both paths.
 
-Owns the packet sockets and what one turn of the event loop does; `overlay.datapath.tunnel` decides, this moves bytes.
-The port is an AF_PACKET socket with virtio-net headers on one end of a veth, whose other end is plugged into the
-bridge: as fast as a TAP device, and open to the owner of the network namespace.
+Owns the packet sockets and the work of one turn of the event loop; `overlay.datapath.tunnel` decides, this module moves
+bytes. The port is an AF_PACKET socket with virtio-net headers on one end of a veth pair, whose other end is on the
+bridge. This is as fast as a TAP device, and the owner of the network namespace may do it.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ _ETH_P_ALL = 0x0003
 _BUFFER = 4 << 20
 _MOST = 70_000
 _BATCH = 32
-"""Frames in one turn of the loop, so that nothing else waits long."""
+"""Frames handled in one turn of the loop, so that other work does not wait long."""
 _LOOK = 1.0
-"""Seconds between two looks at what the kernel has forwarded."""
+"""Seconds between two reads of the kernel's forwarding counters."""
 
 
 class Sleeve:
-    """The tunnel's driver. `start` opens the port; where there are no packet sockets the kernel's path stands alone."""
+    """The tunnel's driver. `start` opens the port; without packet sockets only the kernel's path works."""
 
     def __init__(
         self, own: PeerName, tunnel: Tunnel, udp: UdpDriver, forwarding: Forwarding, sink: Callable[[Input], None],
@@ -62,7 +62,7 @@ class Sleeve:
         self._receptions = ReceiveBuffers(_BATCH, _MOST)
         self._probes: socket.socket | None = None
         self._out: dict[int, socket.socket] = {}
-        """Where probes of the kernel's paths leave, by the number of the VXLAN device."""
+        """Sockets for sending probes of the kernel's paths, by index of the VXLAN device."""
         self._looking: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -70,7 +70,7 @@ class Sleeve:
         keep_heap()
         port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         port.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
-        with suppress(OSError):  # Linux 4.20; without, `_own_frame` sorts them out
+        with suppress(OSError):  # Linux 4.20; on older kernels `_own_frame` filters them
             port.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             port.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
@@ -113,7 +113,7 @@ class Sleeve:
         elif (out := self._out.get(self._forwarding.port(host := effect.via or effect.address.host))) is not None:
             self._forwarding.set_bridge_of(effect.peer, host)
             frame = fast_probe.encode(FastProbe(self._own, effect.nonce, effect.size, effect.answer), effect.peer)
-            with suppress(OSError):  # too big for the device now, or the device is down: a probe that is lost
+            with suppress(OSError):  # too big for the device, or the device is down: the probe is lost
                 out.send(frame)
 
     def _probed(self) -> None:
@@ -130,7 +130,7 @@ class Sleeve:
             self._sink(ProbeHeard(probe.sender, True, probe.nonce, probe.size, probe.answer))
 
     def _look(self) -> None:
-        """Tell the node which peers' containers are spoken to: their paths are watched more closely."""
+        """Tell the node which peers' containers have traffic, because their paths are watched more closely."""
         self._looking = asyncio.get_running_loop().call_later(_LOOK, self._look)
         peers = {self._holder(mac) for mac in self._forwarding.used(int(_LOOK * SECOND))}
         peers.update(self._tunnel.take_busy())
@@ -177,7 +177,7 @@ class Sleeve:
                     log.debug("the tunnel's port takes no frame of %d bytes: %s", sum(map(len, buffers)), error)
 
     def report(self) -> dict[str, Any]:
-        """What the kernel helps with, for `status`."""
+        """The kernel features in use, for `status`."""
         return {
             "port": self._port is not None,
             "segmentation": self._udp.segments,

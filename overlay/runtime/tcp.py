@@ -1,7 +1,7 @@
 """Control connections on real sockets: the listener, the dialler, and one `Session` for each connection.
 
-Owns sockets, their options, time-outs and write queues. Knows no messages: bytes go through the pure `Session`, and
-what comes out is handed on. Whatever goes wrong on one connection ends that connection alone.
+Owns sockets, their options, timeouts and write queues. Knows no messages: bytes go through the pure `Session`, and its
+output is passed on. An error on one connection ends only that connection.
 """
 
 import asyncio
@@ -28,27 +28,28 @@ log = logging.getLogger(__name__)
 DIAL_TIMEOUT = 3.0
 HANDSHAKE_TIMEOUT = 10.0
 USER_TIMEOUT_MS = 10_000
-"""Unacknowledged data ends a connection after this (RFC 5482); heartbeats usually notice long before."""
+"""Unacknowledged data ends a connection after this time (RFC 5482); heartbeats usually notice long before."""
 KEEPALIVE_IDLE = 6
 KEEPALIVE_EVERY = 1
-"""Seconds: a connection on which nothing came for so long is probed so often. Beats go by UDP, so most are idle; what
-is left of `USER_TIMEOUT_MS` is the number of probes of which one must be answered (tcp(7); the kernel's own count of
-probes has no say then). One would not do: each that is lost, on the wire or in a full queue, would end a connection."""
+"""Seconds. An idle connection is probed at this interval. Heartbeats use UDP, so most connections are idle. The rest of
+`USER_TIMEOUT_MS` determines the number of probes of which one must be answered (tcp(7); the kernel ignores its own
+probe count then). A single probe is not enough, because its loss on the wire or in a full queue would end the
+connection."""
 _TCP_THIN_LINEAR_TIMEOUTS = 16
 _TCP_RTO_MAX_MS = 44
 RTO_MAX_MS = 1_000
-"""The smallest that Linux takes (6.15 and later)."""
+"""The minimum that Linux accepts (6.15 and later)."""
 MAX_QUEUED = 16 << 20
-"""Bytes that wait for one slow neighbour before its connection is given up: it resynchronises by digest later."""
+"""Bytes queued for one slow neighbour before its connection is closed; it resynchronises by digest later."""
 FLUSH_TIMEOUT = 0.5
-"""Seconds for farewells to get out."""
+"""Seconds to send farewells."""
 MAX_STRANGERS = 128
-"""Incoming connections that have not spoken yet. One more takes the place of the oldest of the source that has most, so
-that strangers cannot use up descriptors and a flood of one keeps nobody out."""
+"""Incoming connections without a first frame. Above this limit a new one replaces the oldest connection of the source
+with the most, so that strangers cannot use up descriptors and a flood from one source does not block others."""
 
 
 def bind_all(kind: int, port: int, what: str, host: str = "") -> list[socket.socket]:
-    """Sockets of `kind` on all addresses, one per family that the kernel has, or on `host` (an IP literal) alone.
+    """Sockets of `kind` on all addresses, one for each address family of the kernel, or only on `host` (an IP literal).
 
     Raises `EnvironmentProblem`.
     """
@@ -85,7 +86,7 @@ def _address(name: Any) -> Address:
 
 
 class _TcpConnection(asyncio.Protocol):
-    """One control connection: its socket, its session, and what waits to be written at the end of the turn."""
+    """One control connection: its socket, its session, and the data to write at the end of the turn."""
 
     def __init__(self, driver: "TcpDriver", dialled: Address | None) -> None:
         self.driver = driver
@@ -97,7 +98,7 @@ class _TcpConnection(asyncio.Protocol):
         self.remote = ""
         self.pending: list[bytes] = []
         self.silent = False
-        """The core has ended it, or never heard of it: nothing is reported any more."""
+        """The core has closed it, or never knew of it, so events are not reported."""
         self.timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -108,8 +109,8 @@ class _TcpConnection(asyncio.Protocol):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_EVERY)
-        # What was sent in a cut too short to end the connection must not wait long after it: no doubling of the
-        # retransmission timer for the first six times, and where the kernel can, a bound on it.
+        # After a link outage too short to end the connection, retransmit soon: no doubling of the retransmission timer
+        # for the first six times and, if the kernel supports it, an upper bound.
         for option, value in ((_TCP_THIN_LINEAR_TIMEOUTS, 1), (_TCP_RTO_MAX_MS, RTO_MAX_MS)):
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
@@ -134,8 +135,8 @@ class _TcpConnection(asyncio.Protocol):
             self.fail(str(error))
 
     def pump(self) -> None:
-        """Deliver what can be taken out of the session. Raises `RemoteError`."""
-        if self.pumping:  # what is delivered may lead here again
+        """Deliver all complete messages of the session. Raises `RemoteError`."""
+        if self.pumping:  # delivering a message may call this again
             return
         self.pumping = True
         try:
@@ -151,7 +152,7 @@ class _TcpConnection(asyncio.Protocol):
             self.pumping = False
 
     def go_on(self) -> None:
-        """This side has answered: what waited for it can be read."""
+        """This side has replied, so further data can be read."""
         if self.silent:
             return
         try:
@@ -167,13 +168,13 @@ class _TcpConnection(asyncio.Protocol):
         self.fail(f"more than {MAX_QUEUED >> 20} MiB wait to be sent")
 
     def fail(self, reason: str) -> None:
-        """End it at once and say so, if anybody still wants to know."""
+        """Close it at once, and report that unless the core has closed it."""
         if self.transport is not None:
             self.transport.abort()
         self.driver.gone(self, reason)
 
     def flush(self) -> None:
-        """Write what was queued in this turn, in one go."""
+        """Write all data queued in this turn, in one call."""
         if self.pending and self.transport is not None and not self.transport.is_closing():
             data = b"".join(self.pending)
             self.driver.sent_octets += len(data)
@@ -182,7 +183,7 @@ class _TcpConnection(asyncio.Protocol):
 
 
 class TcpDriver:
-    """All control connections of one peer. `sink` takes the inputs they make."""
+    """All control connections of one peer. `sink` receives their inputs."""
 
     def __init__(self, port: int, sink: Callable[[Input], None], complaints: RateLimitedLog, host: str = "") -> None:
         self.port = port
@@ -196,7 +197,7 @@ class TcpDriver:
         self._dials: dict[asyncio.Task[None], None] = {}
         self._closing: dict[int, asyncio.Future[None]] = {}
         self.sent_octets = 0
-        """On control connections, first frames excepted."""
+        """Bytes sent on control connections, without first frames."""
         self._servers: list[asyncio.Server] = []
         self._last = 0
 
@@ -232,7 +233,7 @@ class TcpDriver:
             asyncio.get_running_loop().call_soon(connection.go_on)
 
     def flush(self) -> None:
-        """Write everything that was queued since the last call."""
+        """Write all data queued since the last call."""
         dirty, self._dirty = self._dirty, {}
         for connection in dirty.values():
             connection.flush()
@@ -251,7 +252,7 @@ class TcpDriver:
             connection.transport.close()
 
     async def close(self) -> None:
-        """Stop listening, end everything, and wait a moment until what was queued has left this process."""
+        """Stop listening, close all connections, and wait a moment until queued data is sent."""
         for server in self._servers:
             server.close()
         for task in list(self._dials):
@@ -264,7 +265,7 @@ class TcpDriver:
     # --- called by connections -----------------------------------------------------------------------------------
 
     def greet(self, connection: _TcpConnection) -> None:
-        """A socket stands; the other side has a while to say its first frame."""
+        """A socket is connected; the other side must send its first frame before a timeout."""
         self._last += 1
         connection.number = self._last
         self._strangers[connection.number] = connection
@@ -276,7 +277,7 @@ class TcpDriver:
         connection.timer = loop.call_later(HANDSHAKE_TIMEOUT, connection.fail, "no first frame in time")
 
     def opened(self, connection: _TcpConnection) -> None:
-        """Both sides speak the same protocol."""
+        """The handshake is complete: both sides speak the same protocol."""
         self._strangers.pop(connection.number, None)
         self._places.give_back(connection.number)
         if connection.timer is not None:
@@ -289,12 +290,12 @@ class TcpDriver:
         self.sink(TcpOpened(connection.number, local, remote, connection.dialled, binding))
 
     def deliver(self, connection: _TcpConnection, message: Message) -> None:
-        """One message came in; after the core has ended the connection nobody wants to know."""
+        """Pass on a message; ignored after the core has closed the connection."""
         if not connection.silent:
             self.sink(TcpMessage(connection.number, message))
 
     def gone(self, connection: _TcpConnection, reason: str) -> None:
-        """A connection has ended by itself or by the other side."""
+        """Handle a connection that ended by an error or by the other side."""
         if connection.timer is not None:
             connection.timer.cancel()
         closing = self._closing.pop(connection.number, None)

@@ -1,8 +1,8 @@
-"""The control port's datagrams on real sockets: control messages and tunnel packets, many in one system call.
+"""The datagrams of the control port on real sockets: control messages and tunnel packets, many in one system call.
 
-Owns the two sockets (IPv4, IPv6) and the kernel's help for many datagrams at a time (UDP_SEGMENT and UDP_GRO, Linux
-4.18 and 5.0); where the first is missing, each datagram that is sent is a call of its own. Many are received at a time
-in either case (`receptions`). Knows no messages' meaning; the first byte tells tunnel packets from control datagrams.
+Owns the two sockets (IPv4, IPv6) and segmentation offload (UDP_SEGMENT and UDP_GRO, Linux 4.18 and 5.0). Without
+UDP_SEGMENT each datagram is sent by its own call; receiving is always batched (`recvmmsg`). Does not know what messages
+mean; the first byte distinguishes tunnel packets from control datagrams.
 """
 
 import asyncio
@@ -36,25 +36,26 @@ _SO_RCVBUFFORCE = 33
 _BUFFER = 4 << 20
 _MOST = 65_536
 _AT_ONCE = 32
-"""Datagrams, or joined ones, of one system call."""
+"""Datagrams, or joined datagrams, in one system call."""
 _BATCH = 4
-"""Such calls in one turn of the loop, so that nothing else waits long."""
+"""Such calls in one turn of the loop, so that other work does not wait long."""
 
 
 class TunnelSink(Protocol):
-    """Who takes tunnel packets (`overlay.runtime.sleeve`)."""
+    """Receives tunnel packets (`overlay.runtime.sleeve`)."""
 
     def received(self, data: bytes, segment: int, source: Socket) -> None:
-        """Datagrams of `segment` bytes each (0: just one)."""
+        """Datagrams of `segment` bytes each (0: a single one)."""
         ...
 
     def turn_over(self) -> None:
-        """All that was there has been handed over."""
+        """All available packets have been passed on."""
         ...
 
 
 class UdpDriver:
-    """The control port of one peer. `sink` takes what arrives, `tunnel` the tunnel's packets if there is one."""
+    """The control port of one peer. `sink` receives control messages, `tunnel` the tunnel's packets if there is a
+    tunnel."""
 
     def __init__(self, port: int, sink: Callable[[Input], None], complaints: RateLimitedLog, host: str = "") -> None:
         self._port = port
@@ -64,12 +65,12 @@ class UdpDriver:
         self._sockets: dict[int, socket.socket] = {}
         self.tunnel: TunnelSink | None = None
         self.segments = True
-        """Whether the kernel cuts datagrams out of one buffer, as far as is known."""
+        """Whether the kernel supports UDP_SEGMENT, as far as is known."""
         self._receptions = ReceiveBuffers(_AT_ONCE, _MOST)
         self.joins = True
-        """Whether the kernel joins datagrams in one buffer."""
+        """Whether the kernel supports UDP_GRO."""
         self.dropped = 0
-        """Datagrams that the kernel did not take."""
+        """Datagrams that the kernel did not accept."""
 
     async def listen(self) -> None:
         """Open the port. Raises `EnvironmentProblem`."""
@@ -80,7 +81,7 @@ class UdpDriver:
                     sock.setsockopt(socket.SOL_SOCKET, force, _BUFFER)
                 except OSError:
                     sock.setsockopt(socket.SOL_SOCKET, plain, _BUFFER)
-            # The tunnel finds out itself what fits; the kernel shall neither cut datagrams nor believe ICMP.
+            # The tunnel does its own path MTU discovery; the kernel must neither fragment datagrams nor trust ICMP.
             with suppress(OSError):
                 if sock.family == socket.AF_INET:
                     sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
@@ -97,12 +98,12 @@ class UdpDriver:
         """Carry out `effects.SendDatagram`."""
         sock = self._socket_for(destination.host)
         if sock is not None:
-            # Unreachable hosts are the heartbeats' business.
+            # Heartbeats detect unreachable hosts.
             with suppress(OSError):
                 sock.sendto(encode_datagram(message), (destination.host, destination.port))
 
     def send_many(self, sends: list[Send]) -> None:
-        """Send the tunnel's packets; what the kernel does not take is lost, as on a wire."""
+        """Send the tunnel's packets. If the kernel does not accept a packet it is lost, as on a wire."""
         for address, buffers, segment in sends:
             sock = self._socket_for(address[0])
             if sock is None:
@@ -154,7 +155,7 @@ class UdpDriver:
                 break
 
     def _control(self, data: bytes, source: Any) -> None:
-        """One datagram came in."""
+        """Handle one control datagram."""
         address = Address(str(source[0]), int(source[1]))
         try:
             message = decode_datagram(data)

@@ -1,4 +1,4 @@
-"""Addresses: what owners hold, and booking and releasing by hand."""
+"""Addresses: list them by owner, allocate and release them by hand."""
 
 from overlay import inputs as i
 from overlay.addresses import matching, parse_address
@@ -11,13 +11,13 @@ __all__ = ["ROUTES"]
 
 
 async def all_owned(parts: Parts) -> Json:
-    """What each owner holds, no matter who booked it: containers, this host, and others that asked by this API."""
+    """The addresses of each owner: containers, this host, and other clients of this API."""
     held = parts.router.node.ipam.by_container()
     return Json({"owned": [{"containerid": owner, "addrs": addresses} for owner, addresses in held.items()]})
 
 
 async def owned(parts: Parts, owner: str, cidr: str) -> str:
-    """What an owner holds of a subnet (none named: the default one), as the original looks it up."""
+    """The addresses of an owner in a subnet (default subnet if none is given), in the original's format."""
     subnet = cidr or parts.default_subnet
     spec = parse_address(f"net:{subnet}")
     held = parts.router.node.ipam.addresses(owner)
@@ -31,14 +31,14 @@ async def owned(parts: Parts, owner: str, cidr: str) -> str:
 
 
 async def allocate(parts: Parts, owner: str, cidr: str) -> str:
-    """Any address of a subnet (none named: the default one)."""
+    """Allocate any free address of a subnet (default subnet if none is given)."""
     parts.check_room()
     subnet = parse_address("net:" + cidr).value if cidr else ""
     return cleaned(await parts.router.ask(lambda n: i.Allocate(n, owner, subnet)))
 
 
 async def claim(parts: Parts, owner: str, cidr: str) -> str:
-    """This very address."""
+    """Claim exactly this address."""
     parts.check_room()
     wanted = parse_address(cidr).value
     await parts.containers.lives.make_way(owner, (wanted,))
@@ -46,23 +46,23 @@ async def claim(parts: Parts, owner: str, cidr: str) -> str:
 
 
 async def release(parts: Parts, owner: str, ip: str) -> str:
-    """One address of an owner; none named: all."""
+    """Release one address of an owner, or all if none is given."""
     address = literal(ip) if ip else ""
     return cleaned(await parts.router.ask(lambda n: i.Release(n, owner, address)))
 
 
 async def ring(parts: Parts) -> str:
-    """Wait until addresses can be given out."""
+    """Wait until addresses can be allocated."""
     return cleaned(await parts.router.ask(i.Prime))
 
 
 async def default_subnet(parts: Parts) -> str:
-    """Where an address comes from when none is asked for."""
+    """The subnet used when a request names none."""
     return parts.default_subnet
 
 
 async def tracker(_parts: Parts) -> None:
-    """There is no such thing here, which the original says by an empty answer."""
+    """This router has no tracker; the original returns an empty answer in that case."""
 
 
 _IN_SUBNET = "/ip/{container}/{ip}/{length}"
@@ -73,7 +73,7 @@ ROUTES = (
     ControlRoute("GET", _IN_SUBNET, lambda p, q: owned(p, q["container"], q.cidr), Access.LOOK),
     ControlRoute("GET", "/ipinfo/defaultsubnet", lambda p, q: default_subnet(p), Access.LOOK),
     ControlRoute("GET", "/ipinfo/tracker", lambda p, q: tracker(p), Access.LOOK),
-    ControlRoute("GET", "/ring", lambda p, q: ring(p), Access.CHANGE),  # by effect: asking for the ring makes it
+    ControlRoute("GET", "/ring", lambda p, q: ring(p), Access.CHANGE),  # changes state: asking for the ring creates it
     ControlRoute("POST", "/ip/{container}", lambda p, q: allocate(p, q["container"], ""), Access.CHANGE),
     ControlRoute("POST", _IN_SUBNET, lambda p, q: allocate(p, q["container"], q.cidr), Access.CHANGE),
     ControlRoute("PUT", _IN_SUBNET, lambda p, q: claim(p, q["container"], q.cidr), Access.CHANGE),

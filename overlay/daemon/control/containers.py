@@ -1,4 +1,5 @@
-"""Containers on the overlay, this host itself on it, and what the proxy asks for the containers that it makes."""
+"""Containers on the overlay, this host's own addresses on it, and the proxy's requests for the containers it
+creates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +19,7 @@ class RunBody(Struct, frozen=True):
     """The body of `POST /run`."""
 
     create: dict[str, Any] = {}
-    """As the engine takes it."""
+    """The create request in the engine's format."""
     name: str = ""
     addresses: tuple[str, ...] = ()
     dns: bool = True
@@ -44,7 +45,7 @@ class RenewBody(Struct, frozen=True):
 
 
 async def run(parts: Parts, body: RunBody) -> str:
-    """Make and start a container on the overlay; its id."""
+    """Create and start a container on the overlay; returns its id."""
     return await parts.containers.run(
         body.create,
         body.name,
@@ -57,7 +58,7 @@ async def run(parts: Parts, body: RunBody) -> str:
 
 
 async def start(parts: Parts, container: str, addresses: Sequence[str], *, dns: bool) -> str:
-    """Start a stopped container on the overlay; its addresses."""
+    """Start a stopped container on the overlay; returns its addresses."""
     return " ".join(await parts.containers.start(container, addresses, dns=dns))
 
 
@@ -71,7 +72,7 @@ async def attach(
     multicast: bool,
     spoofing: bool,
 ) -> str:
-    """Put a running container on the overlay; the addresses that were asked for."""
+    """Attach a running container to the overlay; returns the requested addresses."""
     found = await parts.containers.attach(
         container, addresses, dns=dns, hosts=hosts, multicast=multicast, spoofing=spoofing
     )
@@ -79,17 +80,17 @@ async def attach(
 
 
 async def detach(parts: Parts, container: str, addresses: Sequence[str]) -> str:
-    """Take addresses from a container; none named: all."""
+    """Remove addresses from a container, or all if none is given."""
     return " ".join(await parts.containers.detach(container, addresses))
 
 
 async def table(parts: Parts, containers: Sequence[str]) -> Json:
-    """Attached containers and this host; none named: all."""
+    """The attached containers and this host, or only the given containers."""
     return Json(await parts.containers.table(containers))
 
 
 async def expose(parts: Parts, addresses: Sequence[str], name: str, *, masquerade: bool) -> str:
-    """Put this host on the overlay."""
+    """Give this host addresses on the overlay."""
     fqdn = parts.qualified(name) if name else ""
     if fqdn:
         parts.check_inside(fqdn)
@@ -98,7 +99,7 @@ async def expose(parts: Parts, addresses: Sequence[str], name: str, *, masquerad
 
 
 async def hide(parts: Parts, addresses: Sequence[str]) -> str:
-    """Take addresses from this host; none named: all."""
+    """Remove addresses from this host, or all if none is given."""
     return " ".join(await parts.exposure.hide(addresses))
 
 
@@ -106,34 +107,34 @@ async def hide(parts: Parts, addresses: Sequence[str]) -> str:
 
 
 async def proxy_facts(parts: Parts) -> Json:
-    """What the proxy puts into containers."""
+    """The settings that the proxy writes into containers."""
     return Json({"resolver": parts.containers.resolver, "domain": parts.domain})
 
 
 async def proxy_addresses(parts: Parts) -> str:
-    """Where the proxy listens."""
+    """The addresses on which the proxy listens."""
     return " ".join(parts.report()["driver"].get("proxy", ()))
 
 
 async def reserve(parts: Parts, container: str, body: ReserveBody) -> Json:
-    """Book what a container will have, before it starts."""
+    """Book a container's addresses and names before it starts."""
     flags = asdict(body)
     return Json(await parts.containers.reserve(container, flags.pop("addresses"), **flags))
 
 
 async def renew(parts: Parts, container: str, body: RenewBody) -> Json:
-    """A container starts again."""
+    """Book a container's addresses again before a restart."""
     await parts.containers.renew(container, multicast=body.multicast)
     return Json([])
 
 
 async def ensure(parts: Parts, container: str) -> Json:
-    """A container that has started is on the overlay."""
+    """Make sure that a started container is on the overlay."""
     return Json(await parts.containers.ensure(container))
 
 
 async def no_step(_parts: Parts, step: str) -> None:
-    """Refuse what is none of the three."""
+    """Reject any step other than the three above."""
     raise NotFound(f"the proxy knows no `{step}`: there are reserve, renew and ensure")
 
 

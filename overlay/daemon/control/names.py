@@ -1,4 +1,4 @@
-"""DNS names: what is known, and adding and removing by hand."""
+"""DNS names: list them, add and remove them by hand."""
 
 from overlay.daemon.control.parts import Parts
 from overlay.daemon.control.route import Access, ControlRoute, Json, Question, Takes, literal
@@ -10,7 +10,7 @@ __all__ = ["ROUTES"]
 
 
 async def add_name(parts: Parts, owner: str, name: str, ip: str) -> None:
-    """One more name for an address of an owner."""
+    """Add a name for an address of an owner."""
     fqdn = _qualified(parts, name)
     if not fqdn:
         raise UsageError("no name is given: expected `fqdn`")
@@ -19,13 +19,13 @@ async def add_name(parts: Parts, owner: str, name: str, ip: str) -> None:
 
 
 async def remove_name(parts: Parts, owner: str, name: str, ip: str) -> None:
-    """A name of an owner, or all; of one address, or of all."""
+    """Remove one name or all names of an owner, for one address or all."""
     address = literal(ip) if ip else ""
     await parts.containers.remove_name(owner, _qualified(parts, name), address)
 
 
 async def remove_names(parts: Parts, name: str) -> None:
-    """A name of this host, of any container."""
+    """Remove a name of this host, whichever container has it."""
     fqdn = _qualified(parts, name)
     if not fqdn:
         raise UsageError("no name is given, and without one all names of this host would go: expected `fqdn`")
@@ -34,7 +34,7 @@ async def remove_names(parts: Parts, name: str) -> None:
 
 
 async def all_names(parts: Parts) -> Json:
-    """The DNS entries of all peers, with the original's words."""
+    """The DNS entries of all peers, with the original's field names."""
     return Json(entries(parts.router.node.registry.report(parts.router.clock())))
 
 
@@ -44,19 +44,19 @@ async def look_up(parts: Parts, name: str) -> Json:
 
 
 async def domain(parts: Parts) -> str:
-    """The overlay's domain."""
+    """The domain of the overlay."""
     return parts.domain + "."
 
 
 async def dns_address(parts: Parts) -> str:
-    """Where containers ask."""
+    """The address of the DNS server for containers."""
     if not parts.containers.resolver:
         raise NotFound("this router serves no DNS")
     return parts.containers.resolver
 
 
 async def dns_address_port(parts: Parts) -> str:
-    """Where containers ask, with the port."""
+    """The address and port of the DNS server for containers."""
     address = await dns_address(parts)
     return f"[{address}]:53" if ":" in address else f"{address}:53"
 
@@ -66,7 +66,7 @@ def _qualified(parts: Parts, name: str) -> str:
 
 
 def _fqdn(question: Question) -> str:
-    """The name, of a form or a query."""
+    """The name in a form or a query."""
     return question.form.last("fqdn") if "fqdn" in question.form else question.query.first("fqdn")
 
 

@@ -1,4 +1,4 @@
-"""Peers: which to dial, which to forget, their clocks, and how this peer or another one goes."""
+"""Peers: dial and forget them, read their clocks, and remove this peer or another one."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,12 +13,12 @@ from overlay.errors import EnvironmentProblem, UsageError
 __all__ = ["ROUTES"]
 
 CLOCK_PATIENCE = 2.0
-"""Seconds for the neighbours' clocks."""
+"""Seconds to wait for the neighbours' clocks."""
 _YES = ("true", "1", "on", "yes")
 
 
 async def connect(parts: Parts, texts: Sequence[str], *, replace: bool) -> None:
-    """Dial these peers from now on; `replace`: and no others that were named."""
+    """Dial these peers from now on. `replace`: drop all other targets that were set by name."""
     peers = await _targets(parts, texts)
     if not peers and not replace:
         raise UsageError("no peer is named: expected a form with `peer`, repeated")
@@ -27,12 +27,12 @@ async def connect(parts: Parts, texts: Sequence[str], *, replace: bool) -> None:
 
 async def forget(parts: Parts, texts: Sequence[str]) -> None:
     """Stop dialling these peers."""
-    # A target of the command line keeps the name that it was given, one of `connect` has become an address.
+    # A target from the command line keeps its name; a target from `connect` was resolved to an address.
     peers = tuple(parse_target(text, parts.options.port) for text in texts)
     if not peers:
         raise UsageError("no peer is named: expected a form with `peer`, repeated")
     for text in texts:
-        with suppress(EnvironmentProblem):  # a name that leads nowhere any more
+        with suppress(EnvironmentProblem):  # the name does not resolve any more
             peers += await _targets(parts, [text])
     await parts.router.ask(lambda n: i.Forget(n, peers))
 
@@ -46,7 +46,7 @@ async def _targets(parts: Parts, texts: Sequence[str]) -> tuple[Address, ...]:
 
 
 async def clocks(parts: Parts) -> Json:
-    """Ask all neighbours for their clocks; those that have not answered in time have no offset."""
+    """Ask all neighbours for their clocks; a neighbour that does not answer in time has no offset."""
     router = parts.router
     with suppress(TimeoutError):
         await router.ask(lambda n: i.AskClocks(n, router.wall()), timeout=CLOCK_PATIENCE)
@@ -63,8 +63,8 @@ async def leave(parts: Parts, *, surrender: bool, restart: bool) -> None:
 
 
 async def remove_peer(parts: Parts, peer: str) -> str:
-    """Take over the addresses of a peer that will not come back."""
-    with suppress(UsageError):  # a nickname
+    """Take over the addresses of a peer that will not return."""
+    with suppress(UsageError):  # it is a nickname
         peer = parse_peer_name(peer)
     return cleaned(await parts.router.ask(lambda n: i.RemovePeer(n, peer)))
 
@@ -89,7 +89,7 @@ ROUTES = (
         lambda p, q: leave(p, surrender=_is_on(q.query.first("surrender")), restart=_is_on(q.query.first("restart"))),
         Access.CHANGE,
     ),
-    # As `weave reset`: this peer hands its addresses over, and goes.
+    # As `weave reset`: this peer hands its addresses over and ends.
     ControlRoute("DELETE", "/peer", lambda p, q: leave(p, surrender=True, restart=False), Access.CHANGE),
     ControlRoute("DELETE", "/peer/{peer}", lambda p, q: remove_peer(p, q["peer"]), Access.CHANGE),
 )

@@ -1,4 +1,4 @@
-"""Policies: what they say, which decides, and setting and removing them."""
+"""Policies: list, explain, add and remove them."""
 
 from collections.abc import Sequence
 
@@ -13,23 +13,23 @@ __all__ = ["ROUTES"]
 
 
 async def policies(parts: Parts) -> Json:
-    """All of them."""
+    """All policies."""
     return Json(parts.router.node.report(parts.router.clock())["policy"])
 
 
 async def explain(parts: Parts, source: str, target: str) -> str:
-    """Which policy decides, in lines."""
+    """Explain, in lines, which policy applies."""
     return clean("\n".join(parts.router.node.explain(source, target)), keep=LINES)
 
 
 async def set_policy(parts: Parts, verb: str, rule: str, *, force: bool) -> str:
-    """One more policy."""
+    """Add a policy."""
     parts.check_room()
     return await _change(parts, verb, rule, remove=False, force=force)
 
 
 async def remove_policy(parts: Parts, verb: str, rule: str) -> str:
-    """Take a policy back, by what it says."""
+    """Remove a policy by its text."""
     return await _change(parts, verb, rule, remove=True, force=False)
 
 
@@ -41,7 +41,7 @@ async def _change(parts: Parts, verb: str, rule: str, *, remove: bool, force: bo
 
 
 async def remove_policies(parts: Parts, words: Sequence[str], *, everything: bool) -> str:
-    """Take policies back, by their numbers."""
+    """Remove policies by their numbers."""
     if not words and not everything:
         raise UsageError("which policies? expected `number`, repeated, or `all=true`")
     if any(not (word.isascii() and word.isdigit() and len(word) < 6) for word in words):

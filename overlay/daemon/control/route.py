@@ -1,7 +1,7 @@
-"""What a route of the control API's table is: a method, a path, a typed function, and what it takes of a request.
+"""One route of the control API: a method, a path, a typed function, and the parts of a request that it reads.
 
-Owns how the words of a request become typed parameters and how an answer becomes text. Knows no HTTP library: a
-`Question` is the same for a request over a socket and for one that the simulator puts.
+Owns the conversion of request text into typed parameters and of answers into text. Knows no HTTP library: a `Question`
+is the same whether it comes over a socket or from the simulator.
 """
 
 import ipaddress
@@ -25,11 +25,11 @@ _json = msgspec.json.Encoder()
 
 
 class Fields(dict[str, list[str]]):
-    """The fields of a form or a query; each may stand there several times."""
+    """The fields of a form or a query; a field may occur several times."""
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> "Fields":
-        """Fields in the order in which they came."""
+        """Fields in the given order."""
         found = cls()
         for key, value in pairs:
             found.setdefault(key, []).append(value)
@@ -40,7 +40,7 @@ class Fields(dict[str, list[str]]):
         return self.get(key, [])
 
     def first(self, key: str) -> str:
-        """The first value; empty: there is none."""
+        """The first value; empty if there is none."""
         return self.get(key, [""])[0]
 
     def last(self, key: str, default: str = "") -> str:
@@ -48,38 +48,38 @@ class Fields(dict[str, list[str]]):
         return self.get(key, [default])[-1]
 
     def unless_false(self, key: str, *, default: bool) -> bool:
-        """A switch: whatever is not `false` means yes."""
+        """A switch: any value except `false` means yes."""
         return self.last(key) != "false" if key in self else default
 
 
 class Question(Struct, frozen=True):
-    """One request: what stands in its path, its query, and its body as a form or as bytes."""
+    """One request: its path parts, its query, and its body as a form or as bytes."""
 
     named: Mapping[str, str] = {}
-    """The parts of the path that the route gives names to."""
+    """The path parts that the route names."""
     query: Fields = Fields()
     form: Fields = Fields()
     body: bytes = b""
     as_original: bool = False
-    """It asks for JSON by the word that clients of the original use."""
+    """The request has `Accept: application/json`, as clients of the original send it."""
     over_tcp: bool = False
 
     def __getitem__(self, name: str) -> str:
-        """A part of the path."""
+        """A path part."""
         return self.named[name]
 
     @property
     def cidr(self) -> str:
-        """The address that the path names with its length; empty: none."""
+        """The address with prefix length in the path; empty if there is none."""
         return f"{self['ip']}/{self['length']}" if "ip" in self.named else ""
 
     @property
     def ip(self) -> str:
-        """The address that the path names without one; empty: none."""
+        """The address without prefix length in the path; empty if there is none."""
         return self.named.get("ip", "")
 
     def json(self, kind: type[Body]) -> Body:
-        """The body as a value of this type. Raises `UsageError`."""
+        """Decode the body as this type. Raises `UsageError`."""
         try:
             return msgspec.json.decode(self.body, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -87,29 +87,29 @@ class Question(Struct, frozen=True):
 
 
 class Json(Struct, frozen=True):
-    """An answer that is a value."""
+    """A JSON answer."""
 
     value: Any
 
     @property
     def text(self) -> str:
-        """As it is sent: harmless for a terminal."""
+        """The text to send; safe to print on a terminal."""
         return clean_json(_json.encode(self.value).decode())
 
 
 class Plain(Struct, frozen=True):
-    """An answer that is text of a kind of its own."""
+    """A text answer with its own content type."""
 
     text: str
     kind: str
 
 
 Answer = str | Json | Plain | Watcher | None
-"""What a function of the table answers; None: done, and there is nothing to say."""
+"""The result of a route's function; None: an empty success."""
 
 
 class Access(Enum):
-    """Who may put a question over TCP."""
+    """Who may send a request over TCP."""
 
     LOOK = "everybody"
     REPORT = "everybody, one at a time: making the answer holds the loop"
@@ -117,7 +117,7 @@ class Access(Enum):
 
 
 class Takes(Enum):
-    """What of a request's body a route reads."""
+    """How a route reads the request body."""
 
     NOTHING = "nothing"
     FORM = "a form"
@@ -133,7 +133,7 @@ class ControlRoute(Struct, frozen=True):
     access: Access
     takes: Takes = Takes.NOTHING
     on_status_port: bool = False
-    """Also asked on the port that has status, report and metrics alone."""
+    """Also served on the read-only status port (status, report and metrics)."""
 
 
 def cleaned(value: Any, keep: str = "") -> str:
@@ -142,7 +142,7 @@ def cleaned(value: Any, keep: str = "") -> str:
 
 
 def literal(text: str) -> str:
-    """An address as it is usually written. Raises `UsageError`."""
+    """An address in its canonical form. Raises `UsageError`."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:

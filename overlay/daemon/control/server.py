@@ -1,7 +1,7 @@
-"""The control API over HTTP: the routes of the table as an aiohttp application, for each listener its own.
+"""The control API over HTTP: the route table as an aiohttp application, one for each listener.
 
-Owns how a request becomes a `Question` and an answer a response. What the routes do stands next to this file; who may
-come in and what an error becomes stands in `overlay.http`.
+Owns the conversion of HTTP requests into `Question`s and of answers into responses. The other files of this folder
+implement the routes; `overlay.http` owns access control and error responses.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def application(parts: Parts, door: Door | None = None, *, read_only: bool = False) -> web.Application:
-    """The routes for the unix socket, or for TCP with `door`; `read_only`: status, report and metrics alone.
+    """The routes for the unix socket, or for TCP if `door` is given. `read_only`: status, report and metrics only.
 
-    Every route that does not say that it only looks needs the token of the door.
+    Every route that is not marked as read-only requires the door's token.
     """
     app = web.Application(middlewares=[sentences] if door is None else [sentences, guarded(door.names)])
     for route in ROUTES:
@@ -62,7 +62,7 @@ async def _question(request: web.Request, takes: Takes) -> Question:
 async def _form(request: web.Request) -> Fields:
     try:
         pairs = list((await request.post()).items())
-    except (ValueError, LookupError, AssertionError, RuntimeError) as error:  # whatever reading a form can raise
+    except (ValueError, LookupError, AssertionError, RuntimeError) as error:  # everything that reading a form can raise
         raise UsageError(f"the body is no form: {error}") from None
     found = []
     for key, value in pairs:

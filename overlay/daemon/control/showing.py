@@ -1,4 +1,4 @@
-"""What can be looked at: status, report, metrics, options, and a stream of views."""
+"""Read-only routes: status, report, metrics, options, and a stream of views."""
 
 from msgspec.structs import replace
 
@@ -16,20 +16,19 @@ __all__ = ["ROUTES"]
 
 
 async def show_status(parts: Parts, part: str = "") -> str:
-    """As `weave status`, all in short or one part."""
+    """As `weave status`: a summary, or one part."""
     if part and part not in status.PARTS:
         raise NotFound(f"there is no status `{part}`: there are {', '.join(status.PARTS)}")
     return status.text(parts.report(), part)
 
 
 async def no_status_json(_parts: Parts) -> None:
-    """A path of the original that has another name today."""
+    """A path of the original that is not served; the answer names its replacement."""
     raise NotFound("the status as JSON is `GET /report`, `weave report` on the command line")
 
 
 async def show_report(parts: Parts, template: str, *, as_original: bool) -> Json | str:
-    """The report, or what a template takes out of it. The original has JSON for those who ask for it by this word, and
-    its clients do."""
+    """The report, or a template applied to it. Clients of the original ask for JSON with an `Accept` header."""
     report = parts.report()
     if not template:
         return Json({**report, **views(report)} if as_original else report)
@@ -37,23 +36,23 @@ async def show_report(parts: Parts, template: str, *, as_original: bool) -> Json
 
 
 async def show_metrics(parts: Parts) -> Plain:
-    """Figures for Prometheus."""
+    """Metrics for Prometheus."""
     return Plain(metrics.text(parts.report()), metrics.CONTENT_TYPE)
 
 
 async def show_options(parts: Parts) -> Json:
-    """What the daemon was launched with; not its password."""
+    """The launch options, without the password."""
     told = replace(parts.options, password="(set)" if parts.options.password else "")
     return Json({"version": __version__, "options": told})
 
 
 async def compare_options(parts: Parts, asked: LaunchOptions) -> Json:
-    """How the options of another launch differ."""
+    """The differences between these options and those of another launch."""
     return Json(differences(parts.options, asked))
 
 
 async def watch(parts: Parts, *, over_tcp: bool) -> Watcher:
-    """A stream of views."""
+    """Stream views."""
     return await parts.watchers.open(over_tcp=over_tcp)
 
 
@@ -71,6 +70,6 @@ ROUTES = (
     ControlRoute("GET", "/metrics", lambda p, q: show_metrics(p), Access.REPORT, on_status_port=True),
     ControlRoute("GET", "/options", lambda p, q: show_options(p), Access.LOOK),
     ControlRoute("GET", "/watch", lambda p, q: watch(p, over_tcp=q.over_tcp), Access.LOOK),
-    # By effect: comparing tells whether a password is guessed.
+    # Needs the token because the comparison reveals whether a password guess is right.
     ControlRoute("POST", "/options", lambda p, q: compare_options(p, q.json(LaunchOptions)), Access.CHANGE, Takes.JSON),
 )

@@ -1,6 +1,6 @@
-"""The table of the control API, and answers to requests that come over no socket.
+"""The table of the control API, and answers to requests that do not come over a socket.
 
-Owns the whole list of routes and which of them a method and path mean. `server` serves the same routes by HTTP.
+Owns the list of all routes and the lookup by method and path. `server` serves the same routes over HTTP.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _bugs = Bugs()
 
 
 class Asked(Struct, frozen=True):
-    """What somebody asks: a path as it stands in a URL, and a body of one of two kinds."""
+    """A request: a URL path, and a body in one of two formats."""
 
     method: str
     path: str
@@ -41,7 +41,7 @@ class Asked(Struct, frozen=True):
 
 
 async def answer(parts: Parts, asked: Asked) -> tuple[int, str]:
-    """The status and the text that a request gets."""
+    """The status and the text for a request."""
     try:
         route, named = find(asked.method, asked.path)
         said = await route.call(parts, Question(named, asked.query, asked.form, asked.body))
@@ -63,12 +63,12 @@ def text_of(said: str | Json | Plain | None) -> str:
 
 
 class _WrongMethod(UsageError):
-    """The path is asked with other methods only."""
+    """The path exists, but only with other methods."""
 
 
 def find(method: str, path: str) -> tuple[ControlRoute, Mapping[str, str]]:
-    """The route for a path as it stands in a URL, and the parts of the path that it names. Paths without such parts
-    come first. Raises `UsageError`."""
+    """The route for a URL path, and its named path parts. Routes without named parts come first. Raises
+    `UsageError`."""
     words = [unquote(word) for word in path.split("/")]
     matching = [(route, named) for route in ROUTES if (named := _matched(route.path.split("/"), words)) is not None]
     if not matching:

@@ -1,6 +1,6 @@
-"""`GET /watch`: one line of JSON for each change of the node's view, until somebody leaves.
+"""`GET /watch`: one line of JSON for each change of the node's view, until the client disconnects.
 
-Owns who watches, how many may, and what a slow watcher misses. Knows nothing of how lines are sent.
+Owns the list of watchers, their limit, and the views that a slow watcher loses. Knows nothing of how lines are sent.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from overlay.view import PeerView
 __all__ = ["WATCH_REFRESH", "Watcher", "Watchers"]
 
 WATCH_QUEUE = 256
-"""Views that wait for a slow watcher; beyond it the oldest are dropped, the newest always arrives."""
+"""Views queued for a slow watcher. When the queue is full the oldest view is dropped; the newest always arrives."""
 WATCHERS = 64
 WATCHERS_TCP = 8
-"""Watchers at once, and of these such as came over TCP, where every user of this host comes from."""
+"""Maximum number of watchers; and of those over TCP, which every user of this host can open."""
 WATCH_REFRESH = 2.0
-"""Seconds without a change after which a watcher is told again: what the counters say is news too."""
+"""Seconds without a change after which a watcher gets the view again, because its counters change too."""
 FAREWELL_TIMEOUT = 1.0
-"""Seconds that a watcher has to take its last line."""
+"""Seconds for a watcher to read its last line."""
 
 _json = msgspec.json.Encoder()
 _LEAVES = _json.encode({"leaves": True}) + b"\n"
 
 
 class Watcher:
-    """One who watches; `close` ends it, whatever it has read."""
+    """One watcher. `close` ends it at once, even if lines are unread."""
 
     def __init__(self, router: Router, among: "dict[Watcher, asyncio.Task[Any]]", *, over_tcp: bool) -> None:
         self.over_tcp = over_tcp
@@ -41,7 +41,7 @@ class Watcher:
         self._peer = router.node.config.name
 
     async def lines(self) -> AsyncGenerator[bytes, None]:
-        """The view now, each change of it, and at the daemon's end that it leaves."""
+        """Yields the current view, each change, and a last line when the daemon leaves."""
         self._router.watch(self._push)
         while True:
             try:
@@ -54,12 +54,12 @@ class Watcher:
                 return
 
     def leave(self) -> None:
-        """Say for a last line that the daemon was asked to end."""
+        """Queue a last line: the daemon was asked to end."""
         self._router.unwatch(self._push)
         self._queue.put_nowait(_LEAVES)
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._router.unwatch(self._push)
         self._among.pop(self, None)
 
@@ -71,15 +71,15 @@ class Watcher:
 
 
 class Watchers:
-    """All who watch one daemon."""
+    """All watchers of one daemon."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
         self._tasks: dict[Watcher, asyncio.Task[Any]] = {}
-        """Each with the task that reads its lines."""
+        """Each watcher's reader task."""
 
     async def open(self, *, over_tcp: bool) -> Watcher:
-        """One more, read by the task that asks. Raises `EnvironmentProblem` where there are enough."""
+        """Add a watcher, read by the calling task. Raises `EnvironmentProblem` at the limit."""
         if len(self._tasks) >= WATCHERS or (over_tcp and sum(each.over_tcp for each in self._tasks) >= WATCHERS_TCP):
             raise EnvironmentProblem(f"too many watch already: {WATCHERS} at most, {WATCHERS_TCP} of them over TCP")
         task = asyncio.current_task()
@@ -89,7 +89,7 @@ class Watchers:
         return made
 
     async def farewell(self) -> None:
-        """Tell them that the daemon was asked to end, which a crash never says; their streams end with that."""
+        """Tell all watchers that the daemon was asked to end (a crash sends nothing), and end their streams."""
         tasks = list(self._tasks.values())
         for watcher in self._tasks:
             watcher.leave()
