@@ -1,1 +1,1 @@
-"""What the router does with a Docker engine and its containers: watch, attach, expose, the network plugin."""
+"""The router's use of a Docker engine and its containers: watch, attach, expose, the network plugin."""

@@ -1,7 +1,7 @@
-"""The Docker Engine API over a unix socket, as far as all who ask it share: requests, answers, streams, refusals.
+"""The Docker Engine API over a unix socket, the part shared by all clients: requests, answers, streams, errors.
 
-Owns connections, status codes and the sentences of failures. Knows no path of the API. Whatever serves it will do:
-Docker itself, Podman, or the lab's engine of process containers.
+Owns connections, status codes and error messages. Knows no path of the API. Works with Docker, Podman, and the lab's
+engine of process containers.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ __all__ = ["EngineApi", "EngineRefusal"]
 
 
 class EngineRefusal(UsageError):
-    """The engine answered with an error; the text is its own."""
+    """The engine answered with an error; the text is the engine's."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -27,10 +27,10 @@ class EngineRefusal(UsageError):
 
 
 class EngineApi:
-    """One engine. `close` it, or use it as a context."""
+    """One engine. `close` it, or use it as a context manager."""
 
     def __init__(self, path: str, at: str = "", timeout: float | None = 30.0) -> None:
-        """`at`: where the socket is to be found from here, if not at its own path; `timeout`: seconds for an answer."""
+        """`at`: the path of the socket as seen from this process, if it differs; `timeout`: seconds for an answer."""
         self.path = path
         self._at = at or path
         self._timeout = timeout
@@ -48,7 +48,7 @@ class EngineApi:
         await self.close()
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The answer; None where it is no JSON. Raises `EngineRefusal`, and `EnvironmentProblem` without an engine."""
+        """The answer; None if it is not JSON. Raises `EngineRefusal`, and `EnvironmentProblem` without an engine."""
         if not self.path:
             raise EnvironmentProblem(
                 f"DOCKER_HOST={os.environ.get('DOCKER_HOST', '')} is no unix socket, and there is no {DEFAULT_ENGINE}"
@@ -72,7 +72,7 @@ class EngineApi:
     async def stream(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> AsyncIterator[aiohttp.StreamReader]:
-        """An answer that goes on. Raises `EngineRefusal`, `OSError` and `aiohttp.ClientError`."""
+        """A streamed answer. Raises `EngineRefusal`, `OSError` and `aiohttp.ClientError`."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout)
         async with self._ask(method, path, body, timeout) as response:
             yield response.content

@@ -1,7 +1,8 @@
-"""One container's place on the overlay: addresses booked, interface plugged, endpoint and names announced, and undone.
+"""Attaching one container to the overlay and undoing it: book addresses, plug the interface, announce endpoint and
+names.
 
-Owns the order of these steps, each under the container's lock, and the record of them in the journal. Who asks for
-them, and when, is decided in `containers` (requests) and `lives` (the engine's events).
+Owns the order of these steps, each under the container's lock, and their record in the journal. `containers` (requests)
+and `lifecycle` (engine events) decide when to call them.
 """
 
 import asyncio
@@ -33,11 +34,11 @@ log = logging.getLogger(__name__)
 GRACE = 30.0
 """Seconds for which a dead container's addresses stay booked, so that a restart keeps them."""
 DEFAULT = ("net:default",)
-"""What no address means wherever addresses are given."""
+"""The meaning of an empty list of addresses, wherever addresses are given."""
 
 
 class Attachments:
-    """What can be done to one container's record; callers hold its `lock`."""
+    """Operations on one container's record; callers hold its `lock`."""
 
     def __init__(self, router: Router, ports: ContainerPorts, config: Config, journal: Journal) -> None:
         self._router = router
@@ -50,20 +51,20 @@ class Attachments:
         """Container to the process whose network namespace was plugged last."""
 
     def lock(self, container: str) -> asyncio.Lock:
-        """What serialises everything that is done to one container."""
+        """The lock that serialises all operations on one container."""
         return self._locks.setdefault(container, asyncio.Lock())
 
     def drop_lock(self, container: str) -> None:
-        """Nothing is known of this container: keep nothing of it."""
+        """Forget the lock of a container that is no longer known."""
         if self._journal.get(container) is None:
             self._locks.pop(container, None)
 
     async def book(
         self, info: Container, addresses: Sequence[str], dns: bool | None = None, **fields: Any
     ) -> Attachment:
-        """Book what is asked for, besides what the container has already; `DEFAULT` where nobody said anything.
+        """Book these addresses in addition to those that the container has already (`DEFAULT` if none is given).
 
-        `fields` are set in the record; `dns=None` leaves that as it was.
+        `fields` are set in the record; `dns=None` keeps the old value.
         """
         room = self._router.disk.check_room()
         if room:
@@ -98,7 +99,7 @@ class Attachments:
         return self._journal.update(intent, wanted=(), addresses=held, names=tuple(dict.fromkeys(names)))
 
     def meant(self, record: Attachment | None, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Which of its addresses these words mean (none: all); those that it does not have are left out."""
+        """The container's addresses that these specifications select (none: all); others are ignored."""
         held = record.addresses if record is not None else ()
         if not addresses:
             return held
@@ -107,7 +108,7 @@ class Attachments:
         return tuple(dict.fromkeys(meant))
 
     def asked_for(self, record: Attachment, addresses: Sequence[str]) -> tuple[str, ...]:
-        """The addresses that these words have brought, or had before: one for each."""
+        """One address for each of these specifications, whether it is new or was there before."""
         default = self._config.default_subnet or self._config.iprange
         found: dict[str, None] = {}
         for text in addresses:
@@ -118,7 +119,7 @@ class Attachments:
         return tuple(found)
 
     async def unbook(self, record: Attachment, keep: tuple[str, ...]) -> None:
-        """Give up all addresses but `keep`, with their names; the record says so afterwards."""
+        """Release all addresses except `keep`, with their names, and update the record."""
         literals = [cidr.partition("/")[0] for cidr in keep]
         names = tuple(name for name in record.names if name.address in literals)
         for name in record.names:
@@ -135,14 +136,14 @@ class Attachments:
         self._journal.put(replace(record, addresses=keep, names=names, wanted=()))
 
     async def keep_if_ours(self, record: Attachment) -> Attachment | None:
-        """Claim again what the record says; what belongs to somebody else by now is lost, and said so."""
+        """Claim the record's addresses again. An address that belongs to another owner by now is lost, and logged."""
         kept = []
         for cidr in record.addresses:
             try:
                 await self._router.ask(partial(_claim, record.container, cidr), timeout=GRACE)
                 kept.append(cidr)
             except TimeoutError:
-                kept.append(cidr)  # nobody to ask yet; what is on disk stands
+                kept.append(cidr)  # the node cannot answer yet; trust the record on disk
             except UsageError as error:
                 log.error("container %.12s loses %s: %s", record.container, cidr, error)
         if tuple(kept) != record.addresses:
@@ -150,9 +151,9 @@ class Attachments:
         return self._journal.get(record.container)
 
     async def claim_again(self, record: Attachment) -> None:
-        """Claim what the record says, all at once, until there is an answer to each; who gets what is no matter here.
+        """Claim the record's addresses, all at once, and wait for all answers; the results are ignored here.
 
-        The claims are put to the node before the first wait.
+        The claims are sent to the node before the first wait.
         """
         asked = [self._router.ask(partial(_claim, record.container, cidr)) for cidr in record.addresses]
         await asyncio.gather(*asked, return_exceptions=True)
@@ -160,7 +161,7 @@ class Attachments:
     def plug(self, record: Attachment, info: Container) -> None:
         """Put the container on the bridge with the record's addresses. Raises `OverlayError`."""
         check_attachable(info)
-        if info.labels != record.labels:  # written by a version that knew of none
+        if info.labels != record.labels:  # an older version that knew no labels wrote the record
             record = self._journal.update(record, labels=info.labels)
         if record.mac:
             self._router.forwarding.now_local(record.mac, record.addresses)
@@ -180,7 +181,7 @@ class Attachments:
             multicast=record.multicast,
             spoofing=record.spoofing,
         )
-        # Policies have to know what it is called before its first packet; without any, nothing is said too soon.
+        # Policies need the container's names before its first packet. Without policies, announce only after the plug.
         early = record.container not in self.plugged and self._router.node.policies.active
         if early:
             self.announce(record)
@@ -194,56 +195,56 @@ class Attachments:
         self.announce(record)
 
     def unplug(self, container: str) -> None:
-        """Take the container off the bridge; fine if it is not there."""
+        """Take the container off the bridge; does nothing if it is not there."""
         self.plugged.pop(container, None)
         self._ports.unplug(container)
 
     def announce(self, record: Attachment) -> None:
-        """Tell the node where this container is and what it is called."""
+        """Tell the node the container's addresses and names."""
         mac = record.mac or self.mac(record.container)
         names = names_of(record.name, (name.fqdn for name in record.names), self._config.dns_domain)
         self._router.feed(i.Attached(record.label, mac, record.addresses, names, record.labels))
-        for name in record.names if self._config.dns else ():  # with --no-dns they are kept for a life with DNS
+        for name in record.names if self._config.dns else ():  # --no-dns keeps them for a later launch with DNS
             self._router.feed(i.RegisterName(record.label, name.fqdn, name.address))
 
     def renamed(self, record: Attachment) -> None:
-        """Its names are other ones now: policies may mean it by them."""
+        """Announce the container's new names, because policies may refer to them."""
         if self._router.node.endpoints.channel.get(self._config.name, record.label) is not None:
             self.announce(record)
 
     async def forget(self, record: Attachment) -> None:
-        """The container is gone for good."""
+        """Remove a container that was destroyed."""
         self.unplug(record.container)
         await self.unbook(record, keep=())
         self._journal.drop(record.container)
         self._locks.pop(record.container, None)
 
     def mac(self, owner: str) -> str:
-        """The MAC of an owner's port; this host's own is the bridge itself."""
+        """The MAC of an owner's port; for this host, the MAC of the bridge."""
         return stable_mac(self._config.name, BRIDGE if owner == EXPOSED else owner)
 
     def fqdn(self, info: Container) -> str:
-        """The DNS name of a container: its host name if it was given one, else its name, under the router's domain."""
+        """The DNS name of a container: its host name if it has one, else its name, in the router's domain."""
         return self.qualified(info.hostname if info.hostname and not info.id.startswith(info.hostname) else info.name)
 
     @property
     def domain(self) -> str:
-        """The router's."""
+        """The router's DNS domain."""
         return self._config.dns_domain
 
     def qualified(self, own: str) -> str:
-        """A container's word for itself under the router's domain."""
+        """A container's own name in the router's domain."""
         bare, domain = own.rstrip("."), self._config.dns_domain
         return f"{bare}." if bare.lower().endswith(f".{domain.rstrip('.').lower()}") else f"{bare}.{domain}"
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run in the background; faults are logged."""
+        """Run in the background; exceptions are logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = None
         task.add_done_callback(self._done)
 
     async def end(self) -> None:
-        """Stop everything that runs in the background."""
+        """Cancel all background work."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -252,7 +253,7 @@ class Attachments:
         self._tasks.pop(task, None)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, (OSError, OverlayError)):
-            log.error("container work failed: %s", error)  # this machine's fault or the engine's: a sentence will do
+            log.error("container work failed: %s", error)  # a fault of this machine or the engine: one line is enough
         elif error is not None:
             log.error("container work failed", exc_info=error)
 
@@ -267,7 +268,7 @@ class Attachments:
 
 
 def check_attachable(info: Container) -> None:
-    """Raises `UsageError` for a container that cannot have an interface of its own now."""
+    """Raises `UsageError` for a container that cannot have its own interface now."""
     if not info.running:
         raise UsageError(f"container {info.name or info.id[:12]} is not running")
     if info.network_mode == "host":

@@ -1,4 +1,4 @@
-"""`WEAVE_CIDR` and `WEAVE_ALLOW_SPOOFING`: what a container's environment says of its place on the overlay. Pure."""
+"""`WEAVE_CIDR` and `WEAVE_ALLOW_SPOOFING`: the settings in a container's environment. Pure."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _WORDS = {"": False, "0": False, "false": False, "1": True, "true": True}
 def allows_spoofing(env: Sequence[str]) -> bool:
     """Whether the container may send with any MAC and any address. Raises `UsageError`.
 
-    `env` is the request's own: the author of an image has no say in this.
+    `env` is the environment of the request; the image must not set this.
     """
     value = "0"
     for entry in env:
@@ -29,8 +29,8 @@ def allows_spoofing(env: Sequence[str]) -> bool:
 def wanted_addresses(env: Sequence[str], *, by_default: bool = True) -> tuple[str, ...] | None:
     """The address specifications in an environment ("NAME=VALUE"; the last one of a name counts).
 
-    None: the container stays off the overlay (`none`, or nothing said where that is not the default). Empty: any
-    address of the default subnet. The specifications themselves are not checked here.
+    None: the container stays off the overlay (`none`, or no variable if that is not the default). Empty: any address of
+    the default subnet. The specifications are not checked here.
     """
     value: str | None = None
     for entry in env:

@@ -1,7 +1,7 @@
-"""The containers of this host on the overlay, as the command line and the proxy ask for them.
+"""The containers of this host on the overlay, as requested by the command line and the proxy.
 
-Owns the requests: run, attach, detach, names, and what the proxy wants before and after a start. Addresses come from
-the node, processes from the engine; steps on one container are those of `bookings`, its lives are followed by `lives`.
+Owns the requests: run, attach, detach, names, and the proxy's requests before and after a start. Addresses come from
+the node, processes from the engine; `attachments` owns the steps on one container, `lifecycle` follows the engine.
 """
 
 import asyncio
@@ -41,14 +41,14 @@ class Containers:
         self.bookings = Attachments(router, ports, config, journal)
         self.lives = ContainerLifecycle(router, engine, ports, self.bookings, config, journal)
         self.resolver = ""
-        """Address of the DNS server that containers get; empty: none."""
+        """Address of the DNS server for containers; empty if there is none."""
 
     def begin(self) -> None:
-        """Follow the engine's events from now on; what was attached before is attached again."""
+        """Follow the engine's events from now on, and attach the containers in the journal again."""
         self.lives.begin()
 
     async def end(self) -> None:
-        """Stop following."""
+        """Stop following events."""
         self.lives.end()
         await self.bookings.end()
 
@@ -67,13 +67,13 @@ class Containers:
 
         `spoofing`: it may send with any MAC and any address.
 
-        If anything fails the container is removed again. Raises `UsageError` or `EnvironmentProblem`.
+        On an error the container is removed again. Raises `UsageError` or `EnvironmentProblem`.
         """
         for text in addresses:
             parse_address(text)
         container = await self._engine.create(self._with_dns(body, name, dns), name)
         try:
-            await self.lives.looked.wait()  # not under the lock, which looking at a container takes
+            await self.lives.looked.wait()  # outside of the lock, because looking at a container takes it
             await self.lives.make_way(container, addresses)
             async with self.bookings.lock(container):
                 record = await self.bookings.book(
@@ -94,8 +94,8 @@ class Containers:
     async def start(self, reference: str, addresses: Sequence[str], *, dns: bool = True) -> tuple[str, ...]:
         """Start a stopped container and attach it; returns the addresses ("a.b.c.d/n") it has now.
 
-        Those that it still has it keeps, and gets no other where none is named. Raises `UsageError` and
-        `EnvironmentProblem`; then it is as it was.
+        It keeps the addresses that are still booked; if none is named, it gets no others. Raises `UsageError` and
+        `EnvironmentProblem`; nothing is changed then.
         """
         for text in addresses:
             parse_address(text)
@@ -125,11 +125,11 @@ class Containers:
         multicast: bool = True,
         spoofing: bool = False,
     ) -> tuple[str, ...]:
-        """Attach a running container (or give it more addresses); returns those ("a.b.c.d/n") that were asked for.
+        """Attach a running container (or give it more addresses); returns the requested addresses ("a.b.c.d/n").
 
-        None named: one of the default subnet.
-        `hosts`: its own name in its `/etc/hosts` leads to the overlay; `multicast`: so does its multicast route;
-        `spoofing`: it may send with any MAC and any address.
+        None named: one of the default subnet. `hosts`: the container's own name in its `/etc/hosts` gets the overlay
+        address; `multicast`: its multicast route leads to the overlay; `spoofing`: it may send with any MAC and any
+        address.
         """
         for text in addresses:
             parse_address(text)
@@ -154,7 +154,7 @@ class Containers:
                 raise
             return self.bookings.asked_for(record, addresses or DEFAULT)
 
-    # --- what the proxy asks for -----------------------------------------------------------------------------------
+    # --- requests of the proxy -------------------------------------------------------------------------------------
 
     async def reserve(
         self,
@@ -166,9 +166,9 @@ class Containers:
         multicast: bool = True,
         spoofing: bool = False,
     ) -> tuple[str, ...]:
-        """Book for a container that was just made, and does not run; it has a grace to be started in.
+        """Book addresses for a container that was just created and must be started within the grace period.
 
-        Raises `UsageError` and `EnvironmentProblem`; then nothing is booked.
+        Raises `UsageError` and `EnvironmentProblem`; nothing is booked then.
         """
         for text in addresses:
             parse_address(text)
@@ -189,9 +189,10 @@ class Containers:
             return record.addresses
 
     async def renew(self, container: str, *, multicast: bool = True) -> None:
-        """Before a start through the proxy: book what was given up since. Raises `OverlayError`; then do not start.
+        """Before a start through the proxy: book addresses that were released since. Raises `OverlayError`; do not
+        start then.
 
-        `multicast`: this life's multicast route leads to the overlay, whatever the proxy that made it was told.
+        `multicast`: this time the multicast route leads to the overlay, whatever the creating proxy's setting was.
         """
         record = self._journal.get(container)
         await self.lives.make_way(container, record.wanted if record is not None else ())
@@ -207,7 +208,7 @@ class Containers:
     async def ensure(self, container: str) -> tuple[str, ...]:
         """After a start through the proxy: returns once the container is on the overlay, with its addresses.
 
-        Empty: it does not belong there, or runs no more. Raises `OverlayError`; then it is not attached.
+        Empty: it does not belong on the overlay, or has ended. Raises `OverlayError`; it is not attached then.
         """
         async with self.bookings.lock(container):
             info = await self.lives.inspect_or_none(container)
@@ -219,7 +220,7 @@ class Containers:
     # --- the rest ----------------------------------------------------------------------------------------------------
 
     async def detach(self, reference: str, addresses: Sequence[str] = ()) -> tuple[str, ...]:
-        """Take addresses (none named: all) from a container; returns those that it had and gave up, maybe none."""
+        """Take addresses (none named: all) from a container; returns those that it had and released, maybe none."""
         container = await self._find(reference)
         async with self.bookings.lock(container):
             record = self._journal.get(container)
@@ -242,12 +243,12 @@ class Containers:
             else:
                 self.bookings.unplug(container)
                 if record.specs:
-                    # It was made to wait for the overlay: should it be started again, it has to get there again.
+                    # It was created to wait for the overlay, so a later start must attach it again.
                     self._journal.put(replace(record, addresses=(), names=(), wanted=()))
             return leaving
 
     async def add_name(self, container: str, fqdn: str, address: str) -> None:
-        """Register one more DNS name for an address of a container (or of an owner that is none)."""
+        """Register one more DNS name for an address of a container (or of another owner)."""
         if not is_own(container):
             container = await self._find(container)
         record = self._journal.get(container) or Attachment(container=container)
@@ -258,7 +259,7 @@ class Containers:
         self.bookings.renamed(record)
 
     async def remove_name(self, container: str, fqdn: str, address: str) -> None:
-        """Remove the DNS names of a container that match; empty ones match all."""
+        """Remove the matching DNS names of a container; empty arguments match all."""
         if not is_own(container):
             container = await self._find(container)
         record = self._journal.get(container)
@@ -274,20 +275,20 @@ class Containers:
             self.bookings.renamed(record)
 
     def owners_of(self, fqdn: str) -> list[str]:
-        """The owners of this host that have this DNS name."""
+        """The owners on this host that have this DNS name."""
         wanted = fqdn.lower()
         records = self._journal.all()
         return [each.container for each in records if any(name.fqdn.lower() == wanted for name in each.names)]
 
     async def table(self, references: Sequence[str] = ()) -> list[dict[str, Any]]:
-        """`id`, `name`, `mac`, `addresses` and `spoofing` of all attached containers and, last, of this host; or of
-        those named."""
+        """`id`, `name`, `mac`, `addresses` and `spoofing` of all attached containers and, last, of this host; or only
+        of the named ones."""
         attached = [record for record in self._journal.all() if record.container != EXPOSED]
         records = [*attached, self._journal.get(EXPOSED) or Attachment(container=EXPOSED)]
         wanted = list(references)
         for at, reference in enumerate(wanted):
             if not is_own(reference) and not any(_is_meant(record, reference) for record in records):
-                wanted[at] = (await self._engine.inspect(reference)).id  # renamed since, or there is none
+                wanted[at] = (await self._engine.inspect(reference)).id  # renamed since, or unknown
         return [
             {
                 "id": record.shown,
@@ -302,14 +303,14 @@ class Containers:
         ]
 
     async def surrender(self) -> None:
-        """Detach everything (a `reset`): interfaces, addresses, names."""
+        """Detach everything (for a `reset`): interfaces, addresses, names."""
         for record in self._journal.all():
             async with self.bookings.lock(record.container):
                 self.bookings.unplug(record.container)
                 await self.bookings.unbook(record, keep=())
                 self._journal.drop(record.container)
 
-    # --- small help --------------------------------------------------------------------------------------------------
+    # --- helpers -----------------------------------------------------------------------------------------------------
 
     async def _undo_run(self, container: str) -> None:
         async with self.bookings.lock(container):
@@ -322,7 +323,8 @@ class Containers:
                 await self.lives.forget(record)
 
     async def _find(self, reference: str) -> str:
-        """The id of a container by id, prefix or name, from the journal first: it may be gone from the engine."""
+        """The id of a container by id, prefix or name. The journal comes first, because the engine may have removed
+        it."""
         if is_own(reference):
             return reference
         for record in self._journal.all():
@@ -331,9 +333,9 @@ class Containers:
         return (await self._engine.inspect(reference)).id
 
     def _with_dns(self, body: Mapping[str, Any], name: str, dns: bool) -> dict[str, Any]:
-        """The create request with this host's DNS server in it, where the user has not named another.
+        """The create request with this host's DNS server, unless the user named another.
 
-        A container that is called like its host is so in the router's domain, if both fit into a host name.
+        If the container's name is its host name, its domain is the router's, if both fit into a host name.
         """
         changed = dict(body)
         if not (dns and self._config.dns and self.resolver):
@@ -354,5 +356,5 @@ class Containers:
 
 
 def _is_meant(record: Attachment, reference: str) -> bool:
-    """By the container's id, the beginning of that, or name."""
+    """Whether the reference is the container's id, a prefix of it, or its name."""
     return reference in (record.shown, record.name) or (len(reference) >= 4 and record.shown.startswith(reference))

@@ -1,7 +1,7 @@
-"""What the router's containers need of an engine and of the bridge, on a real host or a simulated one.
+"""The interfaces that the router's containers need from an engine and the bridge, on a real or a simulated host.
 
-`engine.EngineClient` and `kernel.attach.Ports` are those of a real host. Of data alone: nothing is imported that they
-need.
+`engine.EngineClient` and `kernel.attach.Ports` implement them on a real host. Imports only data types, so that the
+simulator does not load the drivers.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -14,11 +14,11 @@ __all__ = ["ContainerEngine", "ContainerPorts"]
 
 
 class ContainerEngine(Protocol):
-    """The engine whose containers are put on the overlay. Raises `UsageError` and `EnvironmentProblem`."""
+    """The container engine. Raises `UsageError` and `EnvironmentProblem`."""
 
     @property
     def path(self) -> str:
-        """Its socket."""
+        """The path of its socket."""
         ...
 
     async def inspect(self, reference: str) -> Container:
@@ -30,7 +30,7 @@ class ContainerEngine(Protocol):
         ...
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
-        """Make a container; returns its id."""
+        """Create a container; returns its id."""
         ...
 
     async def start(self, container: str) -> None:
@@ -46,7 +46,7 @@ class ContainerEngine(Protocol):
         ...
 
     async def list(self) -> list[str]:
-        """Ids of all containers, stopped ones too."""
+        """Ids of all containers, including stopped ones."""
         ...
 
 
@@ -54,17 +54,18 @@ class ContainerPorts(Protocol):
     """The ports of this host's bridge."""
 
     def plug(self, wanted: PortWanted) -> bool:
-        """Have the container's port so; whether it was made now. Raises `OverlayError`."""
+        """Make or update the container's port; returns whether it was created. Raises `OverlayError`."""
         ...
 
     def guard(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
-        """A container that an engine plugged into the bridge itself: only what its port may send is looked after."""
+        """Guard the port of a container that an engine itself plugged into the bridge: only limit what the port may
+        send."""
         ...
 
     def unplug(self, container: str) -> None:
-        """Take the container's port away; fine if it has none."""
+        """Remove the container's port; does nothing if it has none."""
         ...
 
     def held(self, container: str, pid: int) -> tuple[str, ...]:
-        """The addresses ("a.b.c.d/n") of a running container that has a port; empty without one."""
+        """The addresses ("a.b.c.d/n") of a running container with a port; empty without a port."""
         ...

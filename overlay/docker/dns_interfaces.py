@@ -1,5 +1,5 @@
-"""By which interfaces DNS clients may come: loopback, the overlay's and the engine's bridges, and the interface of an
-address that was given to listen on. Follows the kernel's links and the engine's networks as they come and go.
+"""The interfaces from which DNS clients are accepted: loopback, the bridges of overlay and engine, and the interface of
+an explicit listen address. Follows changes of the kernel's links and the engine's networks.
 
 Knows no DNS.
 """
@@ -23,7 +23,8 @@ _LOOPBACK = "lo"
 
 
 def chosen(links: Iterable[LinkFacts], named: Collection[str], holder: int) -> tuple[int, ...]:
-    """The indexes of loopback, of `named` interfaces, of bridges named as the engine does, and `holder` (0: none)."""
+    """The indexes of loopback, of `named` interfaces, of bridges with names that the engine generates, and `holder` (0:
+    none)."""
     found = {
         link.index
         for link in links
@@ -33,13 +34,13 @@ def chosen(links: Iterable[LinkFacts], named: Collection[str], holder: int) -> t
 
 
 def _engine_made(name: str) -> bool:
-    """The engine names the bridge of a network `br-` and twelve digits of its id, unless it is told a name."""
+    """By default the engine names the bridge of a network `br-` and twelve digits of the network's id."""
     digits = name.removeprefix("br-")
     return len(name) == 15 and len(digits) == 12 and all(digit in "0123456789abcdef" for digit in digits)
 
 
 class DnsInterfaces:
-    """`named`: bridges that are known by name. `given`: the address to listen on, if the user gave one."""
+    """`named`: bridges that are known by name. `given`: the listen address, if the user gave one."""
 
     def __init__(self, netlink: Netlink, named: Collection[str], given: str, engine: EngineClient) -> None:
         self._netlink = netlink
@@ -53,25 +54,25 @@ class DnsInterfaces:
         self._asking: asyncio.Task[None] | None = None
 
     def indexes(self) -> tuple[int, ...] | None:
-        """The interfaces as they are now; None: all (the user gave the address of none)."""
+        """The current interfaces; None: all (the user gave an unspecified address)."""
         if self._everywhere:
             return None
         holder = self._netlink.holder(self._given) if self._given else 0
         return chosen(self._netlink.links(), self._named | self._engines, holder)
 
     def follow(self, changed: Callable[[], None]) -> None:
-        """Call `changed` when something has changed, until `close`."""
+        """Call `changed` after each change, until `close`."""
         self._changed = changed
         self._news.open()
 
     def close(self) -> None:
-        """Follow no more."""
+        """Stop following changes."""
         self._news.close()
         if self._asking is not None:
             self._asking.cancel()
 
     def ask_engine(self) -> None:
-        """Find out which bridges its networks have; some are named by the user."""
+        """Ask the engine for the bridges of its networks, because users may choose their names."""
         if self._news.opened and (self._asking is None or self._asking.done()):
             self._asking = asyncio.get_running_loop().create_task(self._ask())
 

@@ -1,6 +1,6 @@
 """A client of the container engine: the part of the Docker Engine API that a router needs.
 
-Owns paths, bodies and events; `api` asks. Knows nothing of overlays.
+Owns paths, bodies and events; `api` sends the requests. Knows nothing of overlays.
 """
 
 import json
@@ -30,18 +30,18 @@ _ACTIONS = {
     "remove": "destroy",
     "connect": "connect",
 }
-"""What an engine may call what a router wants to hear of. Podman filters by words of its own, `died` and `remove`, and
-sends `die` and `remove`."""
+"""The router's event for each of the engine's action names. Podman filters by other words (`died`, `remove`) than it
+sends (`die`, `remove`)."""
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""What the engine takes for a container: an id, its beginning, a name."""
+"""A valid container reference: an id, a prefix of one, or a name."""
 
 
 class EngineClient(EngineApi):
     """The container engine of this host."""
 
     async def ping(self) -> bool:
-        """The engine answers."""
+        """Check that the engine answers."""
         try:
             await self.call("GET", "/_ping")
         except (EnvironmentProblem, UsageError):
@@ -49,8 +49,8 @@ class EngineClient(EngineApi):
         return True
 
     async def inspect(self, reference: str) -> Container:
-        """One container by id, prefix of an id, or name. Raises `UsageError` for none."""
-        if _REFERENCE.fullmatch(reference) is None:  # `.` and `..` would even lead to another path
+        """One container by id, prefix of an id, or name. Raises `UsageError` if there is none."""
+        if _REFERENCE.fullmatch(reference) is None:  # `.` and `..` would change the path
             raise UsageError(f"No such container: {reference}")
         raw = await self.call("GET", f"/containers/{reference}/json")
         config, state = raw.get("Config") or {}, raw.get("State") or {}
@@ -70,7 +70,7 @@ class EngineClient(EngineApi):
         )
 
     async def list(self) -> list[str]:
-        """Ids of all containers, stopped ones too."""
+        """Ids of all containers, including stopped ones."""
         return [str(entry["Id"]) for entry in await self.call("GET", "/containers/json?all=1")]
 
     async def running(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class EngineClient(EngineApi):
         return tuple(str(entry["Id"]) for entry in await self.call("GET", "/containers/json"))
 
     async def bridges(self) -> tuple[str, ...]:
-        """The names of the interfaces of its bridge networks, as far as it was told names. Raises `OverlayError`."""
+        """The interface names of its bridge networks, if they were set explicitly. Raises `OverlayError`."""
         filters = quote(json.dumps({"driver": ["bridge"]}))
         networks = await self.call("GET", f"/networks?filters={filters}")
         options = [each.get("Options") or {} for each in networks or () if isinstance(each, dict)]
@@ -86,12 +86,12 @@ class EngineClient(EngineApi):
         return tuple(name for name in names if isinstance(name, str))
 
     async def is_podman(self) -> bool:
-        """It is Podman behind Docker's API. Raises `OverlayError`."""
+        """Whether the engine is Podman with Docker's API. Raises `OverlayError`."""
         components = (await self.call("GET", "/version") or {}).get("Components") or ()
         return any(str(each.get("Name")).startswith("Podman") for each in components)
 
     async def gateway(self) -> str:
-        """This host's IPv4 address on the network that containers are on by default; empty: none, or no engine."""
+        """This host's IPv4 address on the default network of containers; empty: none, or no engine."""
         try:
             network = await self.call("GET", "/networks/bridge")
             configs = (network.get("IPAM") or {}).get("Config") or ()
@@ -101,7 +101,7 @@ class EngineClient(EngineApi):
             return ""
 
     async def places(self) -> EngineNetworks:
-        """The endpoints of all networks that users made. Raises `OverlayError`."""
+        """The endpoints of all user-defined networks. Raises `OverlayError`."""
         endpoints: dict[str, NetworkEndpoint] = {}
         options: dict[str, dict[str, Any]] = {}
         taken: dict[str, None] = {}
@@ -127,7 +127,7 @@ class EngineClient(EngineApi):
         return EngineNetworks(endpoints, frozenset(address.partition("/")[0] for address in taken if address), options)
 
     async def make_network(self, name: str, driver: str, subnet: str, options: Mapping[str, str]) -> bool:
-        """Make a network, unless there is one of this name; returns whether it was made. Raises `OverlayError`."""
+        """Create a network unless there is one of this name; returns whether it was created. Raises `OverlayError`."""
         try:
             await self.call("GET", f"/networks/{name}")
         except UsageError:
@@ -138,7 +138,7 @@ class EngineClient(EngineApi):
         return False
 
     async def remove_network(self, name: str, driver: str) -> None:
-        """Remove a network, if it is this driver's. Raises `OverlayError`, as where containers are on it."""
+        """Remove a network if it uses this driver. Raises `OverlayError`, also if containers are on it."""
         try:
             network = await self.call("GET", f"/networks/{name}")
         except UsageError:
@@ -147,7 +147,7 @@ class EngineClient(EngineApi):
             await self.call("DELETE", f"/networks/{name}")
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
-        """Make a container, having pulled its image if need be; returns its id."""
+        """Create a container, after pulling its image if necessary; returns its id."""
         path = "/containers/create" + (f"?name={quote(name, safe='', errors='replace')}" if name else "")
         try:
             return str((await self.call("POST", path, body))["Id"])

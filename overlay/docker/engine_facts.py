@@ -1,6 +1,6 @@
-"""What a container engine tells a router: of a container, its networks, and what happens. Data, without the client.
+"""Facts that a container engine reports: containers, networks, events. Data only, without the client.
 
-`engine` reads them from the Docker Engine API; the simulated engine has them as they are.
+`engine` reads them from the Docker Engine API; the simulated engine produces them directly.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ class NetworkMembership(Struct, frozen=True):
     endpoint: str
     """Its id."""
     aliases: tuple[str, ...] = ()
-    """What else the container is called there."""
+    """Other names of the container on this network."""
     address: str = ""
     """"a.b.c.d/n"; empty: none."""
     mac: str = ""
@@ -32,57 +32,56 @@ class NetworkEndpoint(Struct, frozen=True):
     """"a.b.c.d/n"; empty: none."""
     mac: str
     container: str
-    """Empty: in none."""
+    """Empty if it is in none."""
     network: str
     """The id of its network."""
 
 
 class EngineNetworks(Struct, frozen=True):
-    """What the engine's networks hold."""
+    """The endpoints and addresses of the engine's networks."""
 
     endpoints: dict[str, NetworkEndpoint]
     """By their ids."""
     addresses: frozenset[str]
-    """All that are taken: of endpoints, gateways and what `--aux-address` sets aside; without prefix lengths."""
+    """All used addresses: of endpoints, gateways and `--aux-address`; without prefix lengths."""
     options: dict[str, dict[str, Any]]
-    """What `-o` said when a network was made, by its id."""
+    """The `-o` options of each network, by its id."""
 
 
 class Container(Struct, frozen=True):
-    """What a router wants to know of a container."""
+    """A container as the router needs it."""
 
     id: str
     name: str
     """Without the leading slash."""
     hostname: str
     pid: int
-    """0: it is not running."""
+    """0 if it is not running."""
     network_mode: str
     domainname: str = ""
     env: tuple[str, ...] = ()
     """"NAME=VALUE"."""
     hosts_path: str = ""
-    """The file on this host that is the container's `/etc/hosts`; empty: unknown."""
+    """The file on this host that is the container's `/etc/hosts`; empty if unknown."""
     networks: tuple[NetworkMembership, ...] = ()
     entry: str = ""
-    """The program that its first process runs."""
+    """The program of its first process."""
     labels: tuple[tuple[str, str], ...] = ()
-    """Those that policies may name, sorted."""
+    """Labels that policies may refer to, sorted."""
 
     @property
     def running(self) -> bool:
-        """It has processes."""
+        """Whether it has processes."""
         return self.pid > 0
 
     @property
     def waits(self) -> bool:
-        """It was made through the proxy: its own process starts once it is on the overlay."""
+        """Whether it was created through the proxy; its own program then starts once it is on the overlay."""
         return self.entry == WAITER
 
 
 class EngineEvent(Struct, frozen=True):
-    """Something that happened to a container: `start`, `die`, `destroy`, `connect` (to a network); `connected` when the
-    stream begins."""
+    """A container event: `start`, `die`, `destroy`, `connect` (to a network); `connected` when the stream begins."""
 
     action: str
     container: str

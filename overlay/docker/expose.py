@@ -1,7 +1,7 @@
-"""`weave expose`: the host itself on the overlay, by addresses on the bridge; and the packet filter with it.
+"""`weave expose`: gives the host itself addresses on the overlay, on the bridge, and sets up the packet filter for it.
 
-Owns the record of the host's addresses in the journal; `exposed_bridge` makes them so on a real host. Booking is that
-of any container; what differs is that the port is the bridge itself and that no engine knows this owner.
+Owns the record of the host's addresses in the journal; `exposed_bridge` applies them on a real host. Addresses are
+booked as for a container, but the port is the bridge itself, and no engine knows this owner.
 """
 
 import asyncio
@@ -24,23 +24,24 @@ __all__ = ["Exposure", "HostPort"]
 log = logging.getLogger(__name__)
 
 _RETRY = 10.0
-"""Seconds between two tries to mend a packet filter that cannot be mended."""
+"""Seconds between retries to repair the packet filter."""
 _HOST = Container(id=EXPOSED, name=EXPOSED, hostname="", pid=0, network_mode="")
 
 
 class HostPort(Protocol):
-    """The host's own place on the overlay."""
+    """The host's own port on the overlay."""
 
     def set_addresses(self, addresses: Sequence[str]) -> None:
-        """Have exactly these ("a.b.c.d/n"). Raises `EnvironmentProblem`."""
+        """Set exactly these addresses ("a.b.c.d/n"). Raises `EnvironmentProblem`."""
         ...
 
     async def let_through(self, subnets: Sequence[str], before: Sequence[str], masquerade: bool) -> None:
-        """Bring the packet filter in line: these subnets, no more those of `before`. Raises `EnvironmentProblem`."""
+        """Update the packet filter: let these subnets through, and no longer those in `before`. Raises
+        `EnvironmentProblem`."""
         ...
 
     def filter_changes(self) -> tuple[str, ...]:
-        """What others have changed of the packet filter since then, as phrases."""
+        """Changes that others made to the packet filter since then, as phrases."""
         ...
 
 
@@ -57,28 +58,28 @@ class Exposure:
         self._filtered: tuple[str, ...] = ()
         """The subnets that the packet filter lets through."""
         self.problem = ""
-        """Why the packet filter is not as it should be; empty: it is."""
+        """The problem with the packet filter; empty if there is none."""
         self._mending = False
         self._retry = 0.0
-        """The time of the event loop before which nothing is mended again that could not be."""
+        """The event loop time before which a failed repair is not retried."""
         self._mended: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """What this host has ("a.b.c.d/n")."""
+        """The host's addresses ("a.b.c.d/n")."""
         record = self._journal.get(EXPOSED)
         return record.addresses if record is not None else ()
 
     def restore(self) -> None:
-        """After a start, or when somebody has taken them away: put the addresses on the bridge again."""
+        """Put the addresses on the bridge again, after a start or after somebody has removed them."""
         record = self._journal.get(EXPOSED)
         if record is not None and record.addresses:
             self._plug(record)
 
     async def expose(self, addresses: Sequence[str], fqdn: str = "", *, masquerade: bool = True) -> tuple[str, ...]:
-        """Give the host addresses (none named: one of the default subnet); returns those that were asked for.
+        """Give the host addresses (none named: one of the default subnet); returns the requested ones.
 
-        Raises `UsageError` and `EnvironmentProblem`; then nothing was changed.
+        Raises `UsageError` and `EnvironmentProblem`; nothing is changed then.
         """
         for text in addresses:
             parse_address(text)
@@ -97,9 +98,9 @@ class Exposure:
             return self._bookings.asked_for(record, addresses or DEFAULT)
 
     async def hide(self, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Take addresses (none named: all) from the host; returns those that it had and gave up, maybe none.
+        """Take addresses (none named: all) from the host; returns those that it had and released, maybe none.
 
-        Raises `UsageError` for words that are no address.
+        Raises `UsageError` for invalid addresses.
         """
         async with self._bookings.lock(EXPOSED):
             record = self._journal.get(EXPOSED)
@@ -115,7 +116,7 @@ class Exposure:
             return leaving
 
     async def filter(self) -> None:
-        """Bring the packet filter in line. Raises `EnvironmentProblem` if somebody is exposed and it cannot be."""
+        """Update the packet filter. Raises `EnvironmentProblem` if the host is exposed and the update fails."""
         record = self._journal.get(EXPOSED)
         addresses = record.addresses if record is not None else ()
         subnets = tuple(dict.fromkeys(str(ipaddress.ip_interface(cidr).network) for cidr in addresses))
@@ -133,16 +134,17 @@ class Exposure:
                     raise
 
     async def check_filter(self) -> None:
-        """The same when nobody waits for it: after the engine came (back), which may have changed the filter."""
+        """Update the packet filter after the engine has come (back), because the engine may have changed it. Never
+        raises."""
         try:
             await self.filter()
         except EnvironmentProblem:
-            return  # logged, and `problem` says so
+            return  # logged, and reported in `problem`
 
     def look_at_filter(self) -> tuple[str, ...]:
-        """Have the packet filter mended if others have changed it; returns what was mended since the last look.
+        """Start a repair if others have changed the packet filter; returns what was repaired since the last call.
 
-        Looking is quick; to mend takes programs, so that is done in the background.
+        The check is fast. The repair runs programs, so it is done in the background.
         """
         mended, self._mended = self._mended, ()
         waits = self._mending or self._filter_lock.locked() or asyncio.get_running_loop().time() < self._retry

@@ -1,4 +1,4 @@
-"""The bridge of a real host as the host's own place on the overlay (`expose.HostPort`), and its packet filter."""
+"""The bridge of a real host as the host's own port on the overlay (`expose.HostPort`), and its packet filter."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,7 +16,8 @@ class Bridge:
     """The bridge of a real host, and its packet filter."""
 
     def __init__(self, netlink: Netlink, devices: Callable[[], BridgeDevices], neighbours: Callable[[], None]) -> None:
-        """`neighbours` puts the bridge's permanent neighbours back: they go with its last address (arp_ifdown)."""
+        """`neighbours` restores the bridge's permanent neighbours, which the kernel drops with the last address
+        (arp_ifdown)."""
         self._netlink = netlink
         self._devices = devices
         self._neighbours = neighbours
@@ -47,5 +48,5 @@ class Bridge:
         return self._watch.changes()
 
     def close(self) -> None:
-        """Give the socket back; addresses and packet filter stay."""
+        """Close the socket; addresses and packet filter stay."""
         self._watch.close()

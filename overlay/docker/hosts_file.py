@@ -1,6 +1,7 @@
-"""A container's `/etc/hosts`: its own name leads to its overlay address instead of the engine's.
+"""A container's `/etc/hosts`: maps its own name to its overlay address instead of the engine's.
 
-Owns the text of that file from the host's side. It is rewritten in place: the container has it bind-mounted.
+Owns the text of that file, from the host's side. The file is rewritten in place, because the container has it
+bind-mounted.
 """
 
 import logging
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def rewrite(path: str, hostname: str, domainname: str, addresses: Sequence[str]) -> None:
-    """Change the file at `path`; a file that cannot be changed is left, and said so."""
+    """Change the file at `path`; if that fails the file stays as it is, and the error is logged."""
     try:
         descriptor = os.open(host_file(path, follow=False), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "r+", encoding="utf-8", errors="surrogateescape") as file:
@@ -41,7 +42,7 @@ def rewritten(text: str, hostname: str, domainname: str, addresses: Sequence[str
 
 
 def _names(line: str, hostname: str) -> bool:
-    """Whether a line gives this name to an address that is not a loopback one."""
+    """Whether a line maps this name to a non-loopback address."""
     words = line.partition("#")[0].lower().split()
     if not words or words[0].startswith("127.") or words[0] == "::1":
         return False

@@ -1,7 +1,7 @@
-"""Which containers of this host are attached, on disk: what a restarted daemon needs to find them all again.
+"""The attached containers of this host, on disk, so that a restarted daemon finds all of them again.
 
-Owns the records and their file. An intention stands here before its addresses are booked, and a container stays here
-until they are released, so that a crash in between is finished or undone by the next start.
+Owns the records and their file. An intention is recorded before its addresses are booked, and a container's record
+stays until they are released. So the next start finishes or undoes what a crash interrupted.
 """
 
 from typing import Any, Protocol
@@ -32,42 +32,42 @@ class Attachment(Struct, frozen=True, kw_only=True):
     container: str
     name: str = ""
     wanted: tuple[str, ...] = ()
-    """Address specifications that are not booked yet: an attach is under way, or was when the daemon died."""
+    """Address specifications that are not booked yet: an attach is in progress, or was when the daemon died."""
     addresses: tuple[str, ...] = ()
     """Each "a.b.c.d/n"."""
     names: tuple[Name, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
-    """Of the engine, as far as policies may name them."""
+    """The engine's labels that policies may refer to."""
     with_dns: bool = True
     mac: str = ""
-    """Of a port that the engine plugged (an endpoint of the plugin, a container on the engine's bridge where that is
-    ours); empty: the router plugs it, with a MAC that follows from the container."""
+    """The MAC of a port that the engine plugged (an endpoint of the plugin, or a container if the engine's bridge is
+    ours). Empty: the router plugs the port, with a MAC derived from the container id."""
     specs: tuple[str, ...] = ()
-    """What was asked for when the container was made through the proxy: asked for again whenever it starts."""
+    """The specifications given when the container was created through the proxy; applied again at each start."""
     rewrite_hosts: bool = False
     multicast: bool = True
     spoofing: bool = False
-    """Its port lets out frames with any MAC and any address."""
+    """Its port may send frames with any MAC and any address."""
     masquerade: bool = True
-    """Of the host's own record: packets that cross the overlay's border go by the host's address."""
+    """For the host's own record: packets that cross the overlay's border get the host's address."""
     holder: str = ""
-    """Of an endpoint of the plugin: the container that it is in, once the engine has said so."""
+    """For an endpoint of the plugin: the container that it is in, once the engine has reported it."""
     sandbox: str = ""
-    """Of an endpoint of the plugin: the engine's file of the network namespace that it is in."""
+    """For an endpoint of the plugin: the engine's file of its network namespace."""
 
     @property
     def label(self) -> str:
-        """What is announced as the owner: a container's id, with its endpoint where it may have several."""
+        """The announced owner: a container's id, with the endpoint's id if the container may have several."""
         return endpoint_label(self.holder, self.container.rpartition(":")[2]) if self.holder else self.container
 
     @property
     def shown(self) -> str:
-        """The container that all this is about, for people."""
+        """The container's id to show to users, also for an endpoint."""
         return self.holder or self.container
 
 
 class JournalDisk(Protocol):
-    """Where the journal is kept."""
+    """The store of the journal."""
 
     def persist(self, writes: list[tuple[str, bytes]]) -> None:
         """Write, and return when it is durable. Raises `EnvironmentProblem`."""
@@ -86,7 +86,7 @@ class Journal:
 
     @staticmethod
     def stored(files: dict[str, bytes]) -> bytes:
-        """The journal's own part of a loaded state, taken out of it."""
+        """Remove the journal's own keys from a loaded state, and return them."""
         return files.pop(_KEY, b"")
 
     def get(self, container: str) -> Attachment | None:
@@ -94,11 +94,11 @@ class Journal:
         return self._records.get(container)
 
     def all(self) -> tuple[Attachment, ...]:
-        """All records, in the order of their making."""
+        """All records, in the order of creation."""
         return tuple(self._records.values())
 
     def put(self, record: Attachment) -> None:
-        """Add or replace a record. Raises `DiskFull`; then nothing was changed."""
+        """Add or replace a record. Raises `DiskFull`; nothing is changed then."""
         before = dict(self._records)
         self._records[record.container] = record
         self._save(before)

@@ -1,7 +1,7 @@
-"""Following the engine: what becomes of attached containers when they start, die and are destroyed, and after restarts.
+"""Follows the engine: handles starts, deaths and removals of attached containers, and restarts.
 
-Owns the event stream, the grace after a death, and finding every container again when this daemon, the engine or the
-whole host comes back. Steps on one container are those of `bookings`.
+Owns the event stream, the grace period after a death, and the recovery of all containers after a restart of this
+daemon, the engine or the host. `attachments` owns the steps on one container.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _RETRY_FIRST, _RETRY_MOST = 0.2, 5.0
 
 
 class ContainerLifecycle:
-    """The lives and deaths of this host's containers."""
+    """The starts and deaths of this host's containers."""
 
     def __init__(
         self,
@@ -54,30 +54,32 @@ class ContainerLifecycle:
         self._expiry: dict[str, asyncio.TimerHandle] = {}
         self._reserved: dict[str, None] = {}
         self.looked = asyncio.Event()
-        """Set once containers were looked at that this daemon does not know: nobody gets an address that they hold."""
+        """Set once containers unknown to this daemon were examined, so that nobody gets an address that they have."""
         self.on_connect: Callable[[Container], None] = lambda _: None
-        """Called for a container that was started, or connected to a network."""
+        """Called when a container was started, or connected to a network."""
         self.on_engine: Callable[[], None] = lambda: None
-        """Called when the engine has come (back): it may have changed what is not its own."""
+        """Called when the engine has come (back), because it may have changed the packet filter and other shared
+        state."""
 
     def begin(self) -> None:
-        """Follow the engine's events from now on; what was attached before is attached again."""
+        """Follow the engine's events from now on, and attach the containers in the journal again."""
         record = self._journal.get(EXTERNAL)
         for name in record.names if record is not None else ():
             self._router.feed(i.RegisterName(EXTERNAL, name.fqdn, name.address))
         for record in self._journal.all():
-            # Before any peer hears of this daemon: nobody may think these containers gone while we look after them.
+            # Before any peer hears of this daemon, so that no peer believes these containers gone while we examine
+            # them.
             if record.addresses and record.container != EXPOSED:
                 self._bookings.announce(record)
         self._bookings.spawn(self._follow())
 
     def end(self) -> None:
-        """Let no grace run out any more."""
+        """Cancel all grace periods."""
         for handle in self._expiry.values():
             handle.cancel()
 
     def living(self, container: str) -> None:
-        """The container runs: no grace runs out."""
+        """The container runs: cancel its grace period."""
         self._reserved.pop(container, None)
         self._router.feed(i.Idle(container, idle=False))
         timer = self._expiry.pop(container, None)
@@ -85,15 +87,16 @@ class ContainerLifecycle:
             timer.cancel()
 
     def reserved(self, container: str) -> None:
-        """It is about to be started for the first time, or again: nobody takes its addresses within the grace."""
+        """The container is about to be started: nobody may take its addresses during the grace period."""
         self._reserved[container] = None
         self._router.feed(i.Idle(container, idle=False))
         self.not_running(container)
 
     async def make_way(self, claimant: str, addresses: Sequence[str]) -> None:
-        """Before somebody claims addresses: that a container which has them has stopped may not have been heard of yet.
+        """Before a claim: check whether containers with these addresses have stopped, because the event may not have
+        arrived.
 
-        To be called without a lock. Raises `UsageError` for words that are no address.
+        Call it without a lock. Raises `UsageError` for invalid addresses.
         """
         specs = [parse_address(text) for text in addresses]
         wanted = [spec.value.partition("/")[0] for spec in specs if spec.kind == "claim"]
@@ -106,7 +109,7 @@ class ContainerLifecycle:
                     self._router.feed(i.Idle(record.container, idle=True))
 
     def not_running(self, container: str) -> None:
-        """Its addresses stay booked for a grace, unless somebody claims one of them: the grace is for itself."""
+        """Keep its addresses booked for a grace period, unless another container claims one of them."""
         if container not in self._reserved:
             self._router.feed(i.Idle(container, idle=True))
         if container not in self._expiry:
@@ -114,11 +117,11 @@ class ContainerLifecycle:
             self._expiry[container] = loop.call_later(GRACE, self._expired, container)
 
     def look_at(self, container: str) -> None:
-        """Something has happened to its interface: plug it in again if it runs."""
+        """Something has happened to its interface: plug it in again if the container runs."""
         self._bookings.spawn(self._happened("look", container))
 
     async def inspect_or_none(self, container: str) -> Container | None:
-        """What the engine says of a container; None: there is none of this id."""
+        """The engine's facts about a container; None: there is no such container."""
         try:
             return await self._engine.inspect(container)
         except UsageError:
@@ -149,21 +152,21 @@ class ContainerLifecycle:
             wait = min(wait * 2, _RETRY_MOST)
 
     async def _reconcile(self) -> None:
-        """After a start of this daemon or of the engine: events were missed, so look at every container."""
+        """Examine every container after a start of this daemon or of the engine, because events were missed."""
         try:
             living = dict.fromkeys(await self._engine.list())
             running = await self._engine.running()
             adopted = [container for container in living if await self._adopt(container)]
             for container in adopted:
                 self._bookings.spawn(self._confirm(container))
-            await asyncio.sleep(0)  # their claims stand now, ahead of what anybody asks for next
+            await asyncio.sleep(0)  # lets their claims reach the node before all later requests
         except OverlayError as error:
             log.warning("cannot look at containers: %s", error)
             return
         finally:
-            self.looked.set()  # whatever came of it: an engine that does not answer runs no new containers either
+            self.looked.set()  # also on failure: without an engine no container can start either
         await self._drop_orphans(living)
-        # At once: one that waits for the ring holds up no other.
+        # Concurrently, so that a container that waits for the ring does not block the others.
         await asyncio.gather(
             *(
                 self._happened("look" if record.container in living else "destroy", record.container)
@@ -176,7 +179,7 @@ class ContainerLifecycle:
                 await self._happened("start", container)
 
     async def _adopt(self, container: str) -> bool:
-        """Take over a running container that is on the bridge though nothing on disk says so: the disk was lost."""
+        """Adopt a running container that is on the bridge but not in the journal, because the disk was lost."""
         async with self._bookings.lock(container):
             if self._journal.get(container) is not None:
                 return False
@@ -200,16 +203,16 @@ class ContainerLifecycle:
         return True
 
     async def _confirm(self, container: str) -> None:
-        """Claim what an adopted container has, for as long as it takes: there may be no ring to be had yet."""
+        """Claim an adopted container's addresses; wait as long as necessary, because the ring may not be ready."""
         record = self._journal.get(container)
         if record is not None:
             await self._bookings.claim_again(record)
             await self._happened("look", container)
 
     async def _drop_orphans(self, living: Mapping[str, None]) -> None:
-        """Give up what the node remembers of containers that neither the journal nor the engine knows.
+        """Release the addresses of containers that neither the journal nor the engine knows.
 
-        Owners that are no engine's ids (`PUT /ip/…` takes any word) are their makers' business.
+        Owners that are not engine ids (`PUT /ip/…` accepts any word) are left to their creators.
         """
         report = self._router.node.report(self._router.clock())
         labels = {record.label for record in self._journal.all()}
@@ -242,13 +245,13 @@ class ContainerLifecycle:
                     await self.forget(record)  # the engine gives its address to the next container
                 elif record is not None:
                     self._died(record)
-        except (OverlayError, OSError) as error:  # the second: the kernel, the disk; the other containers come next
+        except (OverlayError, OSError) as error:  # OSError: kernel or disk. Go on with the others
             log.error("container %.12s: %s", container, error)
 
     async def revive(self, record: Attachment | None, info: Container, *, again: bool = False) -> Attachment | None:
-        """A container runs: plug what its record, or its own environment, asks for. Raises `OverlayError`.
+        """A container runs: plug it as its record, or its own environment, requests. Raises `OverlayError`.
 
-        `again`: even if that was done already, for who knows what has happened since.
+        `again`: plug it even if it was plugged before, because its interface may have changed since.
         """
         self.living(info.id)
         native = self._on_our_bridge(info)
@@ -275,13 +278,13 @@ class ContainerLifecycle:
         return left
 
     def _on_our_bridge(self, info: Container) -> NetworkMembership | None:
-        """The place of a container that the engine itself plugged into our bridge (`dockerd --bridge=weave`)."""
+        """The port of a container that the engine itself plugged into our bridge (`dockerd --bridge=weave`)."""
         exposed = self._journal.get(EXPOSED)
         own = [cidr.partition("/")[0] for cidr in exposed.addresses] if exposed is not None else []
         return next((each for each in info.networks if each.address and each.mac and each.gateway in own), None)
 
     async def forget(self, record: Attachment) -> None:
-        """The container is gone for good."""
+        """Remove a container that was destroyed."""
         self.living(record.container)
         await self._bookings.forget(record)
 
@@ -295,7 +298,7 @@ class ContainerLifecycle:
         self.not_running(record.container)
 
     def _evicted(self, effect: e.Evicted) -> None:
-        """It is left as if its grace had run out."""
+        """Treat the container as if its grace period had expired."""
         log.info(
             "container %.12s has stopped: %s goes to the container that claimed it", effect.container, effect.address
         )
@@ -314,7 +317,7 @@ class ContainerLifecycle:
                 return
             await self.forget(record)
             if info is not None and record.specs:
-                # What it asked for at its making, it will ask for again when it is started.
+                # The addresses specified at its creation are requested again at the next start.
                 self._journal.put(replace(record, addresses=(), names=(), wanted=record.specs))
 
 

@@ -1,8 +1,8 @@
-"""The Docker network plugin: the same overlay as a network driver and an IPAM driver, on the engine's plugin socket.
+"""The Docker network plugin: the overlay as a network driver and an IPAM driver, on the engine's plugin socket.
 
-Owns the socket, and what is done about each request: addresses booked with the node, a veth pair for each endpoint, its
-announcement, and its names once the engine says whose it is. Requests and answers as data are `overlay.plugin`.
-An endpoint stands in the journal as a container of its own, so that a restarted daemon announces it again.
+Owns the socket and the handling of each request: book addresses with the node, create a veth pair for each endpoint,
+announce it, and register its names once the engine has reported the container. `overlay.plugin` has requests and
+answers as data. An endpoint has its own journal record, so that a restarted daemon announces it again.
 """
 
 import asyncio
@@ -37,10 +37,9 @@ __all__ = ["Plugin"]
 
 log = logging.getLogger(__name__)
 
-"""Where the engine looks for a driver named `weave`."""
 MESH = r.DRIVERS[1]
 NETWORK = "weave"
-"""The network that is there without being made: the default subnet, and the way of multicast."""
+"""The network that exists by default: the default subnet, and the multicast route."""
 _PODMAN = (
     "--plugin has no effect: the engine is Podman, which takes no network plugins of Docker's; "
     "containers join by the proxy (`weave launch-proxy`)"
@@ -72,10 +71,11 @@ class Plugin:
         self._config = config
         self._journal = journal
         self._young: dict[str, float] = {}
-        """Owners of addresses and endpoints of this life: since when. The engine may not know of them yet."""
+        """Owners of addresses and endpoints created in this process, with the time; the engine may not know them
+        yet."""
         self._sweeps_again = False
         self.problem = ""
-        """Why no container can come by it; empty: it works."""
+        """Why containers cannot use the plugin; empty if they can."""
         self._handlers: dict[str, Handler] = {
             "/Plugin.Activate": _always(r.ACTIVATE),
             "/NetworkDriver.GetCapabilities": _always(r.CAPABILITIES),
@@ -101,7 +101,7 @@ class Plugin:
         }
 
     async def open(self, path: str) -> Callable[[], Awaitable[None]]:
-        """Serve under both names; returns how to end that. Raises `EnvironmentProblem`."""
+        """Serve under both driver names; returns a function that ends it. Raises `EnvironmentProblem`."""
         end = await self._listen(path)
         try:
             end_mesh = await self._listen(str(Path(path).with_name(f"{MESH}.sock")))
@@ -116,7 +116,7 @@ class Plugin:
         return end_both
 
     async def engine_is_there(self) -> None:
-        """The engine has come (back)."""
+        """Handle that the engine has come (back)."""
         try:
             self.problem = _PODMAN if await self._engine.is_podman() else ""
         except OverlayError as error:
@@ -133,7 +133,7 @@ class Plugin:
         await self.sweep()
 
     async def surrender(self) -> None:
-        """Take the network away that was made here, unless containers are on it."""
+        """Remove the network that this plugin created, unless containers are on it."""
         try:
             async with asyncio.timeout(_PATIENCE):
                 await self._engine.remove_network(NETWORK, MESH)
@@ -141,7 +141,7 @@ class Plugin:
             log.warning("the engine's network `%s` stays: %s", NETWORK, error or "no answer in time")
 
     async def _listen(self, path: str) -> Callable[[], Awaitable[None]]:
-        """Serve on a unix socket; returns how to end that. Raises `EnvironmentProblem`."""
+        """Serve on a unix socket; returns a function that ends it. Raises `EnvironmentProblem`."""
         app = web.Application()
         for name in self._handlers:
             app.router.add_route("POST", name, self._serve)
@@ -160,10 +160,11 @@ class Plugin:
         return end
 
     async def sweep(self) -> None:
-        """The engine has come (back): what it knows nothing of was removed while it could not say so, or died.
+        """After the engine has come (back): remove endpoints that it no longer knows, because it died or could not tell
+        us.
 
-        An endpoint lives if the engine has it and its device is there: an engine that removes a container takes the
-        device's other end back to the host, where it would stay for good.
+        An endpoint is alive if the engine knows it and its device exists. When the engine removes a container it moves
+        the device's other end back to the host, where it would stay for ever.
         """
         records = [record.container for record in self._journal.all() if record.container.startswith(r.OWNER)]
         owners = self._addresses()
@@ -203,7 +204,7 @@ class Plugin:
         await self.sweep()
 
     async def _adopt(self, owner: str, place: NetworkEndpoint) -> None:
-        """An endpoint with a port on the bridge that is not on disk: the disk was lost."""
+        """Adopt an endpoint that has a port on the bridge but is not on disk, because the disk was lost."""
         if not (place.address and place.mac) or self._journal.get(owner) is not None or not self._ports.alive(owner):
             return
         log.warning("container %.12s is on the bridge with %s but not on disk: adopted", place.container, place.address)
@@ -220,7 +221,7 @@ class Plugin:
                 self.connected(await self._engine.inspect(place.container))
 
     def connected(self, info: Container) -> None:
-        """A container was started or connected: its endpoints are announced as its, with its names, from now on."""
+        """A container was started or connected: announce its endpoints with the container and its names from now on."""
         for network in info.networks:
             record = self._journal.get(r.source_name(network.endpoint))
             if record is None:
@@ -243,7 +244,7 @@ class Plugin:
     # --- requests --------------------------------------------------------------------------------------------------
 
     async def _serve(self, request: web.Request) -> web.Response:
-        """The engine shows what stands in `Err` to its client."""
+        """Answer a request; the engine shows the text in `Err` to its client."""
         try:
             body = msgspec.json.decode(await request.read() or b"{}", type=dict[str, Any] | None) or {}
             answer = await self._handlers[request.path](body)
@@ -259,13 +260,14 @@ class Plugin:
         return {}
 
     def _put_settings(self, network: str, asked: r.Settings) -> None:
-        """Only what is not usual is kept: the engine says it once, and cannot be asked while a container starts."""
+        """Record non-default settings: the engine sends them once, and cannot be asked while a container starts."""
         name = r.network_name(network)
         if asked != r.Settings() and self._journal.get(name) is None:
             self._journal.put(Attachment(container=name, spoofing=asked.spoofing, multicast=asked.multicast))
 
     def _keep_settings(self, network: str, options: Json) -> None:
-        """Of a network that there is: the disk may have been lost since. Other drivers' have no such options."""
+        """Record the settings of an existing network again, because the disk may have been lost. Other drivers have no
+        such options."""
         try:
             self._put_settings(network, r.settings_of(options))
         except UsageError as error:
@@ -281,8 +283,8 @@ class Plugin:
 
     async def _request_pool(self, body: Json) -> Json:
         pool = r.pool(body, self._config.default_subnet or self._config.iprange)
-        Universe(self._config.iprange, "").subnet(pool.part or pool.subnet)  # refused now, and not at each container
-        # The engine wants a gateway of every pool. Nothing goes by it: `Join` names none.
+        Universe(self._config.iprange, "").subnet(pool.part or pool.subnet)  # fail now, not at each container
+        # The engine requires a gateway for every pool. It is not used: `Join` names none.
         return {"PoolID": pool.id, "Pool": pool.subnet, "Data": {"com.docker.network.gateway": pool.subnet}}
 
     async def _request_address(self, body: Json) -> Json:
@@ -301,9 +303,9 @@ class Plugin:
         return {"Address": pool.whole(answer if isinstance(answer, str) and answer else wanted), "Data": {}}
 
     async def _make_way(self, address: str) -> None:
-        """Before the engine claims an address: the endpoint that has it may have died with its host, unsaid.
+        """Before the engine claims an address: release it if the endpoint that has it died unnoticed with the host.
 
-        At a boot the claim comes before anybody has compared what there is (`sweep`).
+        At boot the claim may come before `sweep` has compared the endpoints.
         """
         holders = [
             record
@@ -342,7 +344,7 @@ class Plugin:
     async def _make_endpoint(self, owner: str, asked: r.Endpoint) -> None:
         async with self._bookings.lock(owner):
             if not self._owners(asked.address.partition("/")[0]):
-                # The engine's own IPAM chose it, which knows nothing of the other hosts.
+                # The engine's own IPAM chose it, and does not know the other hosts.
                 await self._router.ask(partial(_claim, owner, asked.address), timeout=_PATIENCE)
             mac = asked.mac or self._bookings.mac(owner)
             try:
@@ -373,7 +375,7 @@ class Plugin:
         return r.joined(self._ports.inner_name(owner), multicast=multicast)
 
     def _name_of(self, cidr: str) -> str:
-        """Of the container that has this address without the engine's knowing."""
+        """The name of the container with this address that is attached outside of the engine's networks."""
         records = (each for each in self._journal.all() if cidr in each.addresses and not is_own(each.container))
         return next((each.name or each.container[:12] for each in records), "CONTAINER")
 
@@ -384,7 +386,7 @@ class Plugin:
         return {}
 
     def _left(self, record: Attachment, key: str) -> None:
-        """`ethwe` of the container, if it has one, leads to the endpoint's subnet again."""
+        """Restore the route of the container's `ethwe`, if there is one, to the endpoint's subnet."""
         if not key:
             return
         try:
@@ -417,11 +419,11 @@ class Plugin:
         self._left(record, record.sandbox)
 
     def _owners(self, address: str) -> list[str]:
-        """Who of ours holds this address: an endpoint, or nobody yet."""
+        """The owners of the plugin that have this address: endpoints, or addresses without an endpoint yet."""
         return [owner for owner, held in self._addresses().items() if any(_same(each, address) for each in held)]
 
     def _addresses(self) -> dict[str, list[str]]:
-        """What is booked for us, by owner."""
+        """The plugin's booked addresses, by owner."""
         report = self._router.node.report(self._router.clock())
         return {owner: held for owner, held in report["ipam"]["addresses"].items() if owner.startswith(r.OWNER)}
 
@@ -443,7 +445,7 @@ def _same(one: str, other: str) -> bool:
 
 def _bound(path: str) -> socket.socket:
     Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    Path(path).unlink(missing_ok=True)  # the lock on the state says that nobody listens there
+    Path(path).unlink(missing_ok=True)  # we hold the state lock, so nobody listens there
     before = os.umask(0o177)
     try:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

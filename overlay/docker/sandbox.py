@@ -1,7 +1,7 @@
-"""The network namespace of a container that the engine takes one of our endpoints into, while it is there.
+"""The network namespace of a container while the engine moves one of our endpoints into it.
 
-Owns entering it by the engine's name for it (a file), and carrying out there what `overlay.plugin.container_routes`
-says. It does not ask the engine, because the engine itself waits for the answer to `Join`.
+Owns entering the namespace by the engine's file for it, and applying the routes of `overlay.plugin.container_routes`
+there. Does not ask the engine, because the engine itself waits for the answer to `Join`.
 """
 
 import os
@@ -26,11 +26,11 @@ __all__ = ["make_room", "settle"]
 
 
 def make_room(key: str, subnet: IPv4Network, apart: Sequence[IPv4Network], name_of: Callable[[str], str]) -> bool:
-    """Before the engine adds an address of `subnet` to a container; `apart`: of this and its other endpoints.
+    """Before the engine adds an address of `subnet` to a container; `apart`: subnets of this and its other endpoints.
 
-    `name_of`: what the container with this address on `ethwe` is called.
-    Returns whether the container has a multicast route already. A namespace that is not there (yet) is fine: the
-    container is about to start. Raises `UsageError` where `ethwe` has an address of that subnet, and `OSError`.
+    `name_of`: returns the name of the container with this address on `ethwe`. Returns whether the container has a
+    multicast route already. Does nothing if the namespace does not exist (yet), because the container is about to
+    start. Raises `UsageError` if `ethwe` has an address of that subnet, and `OSError`.
     """
     with _opened(key) as there:
         if there is None:
@@ -50,7 +50,7 @@ def make_room(key: str, subnet: IPv4Network, apart: Sequence[IPv4Network], name_
 
 
 def settle(key: str, apart: Sequence[IPv4Network]) -> None:
-    """After an endpoint has left: `ethwe` leads where it leads without it. Raises `OSError`."""
+    """After an endpoint has left: restore the routes that `ethwe` has without it. Raises `OSError`."""
     with _opened(key) as there:
         index = there.index(CONTAINER_DEVICE) if there is not None else 0
         if there is not None and index:
@@ -66,7 +66,7 @@ def _opened(key: str) -> Iterator[Netlink | None]:
         return
     try:
         found, ours = os.fstat(fd), Path("/proc/self/ns/net").stat()
-        if found.st_dev != ours.st_dev or found.st_ino == ours.st_ino:  # a file that no namespace is mounted on
+        if found.st_dev != ours.st_dev or found.st_ino == ours.st_ino:  # nothing is mounted on the file, or our own
             yield None
             return
         with inside(fd):
@@ -82,7 +82,7 @@ def _held(there: Netlink, index: int) -> list[str]:
 
 
 def _settle(there: Netlink, index: int, held: Sequence[str], apart: Sequence[IPv4Network]) -> None:
-    """Add before removing: packets have a way all the time."""
+    """Add routes before removing others, so that packets always have a route."""
     wanted = ways(held, apart)
     found = {
         _network(route)

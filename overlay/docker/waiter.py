@@ -1,7 +1,8 @@
-"""The waiter that the proxy puts in front of a container's own program, compiled from `waiter.c`: 2 KB a machine.
+"""The waiter that the proxy runs before a container's own program, compiled from `waiter.c`: 2 KB for each
+architecture.
 
-Owns its bytes and where a container sees it. `make waiter` writes this file again (it needs gcc, and
-gcc-aarch64-linux-gnu); nobody else needs a compiler.
+Owns its bytes and its path in a container. `make waiter` updates this file (it needs gcc and gcc-aarch64-linux-gnu);
+nobody else needs a compiler.
 """
 
 import zlib
@@ -51,6 +52,6 @@ _PROGRAMS = {
 
 
 def program(machine: str) -> bytes:
-    """The program for a machine as `uname -m` names it; empty: there is none for it."""
+    """The program for an architecture as `uname -m` names it; empty if there is none."""
     text = _PROGRAMS.get(machine)
     return zlib.decompress(b85decode(text)) if text else b""
