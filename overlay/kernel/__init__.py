@@ -1,1 +1,1 @@
-"""Everything that speaks netlink, nftables, BPF or namespaces to the kernel. Decides nothing about peers."""
+"""All access to the kernel by netlink, nftables, BPF or namespaces. Decides nothing about peers."""

@@ -1,4 +1,4 @@
-"""Sends frames out of one interface of the present network namespace. Decides nothing."""
+"""Sends frames out of one interface of the current network namespace. Decides nothing."""
 
 import logging
 import socket
@@ -12,7 +12,8 @@ log = logging.getLogger(__name__)
 
 
 def send_frames(device: str, frames: Iterable[bytes]) -> None:
-    """Send whole Ethernet frames; one that the interface does not take is lost. Raises `EnvironmentProblem`."""
+    """Send complete Ethernet frames; a frame that the interface does not accept is lost. Raises
+    `EnvironmentProblem`."""
     try:
         raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
     except OSError as error:
@@ -20,7 +21,7 @@ def send_frames(device: str, frames: Iterable[bytes]) -> None:
     with raw:
         for frame in frames:
             try:
-                # The protocol goes with each: the bridge looks at it before it looks into the frame.
+                # Set the protocol for each frame, because the bridge reads it before it reads the frame.
                 raw.sendto(frame, (device, int.from_bytes(frame[12:14], "big")))
             except OSError as error:
                 log.debug("%s takes no frame: %s", device, error)

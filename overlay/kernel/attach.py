@@ -1,9 +1,8 @@
-"""Plugging a container into the bridge: its `ethwe`, addresses and routes.
+"""Plugs a container into the bridge: its `ethwe`, addresses and routes.
 
-Owns what happens in a container's network namespace, and the order in which its port is opened: what it may send is
-widened before an address is added and narrowed after one is removed. Which addresses it gets is decided elsewhere; the
-engine is asked for nothing but the process id whose namespace this is. That others hear of the address is
-`effects.Announce`.
+Owns the changes in a container's network namespace, and the order in which its port is opened: widen its port rule
+before an address is added, narrow it after an address is removed. The caller decides the addresses. From the engine it
+needs only the process id of the namespace. `effects.Announce` announces the address to others.
 """
 
 import errno
@@ -44,17 +43,17 @@ MULTICAST = "224.0.0.0/4"
 
 
 class Ports:
-    """The ports of this host's bridge: what `plug` and `unplug` do, on devices that are known."""
+    """The ports of this host's bridge: `plug` and `unplug` with the current devices."""
 
     def __init__(self, netlink: Netlink, devices: Callable[[], BridgeDevices], guard: PortFilter) -> None:
         self._netlink = netlink
         self._devices = devices
         self._guard = guard
         self._foreign: dict[str, str] = {}
-        """Container to its port, where an engine made that."""
+        """Container to its port, for ports that an engine created."""
 
     def plug(self, wanted: PortWanted) -> bool:
-        """See `plug` of this module."""
+        """See the function `plug`."""
         rule = port_rule(wanted.mac, wanted.addresses, wanted.spoofing)
         where = (wanted.container, wanted.pid)
         return plug(
@@ -62,7 +61,7 @@ class Ports:
         )
 
     def guard(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
-        """A container that an engine plugged into the bridge itself: only its port is ours to look after."""
+        """Guard the port of a container that an engine itself plugged into the bridge."""
         port = self._engine_port(pid, mac)
         if not port:
             log.warning("container %.12s: its port on the bridge is not found, so it is not guarded", container)
@@ -73,17 +72,17 @@ class Ports:
         self._netlink.run(plugged(self._netlink.index(port), self._devices(), rule))
 
     def _engine_port(self, pid: int, mac: str) -> str:
-        """The port that leads to a process and is nobody's yet; empty if there is none.
+        """The port that leads to a process and is not assigned to another container; empty if there is none.
 
-        Only the kernel's number of the namespace says where a port leads: indexes and MACs a container can choose. The
-        MAC decides between several ports of the same container.
+        Only the kernel's namespace number tells where a port leads, because a container can choose indexes and MACs.
+        The MAC selects one of several ports of the same container.
         """
         with _namespace(pid) as namespace:
             ports = _ports_into(self._netlink, self._devices().bridge, namespace)
             for end, port in list(ports.items()):
                 held = self._guard.rules.get(port)
                 if held is not None and held.mac != mac:
-                    del ports[end]  # as one that `plug` or `EndpointPorts` made for this container
+                    del ports[end]  # `plug` or `EndpointPorts` created it for this container
             if len(ports) > 1:
                 with _netlink_in(namespace) as there:
                     named = [int(link["index"]) for link in there.dump(RTM_GETLINK) if _mac(link) == mac]
@@ -91,7 +90,7 @@ class Ports:
         return next(iter(ports.values()), "")
 
     def unplug(self, container: str) -> None:
-        """See `unplug` of this module; a port that an engine made is the engine's to remove."""
+        """See the function `unplug`; a port that an engine created is left to the engine."""
         foreign = self._foreign.pop(container, None)
         if foreign is not None:
             self._guard.forget(foreign)
@@ -103,7 +102,7 @@ class Ports:
 
 
 class EndpointPorts:
-    """Ports of the bridge whose other end the engine takes into a container itself."""
+    """Ports of the bridge whose other end the engine moves into a container."""
 
     def __init__(self, netlink: Netlink, devices: Callable[[], BridgeDevices], guard: PortFilter) -> None:
         self._netlink = netlink
@@ -112,11 +111,11 @@ class EndpointPorts:
 
     @staticmethod
     def inner_name(owner: str) -> str:
-        """The name of the end that the engine takes."""
+        """The name of the end that the engine moves."""
         return veth_names(owner)[1]
 
     def make(self, owner: str, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
-        """Make the pair, with its port on the bridge and up. Raises `EnvironmentProblem`."""
+        """Create the veth pair, with its port on the bridge and up. Raises `EnvironmentProblem`."""
         self.remove(owner)
         rule = port_rule(mac, addresses, spoofing)
         self._guard.allow(port_name(owner), rule)
@@ -128,27 +127,27 @@ class EndpointPorts:
         self._netlink.run(plugged(self._netlink.index(port_name(owner)), self._devices(), rule))
 
     def keep(self, owner: str, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
-        """A pair that is there already: only its port is looked after."""
+        """Guard the port of an existing pair."""
         rule = port_rule(mac, addresses, spoofing)
         self._guard.allow(port_name(owner), rule)
         self._netlink.run(plugged(self._netlink.index(port_name(owner)), self._devices(), rule))
 
     def alive(self, owner: str) -> bool:
-        """The pair exists; it goes with the container's namespace."""
+        """Whether the pair exists; it ends with the container's namespace."""
         return bool(self._netlink.index(port_name(owner)))
 
     def remove(self, owner: str) -> None:
-        """Take the pair away; fine if there is none."""
+        """Remove the pair; does nothing if there is none."""
         unplug(self._netlink, self._guard, owner)
 
 
 def port_rule(mac: str, addresses: tuple[str, ...], spoofing: bool) -> PortRule:
-    """What a port with this MAC and these addresses ("a.b.c.d/n") lets out."""
+    """The rule for what a port with this MAC and these addresses ("a.b.c.d/n") may send."""
     return PortRule(mac, tuple(str(ipaddress.ip_interface(cidr).ip) for cidr in addresses), spoofing)
 
 
 def port_name(container: str) -> str:
-    """The name of a container's port on the bridge, stable over restarts."""
+    """The name of a container's port on the bridge; the same after restarts."""
     return veth_names(container)[0]
 
 
@@ -184,12 +183,12 @@ def plug(
     *,
     multicast: bool = True,
 ) -> bool:
-    """Give the container of process `pid` exactly these addresses ("a.b.c.d/n") on `ethwe`, made if need be.
+    """Give the container of process `pid` exactly these addresses ("a.b.c.d/n") on `ethwe`; create `ethwe` if needed.
 
-    The bridge's end goes up last: a carrier on `ethwe` says that all of it is in place, and a process that waits for
-    that in the container may go on. `multicast`: the route for 224.0.0.0/4 leads there too.
+    The bridge's end goes up last, so a carrier on `ethwe` means that everything is in place, and a process in the
+    container can wait for it. `multicast`: the route for 224.0.0.0/4 leads to `ethwe` too.
 
-    Idempotent; returns whether `ethwe` was made now. Raises `UsageError` (not running, host network) and
+    Idempotent; returns whether `ethwe` was created now. Raises `UsageError` (not running, host network) and
     `EnvironmentProblem`.
     """
     mac = rule.mac
@@ -197,7 +196,7 @@ def plug(
         link = there.link(CONTAINER_DEVICE)
         port = netlink.index(port_name(container))
         if link is not None and (not port or link.get_attr("IFLA_ADDRESS") != mac):
-            # From a bridge that is gone, or from another life of this container: of no use.
+            # A leftover of a deleted bridge, or of an earlier start of this container.
             there.one(rtnl.del_link(int(link["index"])))
             link = None
             port = netlink.index(port_name(container))
@@ -226,7 +225,7 @@ def plug(
 
 
 def unplug(netlink: Netlink, guard: PortFilter, container: str) -> None:
-    """Take the container's `ethwe` away; fine if it has none."""
+    """Remove the container's `ethwe`; does nothing if it has none."""
     port = netlink.index(port_name(container))
     if port:
         netlink.one(rtnl.del_link(port))
@@ -234,9 +233,9 @@ def unplug(netlink: Netlink, guard: PortFilter, container: str) -> None:
 
 
 def plugged(port: int, devices: BridgeDevices, rule: PortRule) -> tuple[NetlinkRequest, ...]:
-    """The port is on the bridge and up, and nobody else gets the frames for its MAC.
+    """Put the port on the bridge and up, and have only this port receive the frames for its MAC.
 
-    It learns only where a container may have other MACs (VRRP): they are not known, and nobody's entry.
+    MAC learning is on only if the container may have other MACs (VRRP), because those are unknown and have no entry.
     """
     settings = rtnl.port_settings(learning=rule.free, suppress=False, isolated=False)
     return (
@@ -248,7 +247,7 @@ def plugged(port: int, devices: BridgeDevices, rule: PortRule) -> tuple[NetlinkR
 
 
 def _ports_into(netlink: Netlink, bridge: int, namespace: int) -> dict[int, str]:
-    """The bridge's ports whose other end is in this network namespace, by the index that the end has there."""
+    """The bridge's ports whose other end is in this network namespace, by the index of that end."""
     links = netlink.dump(RTM_GETLINK)
     number = netlink.namespace(namespace)
     return {
@@ -292,7 +291,7 @@ def _make_pair(
 
 
 def addresses_on(netlink: Netlink, index: int) -> list[str]:
-    """The addresses ("a.b.c.d/n") of an interface, link-local ones left out."""
+    """The addresses ("a.b.c.d/n") of an interface, without link-local ones."""
     found = []
     for entry in netlink.dump(RTM_GETADDR):
         literal = entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS")
