@@ -1,8 +1,8 @@
-"""Looking at the kernel's tables now and then: what differs from what this daemon believes is mended, and said.
+"""Audits the kernel's tables periodically: repairs differences from what this daemon expects, and reports them.
 
-Owns the timer, the reading and the mending; the comparison is `overlay.datapath.audit`. Everything in one turn of the
-event loop, so that no effect comes in between; it may take a hundredth of the time. What is mended: the bridge and its
-devices (made again if they are gone), containers' ports, the host's own addresses, nftables, iptables, forwarding
+Owns the timer, the reading and the repair; `overlay.datapath.audit` compares. An audit runs in one turn of the event
+loop, so that no effect comes in between, and may use a hundredth of the time. It repairs the bridge and its devices
+(creates them again if they are gone), containers' ports, the host's own addresses, nftables, iptables, forwarding
 entries and neighbours.
 """
 
@@ -30,37 +30,38 @@ __all__ = ["Audit", "AuditTarget"]
 log = logging.getLogger(__name__)
 
 INTERVAL = 3.0
-"""Seconds between two looks, unless one takes more than `SHARE` of that."""
+"""Seconds between two audits, unless one takes more than `SHARE` of that."""
 SHARE = 0.01
 _PASSES = 3
 _TOLD = 3
-"""Changes that `status` names."""
+"""Maximum number of changes that `status` lists."""
 _LOGGED = 20
-"""Changes of one look that the log names."""
+"""Maximum number of changes of one audit that the log lists."""
 _FLOODING = "unicast flooding, multicast flooding, broadcast flooding"
 
 
 class AuditTarget(Protocol):
-    """What the audit needs of the daemon around it."""
+    """The functions of the daemon that the audit needs."""
 
     def remake_devices(self) -> None:
-        """Make or mend bridge and devices, and whatever hangs on them. Raises `OverlayError`, `OSError`."""
+        """Create or repair the bridge and devices, and everything attached to them. Raises `OverlayError`,
+        `OSError`."""
         ...
 
     def exposed(self) -> tuple[str, ...]:
-        """The addresses ("a.b.c.d/n") that this host has on the overlay."""
+        """This host's addresses on the overlay ("a.b.c.d/n")."""
         ...
 
     def expose_again(self) -> None:
-        """Put them on the bridge again."""
+        """Put these addresses on the bridge again."""
         ...
 
     def look_at_filter(self) -> tuple[str, ...]:
-        """Begin to mend what others changed of the packet filter; returns what was mended since the last look."""
+        """Start the repair of the packet filter if others changed it; returns what was repaired since the last call."""
         ...
 
     def container_of(self, port: str) -> str:
-        """Whose port this is, if the router plugs it; else empty."""
+        """The container of this port if the router plugs it, else empty."""
         ...
 
     def look_at(self, container: str) -> None:
@@ -69,7 +70,7 @@ class AuditTarget(Protocol):
 
 
 class Audit:
-    """See above. `start` once all is in place; `report` for `status`."""
+    """The periodic audit. Call `start` once everything is in place; `report` is for `status`."""
 
     def __init__(
         self,
@@ -82,7 +83,8 @@ class Audit:
         host: AuditTarget,
         clock: Callable[[], int],
     ) -> None:
-        """`clear`: plain VXLAN is spoken; `filters`: tables of nftables by name, and how each is made again."""
+        """`clear`: plain VXLAN is in use; `filters`: nftables tables by name, each with a function that creates it
+        again."""
         self._netlink = netlink
         self._plan = plan
         self._clear = clear
@@ -93,7 +95,7 @@ class Audit:
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._awaited: dict[str, None] = {}
-        """Ports that are gone and whose containers are being looked at."""
+        """Missing ports whose containers are being examined."""
         self.mended = 0
         self._last: int | None = None
         self._what: tuple[str, ...] = ()
@@ -102,29 +104,29 @@ class Audit:
         self._closed = False
 
     def start(self) -> None:
-        """Look now and then from now on."""
+        """Start the periodic audit."""
         self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._due)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop the audit."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
 
     def devices(self) -> BridgeDevices:
-        """The devices as they are now: made again first if the bridge is gone."""
+        """The current devices; creates them again first if the bridge is gone."""
         if self._netlink.index(BRIDGE) != self._forwarding.devices.bridge:
             self.look()
         return self._forwarding.devices
 
     def report(self) -> dict[str, Any]:
-        """How often something was mended, how long ago the last time (nanoseconds), what, and what cannot be."""
+        """The number of repairs, the time since the last one (nanoseconds), what was repaired, and what cannot be."""
         age = None if self._last is None else self._clock() - self._last
         told = {"what": list(self._what), "left": list(self._left[:_TOLD])}
         return {"looks": self._looks, "mended": self.mended, "age": age, **told}
 
     def look(self) -> None:
-        """Compare everything now and mend it."""
+        """Compare everything now and repair it."""
         mended = dict.fromkeys(self._host.look_at_filter())
         left: tuple[a.TableDifference, ...] = ()
         for _ in range(_PASSES):
@@ -161,7 +163,7 @@ class Audit:
         if not self._closed:
             self._timer = loop.call_later(max(INTERVAL, (loop.time() - began) / SHARE), self._due)
 
-    # --- what is believed ---------------------------------------------------------------------------------------------
+    # --- expected state -----------------------------------------------------------------------------------------------
 
     def _believed(self, there: Mapping[str, KernelLink]) -> a.Tables:
         devices = self._forwarding.devices
@@ -192,10 +194,10 @@ class Audit:
         }
 
     def _foreign(self, table: str, key: str) -> bool:
-        """Others may have addresses on the bridge, and entries at ports that are not ours to look after."""
+        """Others may put addresses on the bridge, and add entries for ports that we do not guard."""
         return table == a.ADDRESS
 
-    # --- what there is ------------------------------------------------------------------------------------------------
+    # --- actual state -------------------------------------------------------------------------------------------------
 
     def _found(self, there: Mapping[str, KernelLink]) -> a.Tables:
         names = {link.index: link.name for link in there.values()}
@@ -239,19 +241,19 @@ class Audit:
         return addresses_on(self._netlink, bridge) if self._host.exposed() and bridge > 0 else []
 
     def _returned(self, there: Mapping[str, KernelLink]) -> list[str]:
-        """Ports that were gone and are there again. For those that are gone now, their containers are looked at."""
+        """Ports that were missing and are back. Also starts to examine the containers of ports that are missing now."""
         back = [port for port in self._awaited if port in there]
         for port in [port for port in self._guard.rules if port not in there]:
             container = self._host.container_of(port)
             if not container:
-                self._guard.forget(port)  # it went with its container
+                self._guard.forget(port)  # it disappeared with its container
             elif port not in self._awaited:
                 self._awaited[port] = None
                 self._host.look_at(container)
         self._awaited = {port: None for port in self._awaited if port not in there and port in self._guard.rules}
         return [f"port {port} was missing" for port in back]
 
-    # --- mending ------------------------------------------------------------------------------------------------------
+    # --- repair -------------------------------------------------------------------------------------------------------
 
     def _mend(self, differences: tuple[a.TableDifference, ...], there: Mapping[str, KernelLink]) -> None:
         if any(each.table == a.DEVICE for each in differences):
@@ -259,7 +261,7 @@ class Audit:
                 self._host.remake_devices()
             except (OSError, OverlayError) as error:
                 log.error("the bridge and its devices cannot be made again: %s", error)
-            return  # what stands on them is looked at next
+            return  # the next audit repairs what depends on them
         indices = {link.name: link.index for link in there.values()}
         exposed = False
         requests: list[NetlinkRequest] = []
@@ -282,7 +284,7 @@ class Audit:
             log.debug("mending: %s", error)
 
     def _entry(self, each: a.TableDifference, indices: Mapping[str, int]) -> list[NetlinkRequest]:
-        """What brings one entry of a table of addresses back."""
+        """The request that restores one entry of an address table."""
         bridge = self._forwarding.devices.bridge
         if each.table == a.NEIGHBOUR:
             if each.believed:
@@ -302,7 +304,7 @@ class Audit:
 
 
 def _told(link: KernelLink, names: Mapping[int, str]) -> str:
-    """A link in words."""
+    """A link as text."""
     kind = link.kind
     if kind == "vxlan":
         number, port, learns = link.vxlan

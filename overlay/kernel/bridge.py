@@ -1,7 +1,7 @@
-"""The `weave` bridge and its VXLAN ports, one for each kind of underlay address: made once, adopted ever after.
+"""The `weave` bridge and its VXLAN ports, one for each underlay address family; created once, then adopted.
 
-Owns the devices' existence and settings. A daemon that finds them from an earlier life changes what differs and
-leaves the rest, so that traffic flows on through its restart. What is forwarded where stands in `kernel`.
+Owns the devices' existence and settings. A daemon that finds devices from an earlier daemon changes only what differs,
+so that traffic continues during its restart. `forwarding` owns what is forwarded where.
 """
 
 import errno
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 TTL = 64
 PORT_PREFIX = "vethwe"
-"""Leads the names of all containers' ports on the bridge."""
+"""Prefix of the names of all containers' ports on the bridge."""
 
 _EUI64_OFF = 1
 _ARPHRD_LOOPBACK = 772
@@ -60,7 +60,7 @@ _IFF_UP = 1
 
 
 class BridgeDevices(Struct, frozen=True):
-    """The kernel's numbers of the devices, and what is true of them."""
+    """The kernel's indexes of the devices, and their properties."""
 
     bridge: int
     vxlan: int
@@ -68,16 +68,16 @@ class BridgeDevices(Struct, frozen=True):
     """The userspace tunnel's port on the bridge."""
     mtu: int
     adopted: bool
-    """They stood already when this daemon came."""
+    """The devices existed before this daemon started."""
     vxlan6: int = 0
-    """The VXLAN device towards hosts with an IPv6 address, 0 where the kernel has no IPv6."""
+    """The VXLAN device for hosts with an IPv6 address; 0 if the kernel has no IPv6."""
     secure: int = 0
-    """The VXLAN device within WireGuard, 0 without."""
+    """The VXLAN device within WireGuard; 0 without it."""
     wireguard: int = 0
 
     @property
     def vxlans(self) -> tuple[int, ...]:
-        """All VXLAN devices that there are."""
+        """All existing VXLAN devices."""
         return tuple(index for index in (self.vxlan, self.vxlan6, self.secure) if index)
 
 
@@ -87,7 +87,7 @@ def _vxlan_info(vni: int, port: int, **more: Any) -> dict[str, Any]:
         IFLA_VXLAN_PORT=port,
         IFLA_VXLAN_LEARNING=0,
         IFLA_VXLAN_TTL=TTL,
-        # The inner packets carry checksums of their own; the outer one only costs (RFC 7348, section 5).
+        # The inner packets have their own checksums, so the outer one is only a cost (RFC 7348, section 5).
         IFLA_VXLAN_UDP_CSUM=0,
         IFLA_VXLAN_UDP_ZERO_CSUM6_TX=1,
         IFLA_VXLAN_UDP_ZERO_CSUM6_RX=1,
@@ -124,7 +124,7 @@ def _create(netlink: Netlink, request: NetlinkRequest, feature: str, remedy: str
 
 
 def maker(netlink: Netlink) -> str:
-    """The name of the peer that made the bridge; empty when there is none, or somebody else's."""
+    """The name of the peer that created the bridge; empty if there is no bridge, or a foreign one."""
     link = netlink.link(BRIDGE)
     if link is None or _kind(link) != "bridge" or netlink.link(VXLAN_DEVICE) is None:
         return ""
@@ -132,7 +132,7 @@ def maker(netlink: Netlink) -> str:
 
 
 def ensure(netlink: Netlink, plan: VxlanPlan) -> BridgeDevices:
-    """Make or adopt the bridge and its ports. A VXLAN device that is new stays off until `switch_vxlan`.
+    """Create or adopt the bridge and its ports. A new VXLAN device stays off until `switch_vxlan`.
 
     Raises `EnvironmentProblem`.
     """
@@ -150,7 +150,7 @@ def ensure(netlink: Netlink, plan: VxlanPlan) -> BridgeDevices:
     index = netlink.index(plan.bridge)
     netlink.one(rtnl.change_link(index, ("IFLA_MTU", plan.mtu), what="mtu of bridge"))
     netlink.one(rtnl.change_link(index, ("IFLA_LINKINFO", _bridge_info(STP_STATE=0)), what="set up bridge"))
-    with suppress(NetlinkError):  # a kernel that knows no VLANs on bridges filters none
+    with suppress(NetlinkError):  # a kernel without VLAN support on bridges does not filter VLANs
         netlink.one(rtnl.change_link(index, ("IFLA_LINKINFO", _bridge_info(VLAN_FILTERING=0)), what="VLANs of bridge"))
     if bridge is not None and bridge.get_attr("IFLA_ADDRESS") != plan.bridge_mac:
         netlink.one(rtnl.change_link(index, ("IFLA_ADDRESS", plan.bridge_mac), what="MAC of bridge"))
@@ -175,7 +175,7 @@ def ensure(netlink: Netlink, plan: VxlanPlan) -> BridgeDevices:
 
 
 def _ensure_vxlan(netlink: Netlink, plan: VxlanPlan, name: str, bridge: int, **more: Any) -> tuple[int, bool]:
-    """Make or adopt a VXLAN device and plug it into the bridge. Returns its number, and whether it stood already."""
+    """Create or adopt a VXLAN device and plug it into the bridge. Returns its index, and whether it existed before."""
     link = netlink.link(name)
     if link is not None and not _fits(link):
         netlink.one(rtnl.del_link(int(link["index"])))
@@ -201,7 +201,7 @@ def _ensure_vxlan(netlink: Netlink, plan: VxlanPlan, name: str, bridge: int, **m
 
 
 def again(netlink: Netlink, plan: VxlanPlan, before: BridgeDevices, clear: bool, own: PeerName) -> BridgeDevices:
-    """Make whatever of the devices is gone, and set what differs. Raises `EnvironmentProblem`, `NetlinkError`."""
+    """Create missing devices again, and set what differs. Raises `EnvironmentProblem`, `NetlinkError`."""
     made = switch_vxlan(netlink, ensure(netlink, plan), clear)
     made = replace(made, secure=before.secure, wireguard=before.wireguard)
     if not before.wireguard:
@@ -216,9 +216,9 @@ def again(netlink: Netlink, plan: VxlanPlan, before: BridgeDevices, clear: bool,
 
 
 def switch_vxlan(netlink: Netlink, devices: BridgeDevices, up: bool) -> BridgeDevices:
-    """Open or close the UDP ports of plain VXLAN: while a device is off, the kernel does not listen.
+    """Open or close the UDP ports of plain VXLAN: the kernel does not listen while a device is off.
 
-    A host that has no IPv6 (or has it switched off) is left without the device for it.
+    A host without IPv6 (or with IPv6 switched off) has no device for IPv6.
     """
     netlink.one(rtnl.change_link(devices.vxlan, up=up, what=f"vxlan {'up' if up else 'down'}"))
     if not devices.vxlan6:
@@ -233,8 +233,8 @@ def switch_vxlan(netlink: Netlink, devices: BridgeDevices, up: bool) -> BridgeDe
 
 
 def add_secure(netlink: Netlink, devices: BridgeDevices, lower: int, address: str) -> BridgeDevices:
-    """Make the VXLAN device within WireGuard, whose interface is `lower` and has `address`. Raises `NetlinkError`."""
-    # A link-local source binds the device to its interface: it takes no packet that came by another one.
+    """Create the VXLAN device within WireGuard, whose interface is `lower` and has `address`. Raises `NetlinkError`."""
+    # A link-local source binds the device to its interface, so it accepts no packet from another one.
     info = _vxlan_info(SECURE_VNI, SECURE_PORT, IFLA_VXLAN_LINK=lower, IFLA_VXLAN_LOCAL6=address)
     attributes = (("IFLA_MTU", devices.mtu), ("IFLA_LINKINFO", info))
     netlink.one(rtnl.create_link(SECURE_DEVICE, *attributes, what="make vxlan within WireGuard"))
@@ -254,13 +254,13 @@ def _secure_port(index: int, devices: BridgeDevices) -> tuple[NetlinkRequest, ..
 
 
 def remove_secure(netlink: Netlink) -> None:
-    """Delete the VXLAN device within WireGuard and the WireGuard interface; none is fine."""
+    """Delete the VXLAN device within WireGuard and the WireGuard interface, if they exist."""
     indices = [netlink.index(name) for name in (SECURE_DEVICE, WIREGUARD_DEVICE)]
     netlink.run(rtnl.del_link(index) for index in indices if index)
 
 
 def _ensure_tunnel(netlink: Netlink, bridge: int, mtu: int) -> int:
-    """The veth pair of the userspace tunnel; returns the number of the end on the bridge."""
+    """Create or adopt the veth pair of the userspace tunnel; returns the index of the end on the bridge."""
     if not netlink.index(TUNNEL_PORT):
         peer: Any = {"attrs": [("IFLA_IFNAME", TUNNEL_DEVICE), ("IFLA_MTU", mtu)]}
         info = rtnl.nested(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=rtnl.nested(VETH_INFO_PEER=peer))
@@ -296,7 +296,7 @@ def _kind(link: Any) -> str:
 
 
 def _fits(link: Any) -> bool:
-    """An existing VXLAN device does what a new one would."""
+    """Whether an existing VXLAN device has the settings of a new one."""
     if _kind(link) != "vxlan":
         return False
     data = link.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
@@ -308,7 +308,7 @@ def _fits(link: Any) -> bool:
 
 
 def _no_link_local(name: str) -> None:
-    """The devices themselves are no parties on the overlay: without an address of their own they say nothing there."""
+    """Give the device no link-local address, because without an address it sends nothing of its own on the overlay."""
     setting = Path(f"/proc/sys/net/ipv6/conf/{name}/addr_gen_mode")
     try:
         setting.write_text(f"{_EUI64_OFF}\n", encoding="utf-8")
@@ -317,7 +317,7 @@ def _no_link_local(name: str) -> None:
 
 
 def allow_ipv6(name: str) -> None:
-    """An interface takes IPv6 addresses, also where that was switched off (as container engines do)."""
+    """Allow IPv6 addresses on an interface, even if IPv6 was switched off (as container engines do)."""
     try:
         Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0\n", encoding="utf-8")
     except OSError as error:
@@ -325,12 +325,13 @@ def allow_ipv6(name: str) -> None:
 
 
 def underlay_mtu(netlink: Netlink) -> int:
-    """The MTU towards other hosts: the default route's, else the smallest of an interface with an address."""
+    """The MTU to other hosts: that of the default route's interface, else the smallest of an interface with an
+    address."""
     return underlay(netlink)[1]
 
 
 def underlay(netlink: Netlink) -> tuple[str, int]:
-    """The interface whose MTU that is, and the MTU; no name: there is none."""
+    """The interface of `underlay_mtu`, and the MTU; the name is empty if there is none."""
     links = {int(link["index"]): link for link in netlink.dump(RTM_GETLINK)}
     for route in netlink.dump(RTM_GETROUTE, socket.AF_INET):
         device = route.get_attr("RTA_OIF")
@@ -360,5 +361,5 @@ def interface_address(netlink: Netlink, name: str) -> str:
 
 
 def has_address(netlink: Netlink, literal: str) -> bool:
-    """Some interface of this host has this address."""
+    """Whether an interface of this host has this address."""
     return any(str(address.get_attr("IFA_ADDRESS")) == literal for address in netlink.dump(RTM_GETADDR))

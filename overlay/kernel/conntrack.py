@@ -1,7 +1,7 @@
-"""The kernel's connections that crossed the overlay's bridge: told, and forgotten where the policy denies them now.
+"""The kernel's connections that crossed the overlay's bridge: lists them, and deletes those that the policy denies.
 
-Owns the messages of connection tracking (`ctnetlink`). Which connections are the overlay's says their mark, which the
-rules of `policy_rules.state_rules` set, or an address of the overlay on this host. Decides nothing.
+Owns the messages of connection tracking (`ctnetlink`). A connection is the overlay's if it has the mark that the rules
+of `policy_rules.state_rules` set, or an address of the overlay on this host. Decides nothing.
 """
 
 import logging
@@ -30,7 +30,8 @@ _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def sees_bridges() -> bool:
-    """Bridged packets of this network namespace come to connection tracking (br_netfilter is there and switched on)."""
+    """Whether connection tracking in this network namespace sees bridged packets (br_netfilter is loaded and switched
+    on)."""
     try:
         return all(Path("/proc/sys/net/bridge", name).read_text(encoding="ascii").strip() == "1" for name in _SWITCHES)
     except OSError:
@@ -38,7 +39,8 @@ def sees_bridges() -> bool:
 
 
 class ConnectionTracking:
-    """See above. `close` gives the socket back. Raises `OSError` where there is no connection tracking to ask."""
+    """Access to connection tracking. `close` closes the socket. Raises `OSError` if connection tracking is not
+    available."""
 
     def __init__(self) -> None:
         self._netfilter = Netfilter(_SUBSYSTEM)
@@ -49,28 +51,29 @@ class ConnectionTracking:
             raise
 
     def close(self) -> None:
-        """Ask no more."""
+        """Close the socket."""
         self._netfilter.close()
 
     def flows(self, own: Container[Address]) -> list[FlowKey]:
-        """What is open on the overlay: where an end is one of `own`, or a packet has crossed its bridge."""
+        """The open flows of the overlay: those with an end in `own`, and those with a packet that crossed the
+        bridge."""
         return [flows[0] for _, _, flows in self._open(own)]
 
     def cut(self, denied: Callable[[FlowKey], bool], own: Container[Address]) -> int:
-        """Have the kernel forget the overlay's connections that are denied. Returns how many. Raises `OSError`."""
+        """Delete the overlay's denied connections from the kernel. Returns their number. Raises `OSError`."""
         cut = 0
         for family, fields, flows in self._open(own):
             if all(map(denied, flows)):
                 wanted = nest(_ORIGINAL, fields[_ORIGINAL])
                 for kind in (_ID, _ZONE):
                     wanted += attribute(kind, fields[kind]) if kind in fields else b""
-                with suppress(FileNotFoundError):  # it has gone by itself
+                with suppress(FileNotFoundError):  # it has ended by itself
                     self._netfilter.ask_one(family, _DELETE, wanted)
                 cut += 1
         return cut
 
     def _open(self, own: Container[Address]) -> Iterator[tuple[int, dict[int, bytes], tuple[FlowKey, ...]]]:
-        """Family, attributes and flows of each. Nothing is marked of what opened before there was a policy."""
+        """Family, attributes and flows of each connection. Connections older than the first policy have no mark."""
         for attributes in self._dump():
             fields = dict(parsed(attributes))
             flows = tuple(_flows(fields))
@@ -83,7 +86,7 @@ class ConnectionTracking:
 
 
 def _flows(fields: dict[int, bytes]) -> Iterator[FlowKey]:
-    """A connection as the bridge saw it: where addresses are translated, before or after that."""
+    """The flows of a connection on the bridge, with its source address before and after address translation."""
     source, _, protocol, number, _ = _tuple(fields[_ORIGINAL])
     back, translated, _, port, _ = _tuple(fields[_REPLY])
     for each in dict.fromkeys((source, translated)):
@@ -91,7 +94,7 @@ def _flows(fields: dict[int, bytes]) -> Iterator[FlowKey]:
 
 
 def _tuple(data: bytes) -> tuple[bytes, bytes, int, int, int]:
-    """Source, destination, protocol, and its ports."""
+    """Source, destination, protocol, and the two ports."""
     parts = dict(parsed(data))
     addresses, protocol = dict(parsed(parts[1])), dict(parsed(parts[2]))
     source = addresses.get(1) or addresses[3]

@@ -1,8 +1,8 @@
-"""The host's packet filter, as far as the overlay depends on it: bridged frames that must pass, and `weave expose`.
+"""The part of the host's packet filter that the overlay needs: let bridged frames pass, and `weave expose`.
 
-Owns the iptables chains named `WEAVE` and the jumps to them. Docker sets the policy of FORWARD to DROP and has bridged
-frames go through it (br_netfilter), which would cut containers of one bridge off from each other; where neither is so,
-nothing is changed. Blocking: callers on an event loop use a thread.
+Owns the iptables chains named `WEAVE` and the jumps to them. Docker sets the policy of FORWARD to DROP and passes
+bridged frames through it (br_netfilter), which would block traffic between containers of one bridge. Changes nothing on
+hosts where frames pass anyway. Blocking: callers on an event loop use a thread.
 """
 
 import logging
@@ -25,7 +25,7 @@ _FAMILIES = (("iptables", "bridge-nf-call-iptables", 4), ("ip6tables", "bridge-n
 _HOOKS = {"filter": "FORWARD", "nat": "POSTROUTING"}
 
 Made = tuple[int, str]
-"""IP version and table: there our chain stands, and the hook's chain jumps to it."""
+"""IP version and table; our chain is in that table, and the hook's chain jumps to it."""
 
 
 def ensure(
@@ -33,8 +33,8 @@ def ensure(
 ) -> tuple[Made, ...]:
     """Let frames between ports of the bridge pass and, for `exposed` subnets ("a.b.c.0/n"), packets in and out.
 
-    `before`: subnets that were exposed, whose rules go. Containers behind the bridge `isolate` that are not on the
-    overlay cannot enter it through this host. Idempotent; returns where there is something of ours now. Raises
+    `before`: subnets that were exposed, whose rules are removed. Containers behind the bridge `isolate` that are not on
+    the overlay cannot enter it through this host. Idempotent; returns the tables that contain our rules now. Raises
     `EnvironmentProblem`.
     """
     made: list[Made] = []
@@ -59,14 +59,14 @@ def ensure(
 
 
 def remove() -> None:
-    """Take everything away again, wherever it stands: also without jumps, and in both kinds of iptables."""
+    """Remove all our chains and jumps, in both variants of iptables, even if jumps are missing."""
     for plain, _, version in _FAMILIES:
         for command in (plain, f"{plain}-nft", f"{plain}-legacy"):
             if shutil.which(command) is None:
                 continue
             for table in _HOOKS:
                 if command.endswith("-legacy") and not Tables.has_legacy(version, table):
-                    continue  # asking for it would make it
+                    continue  # reading this table would create it
                 try:
                     _remove(command, table)
                 except EnvironmentProblem as error:
@@ -83,7 +83,7 @@ def _remove(command: str, table: str) -> None:
 
 
 class Watch:
-    """Notices when others have changed what `ensure` made, or made it necessary. `close` gives its socket back."""
+    """Detects when others change what `ensure` made, or make it necessary. `close` closes its socket."""
 
     def __init__(self) -> None:
         self._tables = Tables(CHAIN)
@@ -92,14 +92,14 @@ class Watch:
         self._stopped: dict[int, bool] = {}
 
     def settled(self, made: Collection[Made]) -> None:
-        """This is what `ensure` has just made: from now on whatever differs is a change of others."""
+        """Remember the state that `ensure` has just made; later differences are changes by others."""
         self._made = made
         seen = {(version, table): self._see(version, table) for version, table in made}
         self._settled = {key: each for key, each in seen.items() if each is not None}
         self._stopped = {version: self._stops(version, setting) for _, setting, version in _FAMILIES}
 
     def changes(self) -> tuple[str, ...]:
-        """What others have changed, as phrases. A table that cannot be read now is left for the next time."""
+        """Changes by others, as phrases. A table that cannot be read now is skipped until the next call."""
         if self._made is None:
             return ()
         found = []
@@ -119,11 +119,11 @@ class Watch:
         return tuple(found)
 
     def close(self) -> None:
-        """Watch no more."""
+        """Close the socket."""
         self._tables.close()
 
     def _see(self, version: int, table: str) -> HookState | None:
-        """None: it cannot be read now."""
+        """The state of the table's hook; None: it cannot be read now."""
         try:
             return self._tables.see(version, table, _HOOKS[table])
         except InterruptedError:
@@ -146,7 +146,7 @@ def filter_rules(exposed: Sequence[str], isolate: str) -> Iterator[str]:
 
 
 def nat_rules(exposed: Sequence[str]) -> Iterator[str]:
-    """The rules of the NAT table's chain: who crosses the border of the overlay goes by this host's address there."""
+    """The rules of the NAT table's chain: packets that cross the overlay's border get this host's address."""
     for subnet in exposed:
         if ":" not in subnet:
             yield f"-A {CHAIN} -s {subnet} -d 224.0.0.0/4 -j RETURN"
@@ -155,7 +155,7 @@ def nat_rules(exposed: Sequence[str]) -> Iterator[str]:
 
 
 def _calls(setting: str) -> bool:
-    """Bridged frames go through the packet filter."""
+    """Whether bridged frames go through the packet filter."""
     try:
         return Path("/proc/sys/net/bridge", setting).read_text(encoding="utf-8").strip() == "1"
     except OSError:

@@ -1,12 +1,12 @@
-"""The kernel's forwarding, brought in line with what the control plane says.
+"""Updates the kernel's forwarding to match the control plane.
 
 Owns three tables of the data path: the bridge's forwarding database (this MAC is behind the VXLAN port), the VXLAN
 device's (this MAC is on that host; frames without an entry go to those hosts) and the bridge's permanent neighbours
-(this address has that MAC), from which the kernel answers ARP and ND in the place of the remote container. Whose
-packets the VXLAN device takes is filled in `vxlan_filter`.
+(this address has that MAC), from which the kernel answers ARP and ND for the remote container. Also tells
+`vxlan_filter` which hosts' packets the VXLAN device accepts.
 
-What an earlier daemon left behind is adopted: it goes on forwarding until the control plane has replaced it or
-`drop_unconfirmed` is called. Every call returns with the kernel changed.
+Entries of an earlier daemon are adopted: they stay until the control plane replaces them or `drop_unconfirmed` is
+called. Every call returns after the kernel has changed.
 """
 
 import logging
@@ -34,34 +34,35 @@ log = logging.getLogger(__name__)
 
 
 class Forwarding:
-    """What the kernel forwards to remote hosts, mirrored so that only differences cost a system call."""
+    """The kernel's forwarding to remote hosts, mirrored so that only differences need a system call."""
 
     def __init__(
         self, netlink: Netlink, devices: BridgeDevices, guard: VxlanFilter, *, clear: Callable[[str], bool]
     ) -> None:
-        """`clear` says to which hosts frames may go in clear; adopted entries for others are dropped at once."""
+        """`clear` says to which hosts unencrypted frames may go; adopted entries for other hosts are removed at
+        once."""
         self._netlink = netlink
         self.devices = devices
-        """Replaced when WireGuard comes to them."""
+        """Replaced when WireGuard is added."""
         self._guard = guard
         self._remote: dict[str, str] = {}
         """MAC to underlay host."""
         self._addresses: dict[str, tuple[str, ...]] = {}
-        """MAC to the addresses answered for it."""
+        """MAC to the addresses for which the kernel answers with it."""
         self._owner: dict[str, str] = {}
         """Address to the MAC that the kernel answers with."""
         self._flood: dict[str, None] = {}
         self._unconfirmed: dict[str, None] = {}
         self._bridges: dict[str, str] = {}
-        """MAC of a peer's bridge, to which probes go, to its host."""
+        """MAC of a peer's bridge (the target of probes) to the peer's host."""
         if devices.adopted:
             self._adopt()
             self._drop_secret(clear)
 
     def believed(self) -> tuple[dict[tuple[str, int], str], dict[str, int], dict[str, str]]:
-        """What is forwarded where: host by (MAC, VXLAN device), the bridge's port by MAC, MAC by address.
+        """The expected entries: host by (MAC, VXLAN device), the bridge's port by MAC, MAC by address.
 
-        Of broadcasts, which go to several hosts, the host is a part of the key.
+        Broadcasts go to several hosts, so the host is part of their key.
         """
         devices = self.devices.vxlans
         hosts = {(mac, self.port(host)): host for mac, host in {**self._bridges, **self._remote}.items() if host}
@@ -71,7 +72,7 @@ class Forwarding:
         return entries, ports, dict(self._owner)
 
     def vxlan_entry(self, device: int, mac: str, host: str) -> NetlinkRequest:
-        """The message that puts an entry of `believed` into the kernel."""
+        """The request that adds an entry of `believed` to the kernel."""
         over = self.devices.wireguard if device == self.devices.secure else 0
         if mac == rtnl.ALL_ZERO:
             return rtnl.append_flood(device, host, over)
@@ -79,17 +80,17 @@ class Forwarding:
 
     @property
     def macs(self) -> int:
-        """How many remote MACs there are."""
+        """The number of remote MACs."""
         return len(self._remote)
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Hosts that get frames by VXLAN."""
+        """Hosts that receive frames by VXLAN."""
         return tuple(dict.fromkeys((*self._flood, *(host for host in self._remote.values() if host))))
 
     @property
     def flood(self) -> tuple[str, ...]:
-        """Hosts that get broadcasts."""
+        """Hosts that receive broadcasts."""
         return tuple(self._flood)
 
     def set_forwarding(self, effect: SetForwarding) -> None:
@@ -101,7 +102,7 @@ class Forwarding:
         if before != effect.remote:
             port = self.port(effect.remote)
             if before:
-                # Replacing would keep the old host next to the new one if the address families differ.
+                # Replacing would keep the old host next to the new one if their address families differ.
                 requests.append(rtnl.del_fdb(self.port(before), mac, rtnl.NTF_SELF))
             if effect.remote:
                 requests.append(rtnl.replace_vxlan_fdb(port, mac, effect.remote, self._over(effect.remote)))
@@ -122,9 +123,10 @@ class Forwarding:
         self._run(self._forget(effect.mac))
 
     def announce(self, effect: Announce) -> None:
-        """Carry out `effects.Announce`. None of it leaves the host: no port that suppresses neighbours gets any."""
-        # From the bridge and not from the new interface, which takes a moment until it carries anything; so the host
-        # does not hear it itself. What it knows of remote MACs was replaced with the tables.
+        """Carry out `effects.Announce`. It stays on this host, because ports with neighbour suppression do not get
+        it."""
+        # Send from the bridge, because the new interface needs a moment until it transmits. So the host does not
+        # receive it itself; its own neighbour entries for remote MACs were replaced with the tables.
         local = [address for address, mac in effect.addresses if mac not in self._remote]
         self._run([rtnl.del_neighbour(self.devices.bridge, address) for address in local])
         try:
@@ -133,7 +135,7 @@ class Forwarding:
             log.error("data path: %s", error)
 
     def set_flood(self, effect: SetFlood) -> None:
-        """Carry out `effects.SetFlood`: additions first, so that nobody misses a broadcast."""
+        """Carry out `effects.SetFlood`: add before removing, so that every host gets every broadcast."""
         wanted = dict.fromkeys(effect.remotes)
         requests = [
             rtnl.append_flood(self.port(remote), remote, self._over(remote))
@@ -149,7 +151,7 @@ class Forwarding:
         self._run(requests)
 
     def put_neighbours(self) -> None:
-        """Put all neighbours in again, those that are there too."""
+        """Put all neighbours in again, including existing ones."""
         self._run([rtnl.replace_neighbour(self.devices.bridge, address, mac) for address, mac in self._owner.items()])
 
     def set_sources(self, effect: SetSources) -> None:
@@ -157,11 +159,11 @@ class Forwarding:
         try:
             self._guard.allow(effect.hosts)
         except OSError as error:
-            # Somebody else meddled with the table; it drops too much rather than too little.
+            # Somebody else changed the table; it drops too much, never too little.
             log.error("data path: the filter of the VXLAN port: %s", error)
 
     def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
-        """These are of a container of this host: what an earlier life knew of them elsewhere is void."""
+        """These addresses belong to a container of this host; remove entries that place them on other hosts."""
         requests: list[NetlinkRequest] = []
         if mac in self._unconfirmed:
             requests += self._forget(mac)
@@ -173,14 +175,14 @@ class Forwarding:
         self._run(requests)
 
     def drop_unconfirmed(self) -> int:
-        """Forget what an earlier life left behind and nobody has confirmed since. Returns how many MACs that were."""
+        """Remove adopted entries that the control plane has not confirmed. Returns the number of MACs."""
         stale = list(self._unconfirmed)
         for mac in stale:
             self._run(self._forget(mac))
         return len(stale)
 
     def clear(self) -> None:
-        """Forward nothing any more (a farewell); local containers still reach each other."""
+        """Remove all forwarding (for a farewell); local containers still reach each other."""
         self.set_flood(SetFlood(()))
         self.set_sources(SetSources(()))
         for mac in list(self._remote):
@@ -189,7 +191,7 @@ class Forwarding:
         self._bridges.clear()
 
     def set_bridge_of(self, peer: PeerName, host: str) -> None:
-        """Probes for `peer` go through the VXLAN device (plain, or within WireGuard) to `host`."""
+        """Send probes for `peer` through the VXLAN device (plain, or within WireGuard) to `host`."""
         mac = bridge_mac(peer)
         before = self._bridges.get(mac)
         if before != host:
@@ -198,7 +200,7 @@ class Forwarding:
             self._run([*requests, rtnl.replace_vxlan_fdb(self.port(host), mac, host, self._over(host))])
 
     def used(self, within: int) -> list[str]:
-        """The remote MACs to which the bridge has sent frames within so many nanoseconds."""
+        """The remote MACs to which the bridge has sent frames in the last `within` nanoseconds."""
         if not self._remote:
             return []
         ticks = within * os.sysconf("SC_CLK_TCK") // SECOND
@@ -221,7 +223,7 @@ class Forwarding:
         return requests
 
     def port(self, remote: str) -> int:
-        """The bridge's port by which frames for this host leave; 0 where this host has none for its kind of address."""
+        """The bridge's port for frames to this host; 0 if this host has none for its address family."""
         if not remote:
             return self.devices.tunnel
         if in_tunnel(remote):
@@ -229,7 +231,7 @@ class Forwarding:
         return self.devices.vxlan6 if ":" in remote else self.devices.vxlan
 
     def _over(self, remote: str) -> int:
-        """The interface that an address within WireGuard belongs to; others are looked up in the routes."""
+        """The WireGuard interface for an address within WireGuard; 0 for others, which use the routing table."""
         return self.devices.wireguard if in_tunnel(remote) else 0
 
     def _release(self, mac: str, keep: tuple[str, ...]) -> list[NetlinkRequest]:
@@ -244,7 +246,7 @@ class Forwarding:
         try:
             self._netlink.run(requests)
         except NetlinkError as error:
-            # Somebody else meddled with the devices; the rest of the batch has been done.
+            # Somebody else changed the devices; the rest of the batch is done.
             log.error("data path: %s", error)
 
     def _adopt(self) -> None:
@@ -261,7 +263,7 @@ class Forwarding:
             if mac == rtnl.ALL_ZERO:
                 self._flood[remote] = None
             elif mac not in bridged:
-                self._run([rtnl.del_fdb(entry["ifindex"], mac, rtnl.NTF_SELF)])  # probes make theirs again
+                self._run([rtnl.del_fdb(entry["ifindex"], mac, rtnl.NTF_SELF)])  # probes add it again
             else:
                 self._remote[mac] = remote
                 self._unconfirmed[mac] = None
@@ -278,7 +280,8 @@ class Forwarding:
             log.info("data path: adopted %d remote containers from before", len(self._remote))
 
     def _drop_secret(self, clear: Callable[[str], bool]) -> None:
-        """An earlier life sent in clear what this one may not: that ends before the first new frame."""
+        """Remove unencrypted entries of an earlier daemon that this one may not use, before it sends the first
+        frame."""
         self.set_flood(SetFlood(tuple(host for host in self._flood if clear(host))))
         for mac, host in list(self._remote.items()):
             if host and not clear(host):
@@ -286,5 +289,5 @@ class Forwarding:
 
 
 def _bare(host: str) -> str:
-    """An address as the kernel tells it: without its interface."""
+    """An address in the kernel's format, without its interface."""
     return str(ip_address(host.partition("%")[0]))

@@ -1,7 +1,6 @@
-"""Follows what the kernel says of this host's links and addresses; and which addresses the host has.
+"""Follows changes of this host's links and addresses in the kernel, and lists the host's addresses.
 
-Owns netlink sockets that hear of changes, and the pause in which changes that come together become one. Decides
-nothing.
+Owns netlink sockets that receive changes, and the delay that combines changes into one. Decides nothing.
 """
 
 import asyncio
@@ -21,15 +20,15 @@ LINKS = 0x1
 ADDRESSES = 0x10 | 0x100
 """RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR."""
 _PAUSE = 0.05
-"""Seconds that a change is held back: a container's start makes a dozen, and a new address comes with the old one's
-end."""
+"""Seconds that a change is delayed, because starting a container causes a dozen, and a new address comes with the
+removal of the old one."""
 
 _AGAIN = 1.0
-"""Seconds until what could not be read is read again."""
+"""Seconds until a failed read is retried."""
 
 
 class NetlinkNews:
-    """Calls `changed` some time after something of these groups has changed, from `open` to `close`."""
+    """Calls `changed` shortly after something in these groups has changed, from `open` to `close`."""
 
     def __init__(self, groups: int, changed: Callable[[], None]) -> None:
         self._groups = groups
@@ -52,7 +51,7 @@ class NetlinkNews:
         self._soon()
 
     def close(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
@@ -62,7 +61,7 @@ class NetlinkNews:
 
     def _heard(self) -> None:
         assert self._socket is not None
-        # A queue that ran over (ENOBUFS) is news too.
+        # A queue overflow (ENOBUFS) means changes too.
         with suppress(OSError):
             while self._socket.recv(1 << 16):
                 pass
@@ -76,13 +75,13 @@ class NetlinkNews:
         self._timer = None
         try:
             self._changed()
-        except OSError as error:  # of netlink: the tables change too fast to be read, say
+        except OSError as error:  # from netlink, for example if the tables change too fast to be read
             log.debug("netlink: %s", error)
             self._timer = asyncio.get_running_loop().call_later(_AGAIN, self._look)
 
 
 class HostAddresses:
-    """Tells `sink` the host's addresses, sorted, whenever they are other ones than before."""
+    """Passes the host's addresses, sorted, to `sink` whenever they have changed."""
 
     def __init__(self, netlink: Netlink, sink: Callable[[tuple[str, ...]], None]) -> None:
         self._netlink = netlink
@@ -91,14 +90,14 @@ class HostAddresses:
         self._news = NetlinkNews(ADDRESSES, self._look)
 
     def start(self) -> None:
-        """Follow them from now on; without netlink a peer finds out by time-outs alone."""
+        """Start following; without netlink, a peer notices changes only by timeouts."""
         try:
             self._news.open()
         except OSError as error:
             log.warning("changes of this host's addresses are not followed: %s", error.strerror or error)
 
     def close(self) -> None:
-        """Follow them no more."""
+        """Stop following."""
         self._news.close()
 
     def _look(self) -> None:

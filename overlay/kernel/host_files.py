@@ -1,9 +1,9 @@
-"""Where this process finds the host's files: under their own paths, or, in a container, through a process of the host.
+"""Finds the host's files: under their own paths or, in a container, through a process of the host.
 
-Owns the way from a path of the host to one that can be opened here. A container of the router has the host's pid
-namespace, so `/proc/PID/root` of a process outside of it leads into the host's mount namespace: what is mounted there
-later (network namespaces by name) is seen, and nothing is held mounted that the host has given up. Symbolic links on
-the way are read here, because the kernel would follow absolute ones from this container's own root.
+Owns the mapping from a path of the host to one that can be opened here. A router's container has the host's pid
+namespace, so `/proc/PID/root` of a process outside leads into the host's mount namespace. Later mounts (named network
+namespaces) are visible there, and nothing stays mounted that the host has unmounted. Symbolic links on the way are
+resolved here, because the kernel would resolve absolute ones from this container's own root.
 """
 
 import errno
@@ -24,21 +24,21 @@ _root = ""
 
 
 def host_file(path: str | Path, *, follow: bool = True) -> str:
-    """A path here for a path of the host; `follow`: also where its last part is a link."""
+    """The path to open for a path of the host; `follow`: resolve a link in its last part too."""
     return _beneath(_root, str(path), follow=follow) if _root else str(path)
 
 
 def host_socket(path: str) -> str:
-    """A path here for a socket of the host: where it is now, or else where it was mounted."""
+    """The path to open for a socket of the host: the current one, else the one that was mounted."""
     found = host_file(path)
     return found if Path(found).exists() else path
 
 
 def enter(engine: str, shared: Path) -> None:
-    """This process is in a container: find the host, by `shared`, a directory that both have under the same path.
+    """Find the host from within a container, by `shared`, a directory with the same path on both.
 
-    `engine`: the socket of the container engine, which may see other files than the host's first process.
-    Raises `EnvironmentProblem`.
+    `engine`: the socket of the container engine, which may see other files than the host's first process. Raises
+    `EnvironmentProblem`.
     """
     global _root
     wanted = shared.stat()
@@ -49,9 +49,9 @@ def enter(engine: str, shared: Path) -> None:
             if os.path.samestat(Path(root).stat(), own):
                 continue
             if os.path.samestat(Path(_beneath(root, str(shared), follow=True)).stat(), wanted):
-                # Held open: the process may end, its files stay.
+                # Kept open, because the files stay accessible when the process ends.
                 held = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                _root = f"/proc/{os.getpid()}/fd/{held}"  # not `self`: programs that are started here use it too
+                _root = f"/proc/{os.getpid()}/fd/{held}"  # not `self`, because child processes use the path too
                 return
         except PermissionError:
             raise EnvironmentProblem(
@@ -67,7 +67,7 @@ def enter(engine: str, shared: Path) -> None:
 
 
 def peer_of(path: str) -> int:
-    """The process that listens on a unix socket, as this one sees it; 0: none, or none that can be seen."""
+    """The process that listens on a unix socket, as this process sees it; 0: none, or not visible."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(path)
@@ -84,7 +84,7 @@ def _candidates(engine: str) -> Iterable[int]:
 
 
 def _beneath(root: str, path: str, *, follow: bool) -> str:
-    """The path of `path` where `root` is `/`, without a link in it."""
+    """The location of `path` in a tree whose `/` is `root`, with all links resolved."""
     waiting = deque(part for part in path.split("/") if part)
     done: list[str] = []
     links = 0

@@ -1,8 +1,8 @@
-"""Socket filters in the kernel: by which interface a packet may come, and which of several sockets takes it.
+"""Socket filters in the kernel: accept packets from certain interfaces only, and choose one of several sockets.
 
-A host takes packets for any of its addresses by any of its interfaces, so a socket on the address of an engine's bridge
-is open to the underlay too. What these filters refuse takes no room in a socket's queue, wakes nobody, and opens no
-TCP connection: the sender gets no answer at all. No privilege is needed. Knows no protocol above IP.
+A host accepts packets for any of its addresses on any interface, so a socket on the address of an engine's bridge is
+open to the underlay too. Packets that these filters drop use no queue space, wake no process and open no TCP
+connection; the sender gets no answer. Needs no privilege. Knows no protocol above IP.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ __all__ = ["accept_only_from", "spread_by_source"]
 _SO_ATTACH_FILTER = 26
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _LOAD_WORD = 0x20
-"""BPF_LD | BPF_W | BPF_ABS; linux/filter.h has the offsets at which it loads something else than the packet."""
+"""BPF_LD | BPF_W | BPF_ABS; offsets in linux/filter.h select data outside of the packet."""
 _JUMP_EQUAL = 0x15
 _MODULO = 0x94
 _RETURN, _RETURN_ACCUMULATOR = 0x06, 0x16
@@ -26,11 +26,11 @@ _NETWORK_HEADER = 0xFFF00000
 _WHOLE = 0xFFFFFFFF
 
 _Instruction = tuple[int, int, int, int]
-"""Code, where to jump if true, if false, and the operand."""
+"""Code, jump offsets if true and if false, and the operand."""
 
 
 def accept_only_from(sock: socket.socket, interfaces: Sequence[int]) -> None:
-    """Have the kernel drop whatever comes by other interfaces than these. A listener's connections inherit it."""
+    """Have the kernel drop packets from other interfaces than these. Connections of a listener inherit the filter."""
     program: list[_Instruction] = [(_LOAD_WORD, 0, 0, _INTERFACE)]
     for index in interfaces:
         program += ((_JUMP_EQUAL, 0, 1, index), (_RETURN, 0, 0, _WHOLE))
@@ -38,7 +38,8 @@ def accept_only_from(sock: socket.socket, interfaces: Sequence[int]) -> None:
 
 
 def spread_by_source(sock: socket.socket, count: int) -> None:
-    """Of `count` sockets with SO_REUSEPORT on one address, each takes the packets of some sources, all of them."""
+    """Distribute packets over `count` sockets with SO_REUSEPORT by source, so that one source always uses the same
+    socket."""
     last_word = _NETWORK_HEADER + (12 if sock.family == socket.AF_INET else 20)
     program = [(_LOAD_WORD, 0, 0, last_word), (_MODULO, 0, 0, count), (_RETURN_ACCUMULATOR, 0, 0, 0)]
     _attach(sock, _SO_ATTACH_REUSEPORT_CBPF, program)

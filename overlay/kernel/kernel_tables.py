@@ -1,7 +1,7 @@
-"""The kernel's links, forwarding entries and neighbours as they are, read in one dump each.
+"""The kernel's links, forwarding entries and neighbours, each read in one dump.
 
-Owns the parsing, by hand: all of it is read every few seconds, and pyroute2's decoder takes fifty times as long. Knows
-nothing of what ought to be there.
+Owns the parsing, which is done by hand: the tables are read every few seconds, and pyroute2's decoder takes fifty times
+as long. Does not know the expected state.
 """
 
 import socket
@@ -34,7 +34,7 @@ _ADDRESS, _NAME, _MTU, _MASTER, _INFO = 1, 3, 4, 10, 18
 _KIND, _DATA, _PORT_DATA = 1, 2, 5
 _VNI, _VXLAN_LEARNING, _VXLAN_PORT = 1, 7, 15
 _BRIDGE_SWITCHES = {5: "STP", 7: "VLAN filtering", 23: "multicast snooping"}
-"""What is off at our bridge."""
+"""Features that are off on our bridge."""
 _PORT_SWITCHES = {
     4: "hairpin",
     5: "guard",
@@ -58,12 +58,12 @@ class KernelLink(Struct, frozen=True):
     up: bool
     mtu: int
     master: int
-    """Index of the bridge that it is a port of, 0: none."""
+    """Index of its bridge if it is a port; else 0."""
     mac: str
     vxlan: tuple[int, int, bool]
-    """Number, UDP port, and whether it learns; of a VXLAN device."""
+    """VNI, UDP port, and whether it learns; for a VXLAN device."""
     switched_on: tuple[str, ...]
-    """Of a bridge and of a bridge's port: which of their switches are on."""
+    """The enabled features; for a bridge or a port of one."""
 
 
 class NeighbourEntry(Struct, frozen=True):
@@ -79,7 +79,7 @@ class NeighbourEntry(Struct, frozen=True):
 
 
 def ports_of(netlink: Netlink, bridge: str) -> tuple[str, ...]:
-    """The names of the ports of a bridge; empty without it."""
+    """The names of the ports of a bridge; empty if the bridge does not exist."""
     there = links(netlink)
     index = there[bridge].index if bridge in there else -1
     return tuple(name for name, each in there.items() if each.master == index)
@@ -116,7 +116,7 @@ def links(netlink: Netlink) -> dict[str, KernelLink]:
 
 
 def entries(netlink: Netlink, family: int) -> Iterator[NeighbourEntry]:
-    """All forwarding entries (`rtnl.AF_BRIDGE`) or neighbours (of both kinds of address: 0)."""
+    """All forwarding entries (`rtnl.AF_BRIDGE`) or neighbours (both address families: 0)."""
     message = NeighbourMessage()
     message["family"] = family
     for payload in netlink.raw(NetlinkRequest(RTM_GETNEIGH, message, flags=NLM_F_DUMP, what="dump neighbours")):
@@ -132,7 +132,7 @@ def entries(netlink: Netlink, family: int) -> Iterator[NeighbourEntry]:
 
 
 def manner(entry: NeighbourEntry) -> str:
-    """What kind of a bridge's entry this is: a sticky one moves to no other port."""
+    """The kind of a bridge's entry; a sticky one does not move to another port."""
     if entry.state & rtnl.NUD_PERMANENT:
         return LOCAL
     if not entry.state & rtnl.NUD_NOARP:

@@ -1,8 +1,8 @@
-"""Makes pyroute2 importable by its parts: its modules of messages without the tools that its package loads.
+"""Makes pyroute2's message modules importable without the tools that its package loads.
 
-`import pyroute2` costs each router 9 MB and each command that asks the kernel 0.13 s of processor time, for sockets
-and databases that nothing here uses. So a package stands in its place that has the same modules and reads the rest when
-somebody asks it for a name that is no module. To be imported before any of them, which `messages` does.
+`import pyroute2` costs each router 9 MB and each command that uses netlink 0.13 s of processor time, for sockets and
+databases that are not used here. This module registers a replacement package with the same modules. It loads the rest
+when somebody reads a name that is not a module. Must be imported before all of them; `messages` does that.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ def _stand_in(spec: ModuleSpec) -> ModuleType:
 
     def ask(name: str) -> Any:
         if name.startswith("__") or importlib.util.find_spec(f"{_NAME}.{name}") is not None:
-            raise AttributeError(name)  # a caller that wants a module imports it
+            raise AttributeError(name)  # to get a module, callers import it
         del package.__dict__["__getattr__"]
         assert spec.loader is not None
         spec.loader.exec_module(package)

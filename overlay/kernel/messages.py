@@ -1,9 +1,9 @@
-"""The kernel's messages and numbers as pyroute2 has them; nothing else of this project imports that library's parts.
+"""The kernel's messages and constants from pyroute2; no other module imports that library's parts.
 
-WireGuard's messages are imported where they are needed (`wireguard`): they cost some megabytes.
+WireGuard's messages are imported where they are needed (`wireguard`), because they cost some megabytes.
 """
 
-import overlay.kernel.lean_pyroute2  # noqa: F401  # first, because it says how the library is imported
+import overlay.kernel.lean_pyroute2  # noqa: F401  # first, because it changes how the library is imported
 
 # isort: split
 from pyroute2.netlink import (

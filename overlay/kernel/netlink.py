@@ -1,8 +1,8 @@
-"""A plain netlink socket of any family: requests in batches, answers at once, no event loop.
+"""A plain netlink socket of any family: batched requests, synchronous answers, no event loop.
 
-Owns framing, acknowledgements and error codes. pyroute2 gives the message formats; its own sockets cannot be used
-here, for the synchronous one refuses to run inside a running event loop and the asynchronous one would let other
-effects overtake a kernel change. What is asked of the kernel, and why, stands in `bridge`, `kernel` and `attach`.
+Owns framing, acknowledgements and error codes. pyroute2 defines the message formats. Its own sockets are not usable
+here: the synchronous one refuses to run inside a running event loop, and the asynchronous one would let other effects
+overtake a kernel change. `bridge`, `forwarding` and `attach` decide what to request.
 """
 
 import errno
@@ -49,17 +49,17 @@ __all__ = [
 ]
 
 _BATCH = 64
-"""Requests in one system call: their acknowledgements fit the default receive buffer many times over."""
+"""Requests in one system call; their acknowledgements fit easily into the default receive buffer."""
 
 _TRIES = 20
-"""Dumps that may be interrupted in a row. Any program of the host interrupts them by changing any table."""
+"""Maximum number of interrupted dumps in a row. Any program on the host interrupts a dump by changing a table."""
 _INTERRUPTED = 0x10
-"""NLM_F_DUMP_INTR: the table changed under the dump."""
+"""NLM_F_DUMP_INTR: the table changed during the dump."""
 
 GENERIC = 16
 """NETLINK_GENERIC."""
 _CONTROL = 0x10
-"""The family that tells the numbers of all others, and what to ask it."""
+"""The family that resolves the numbers of all others, and the request for it."""
 _GET_FAMILY = 3
 
 _HEADER = 16
@@ -73,7 +73,7 @@ _IFA_LOCAL = 2
 _NDA_LLADDR = 2
 _NDA_CACHEINFO = 3
 _NETNSA_NSID = 1
-# pyroute2 is not annotated; these names say once that its messages are taken as they are.
+# pyroute2 has no annotations; these names give its messages the type Any in one place.
 LinkMessage: Any = ifinfmsg
 AddressMessage: Any = ifaddrmsg
 NeighbourMessage: Any = ndmsg
@@ -90,7 +90,7 @@ _DUMPS: dict[int, Any] = {
 
 
 class LinkFacts(Struct, frozen=True):
-    """An interface; `kind` is "" of hardware."""
+    """An interface; `kind` is "" for hardware."""
 
     index: int
     name: str
@@ -98,7 +98,7 @@ class LinkFacts(Struct, frozen=True):
 
 
 class NetlinkError(OSError):
-    """The kernel refused one request; `errno` says why, `request` which."""
+    """The kernel refused a request; `errno` is the reason, `request` the request."""
 
     def __init__(self, code: int, request: "NetlinkRequest") -> None:
         super().__init__(code, f"{os.strerror(code)} (netlink: {request.what})")
@@ -106,7 +106,7 @@ class NetlinkError(OSError):
 
 
 class NetlinkRequest:
-    """One message for the kernel. `ignore` are error numbers that mean "it is so already"."""
+    """One message for the kernel. `ignore`: error numbers that mean that the state is already as requested."""
 
     __slots__ = ("flags", "ignore", "message", "what")
 
@@ -128,14 +128,14 @@ class NetlinkRequest:
 
 
 class Netlink:
-    """A netlink socket of the network namespace that the calling thread is in while it is made."""
+    """A netlink socket in the network namespace of the thread that creates it."""
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         """`protocol`: rtnetlink, or `GENERIC`. Raises `OSError`."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        # A kernel that never answers would be a bug of its own; a blocked event loop would hide it.
+        # If the kernel never answers, that is a bug in the kernel; blocking the event loop would hide it.
         self._socket.settimeout(5.0)
         self._sequence = 0
 
@@ -146,11 +146,12 @@ class Netlink:
         self.close()
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close()
 
     def run(self, requests: Iterable[NetlinkRequest]) -> None:
-        """Carry out all requests in order, whatever fails; then raises the first `NetlinkError` not to be ignored."""
+        """Carry out all requests in order, even if some fail; then raise the first `NetlinkError` that is not
+        ignored."""
         pending = list(requests)
         first: NetlinkError | None = None
         for start in range(0, len(pending), _BATCH):
@@ -182,7 +183,7 @@ class Netlink:
         return self._dump(NetlinkRequest(kind, message, flags=NLM_F_DUMP, what=f"dump {message.__class__.__name__}"))
 
     def family(self, name: str) -> int:
-        """The number of a family of generic netlink, as a message's type. Raises `NetlinkError` if there is none."""
+        """The id of a generic netlink family, used as message type. Raises `NetlinkError` if there is none."""
         message = _ControlMessage()
         message["cmd"], message["version"] = _GET_FAMILY, 1
         message["attrs"] = [("CTRL_ATTR_FAMILY_NAME", name)]
@@ -192,9 +193,9 @@ class Netlink:
         return int(answer.get_attr("CTRL_ATTR_FAMILY_ID"))
 
     def forwarding_ages(self, port: int) -> list[tuple[str, int]]:
-        """(MAC, clock ticks since it was last looked up) of a bridge port's entries.
+        """(MAC, clock ticks since its last use) for the entries of a bridge port.
 
-        Parsed by hand: it is asked every second, and pyroute2's decoder takes fifty times as long.
+        Parsed by hand, because it is read every second and pyroute2's decoder takes fifty times as long.
         """
         message = NeighbourMessage()
         message["family"] = _AF_BRIDGE
@@ -213,7 +214,7 @@ class Netlink:
         return found
 
     def links(self) -> list[LinkFacts]:
-        """All interfaces. Parsed by hand, as it is asked at every change of one."""
+        """All interfaces. Parsed by hand, because it is read at every change of an interface."""
         found = []
         for payload in self.raw(NetlinkRequest(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
             fields = dict(attributes(payload[_HEADER + 16 :]))
@@ -233,7 +234,7 @@ class Netlink:
         return found
 
     def holder(self, literal: str) -> int:
-        """The index of the interface that has this address, 0 if there is none."""
+        """The index of the interface with this address; 0 if there is none."""
         wanted = ip_address(literal.partition("%")[0]).packed
         for payload in self.raw(NetlinkRequest(RTM_GETADDR, AddressMessage(), flags=NLM_F_DUMP, what="dump addresses")):
             fields = dict(attributes(payload[_HEADER + 8 :]))
@@ -242,9 +243,9 @@ class Netlink:
         return 0
 
     def namespace(self, descriptor: int) -> int:
-        """The number that links here have of another network namespace (IFLA_LINK_NETNSID), -1 if it has none.
+        """The id of another network namespace in this one (IFLA_LINK_NETNSID); -1 if it has none.
 
-        It gets one when a link that leads there is told.
+        The kernel assigns an id when it reports a link that leads to that namespace.
         """
         message = _NamespaceMessage()
         message["attrs"] = [("NETNSA_FD", descriptor)]
@@ -254,7 +255,7 @@ class Netlink:
         return -1
 
     def index(self, name: str) -> int:
-        """The index of an interface, 0 if there is none of that name."""
+        """The index of an interface; 0 if there is none of that name."""
         link = self.link(name)
         return int(link["index"]) if link is not None else 0
 
@@ -280,9 +281,9 @@ class Netlink:
         return found
 
     def raw(self, request: NetlinkRequest) -> list[bytes]:
-        """All answers to a question, undecoded.
+        """All replies to a request, undecoded.
 
-        Raises `NetlinkError`, with EINTR if tables change so often that they cannot be read now.
+        Raises `NetlinkError`, with EINTR if the tables change too often to be read now.
         """
         for _ in range(_TRIES):
             self._sequence += 1
@@ -308,7 +309,7 @@ class Netlink:
                 found.append(payload)
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """(kind, flags, sequence, the whole message) of what comes next."""
+        """(kind, flags, sequence, the whole message) of the next messages."""
         data = self._socket.recv(1 << 18)
         offset = 0
         while offset + _HEADER <= len(data):
@@ -318,7 +319,7 @@ class Netlink:
 
 
 def error_of(payload: bytes) -> int:
-    """The error number in a message that ends an answer; 0: none."""
+    """The error number in the final message of a reply; 0: no error."""
     return -int.from_bytes(payload[_HEADER : _HEADER + 4], "little", signed=True)
 
 

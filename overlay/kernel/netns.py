@@ -1,7 +1,7 @@
-"""Entering another network namespace for the length of a `with` block.
+"""Enters another network namespace for the duration of a `with` block.
 
-Owns setns(2), which Python 3.11 lacks, and the way back. A socket opened inside stays in that namespace for good, so
-callers open what they need and leave at once; nothing may be awaited inside.
+Owns setns(2), which Python 3.11 lacks, and the return. A socket opened inside stays in that namespace, so callers open
+what they need and leave at once; they must not await inside.
 """
 
 import ctypes
@@ -25,9 +25,9 @@ def _setns(fd: int) -> None:
 
 @contextmanager
 def inside(namespace: int) -> Iterator[None]:
-    """Be in the network namespace behind this descriptor (of `/proc/PID/ns/net`); the calling thread alone moves.
+    """Enter the network namespace of this descriptor (of `/proc/PID/ns/net`); only the calling thread moves.
 
-    Raises `EnvironmentProblem` when the kernel does not allow it.
+    Raises `EnvironmentProblem` if the kernel does not allow it.
     """
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:

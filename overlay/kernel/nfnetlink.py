@@ -1,6 +1,7 @@
-"""Messages of netlink's netfilter family: attributes, dumps, and batches that are carried out whole or not at all.
+"""Messages of netlink's netfilter family: attributes, dumps, and atomic batches.
 
-Owns the bytes and the waiting for answers. Which tables or connections they speak of is for `nftables` and `conntrack`.
+Owns the encoding and the wait for replies. `nftables` and `conntrack` define which tables or connections they are
+about.
 """
 
 import os
@@ -18,13 +19,13 @@ _NETLINK_NETFILTER = 12
 CREATE = 0x400
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _HEADER = 20
-"""Of a message of netfilter, its own four bytes among them."""
+"""Header length of a netfilter message, including its own four bytes."""
 _NESTED = 0x8000
 _SO_SNDBUFFORCE = 32
 
 
 class _Request(NetlinkRequest):
-    """A message whose attributes are bytes."""
+    """A message with attributes as bytes."""
 
     __slots__ = ("attributes", "family", "kind", "resource")
 
@@ -38,7 +39,7 @@ class _Request(NetlinkRequest):
 
 
 class Netfilter(Netlink):
-    """A socket to one subsystem of netfilter."""
+    """A socket to one netfilter subsystem."""
 
     def __init__(self, subsystem: int) -> None:
         """Raises `OSError`."""
@@ -46,14 +47,15 @@ class Netfilter(Netlink):
         self._subsystem = subsystem
 
     def change(self, family: int, messages: Sequence[tuple[int, int, bytes]]) -> None:
-        """Carry out (kind, flags, attributes), all or nothing. Raises the first `OSError` of the kernel's."""
-        # Only the last one asks to be answered: errors are always told, and a thousand answers overflow the socket.
+        """Carry out (kind, flags, attributes), all or nothing. Raises the kernel's first `OSError`."""
+        # Only the last one requests an acknowledgement: errors are always reported, and thousands of replies would
+        # overflow the socket.
         data = bytearray(_Request(_BATCH_BEGIN, 0, 0, resource=self._subsystem).encode(0))
         for place, (kind, flags, attributes) in enumerate(messages, 1):
             flags |= NLM_F_ACK if place == len(messages) else 0
             data += _Request(self._subsystem << 8 | kind, flags, family, attributes).encode(place)
         data += _Request(_BATCH_END, 0, 0, resource=self._subsystem).encode(len(messages) + 1)
-        with suppress(OSError):  # without the right to it, a batch that is too large is refused
+        with suppress(OSError):  # without the privilege, the kernel refuses a batch that is too large
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, max(1 << 20, 2 * len(data)))
         self._socket.send(data)
         first, ended = 0, not messages
@@ -61,15 +63,15 @@ class Netfilter(Netlink):
             for kind, _, sequence, payload in self._receive():
                 if kind == NLMSG_ERROR:
                     first = first or error_of(payload)
-                    # Zero is the batch as a whole: nobody answers for its parts.
+                    # Zero means the batch as a whole; its parts are not acknowledged.
                     ended |= sequence in (0, len(messages))
         if first:
             raise OSError(first, os.strerror(first))
 
     def ask(self, family: int, kind: int, attributes: bytes = b"", flags: int = NLM_F_DUMP) -> list[bytes]:
-        """The attributes of all there is.
+        """The attributes of all objects.
 
-        Raises `OSError`; `InterruptedError` if the tables change so often that they cannot be read now.
+        Raises `OSError`; `InterruptedError` if the tables change too often to be read now.
         """
         request = _Request(self._subsystem << 8 | kind, flags, family, attributes)
         try:
@@ -78,7 +80,7 @@ class Netfilter(Netlink):
             raise OSError(error.errno, error.strerror) from None
 
     def ask_one(self, family: int, kind: int, attributes: bytes) -> list[bytes]:
-        """The attributes of the one that is named. Raises `OSError`."""
+        """The attributes of the named object. Raises `OSError`."""
         return self.ask(family, kind, attributes, NLM_F_ACK)
 
 
@@ -88,15 +90,15 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def nest(kind: int, value: bytes) -> bytes:
-    """One that holds others."""
+    """A nested attribute."""
     return attribute(kind | _NESTED, value)
 
 
 def text(kind: int, value: str) -> bytes:
-    """One that is a name."""
+    """A string attribute."""
     return attribute(kind, value.encode() + b"\0")
 
 
 def number(kind: int, value: int, size: int = 4) -> bytes:
-    """One that is a number of this many bytes, in the network's order."""
+    """A number of this many bytes, in network byte order."""
     return attribute(kind, (value & ((1 << 8 * size) - 1)).to_bytes(size, "big"))

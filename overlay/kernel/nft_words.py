@@ -1,6 +1,6 @@
-"""What rules of nftables are made of: expressions, as the bytes that netlink takes.
+"""The expressions of nftables rules, as bytes for netlink.
 
-Pure. Which rules there are is decided by those who make tables (`nftables.Table`).
+Pure. The modules that make tables (`nftables.Table`) decide the rules.
 """
 
 from functools import lru_cache
@@ -36,14 +36,14 @@ __all__ = [
 ]
 
 _CACHED = 4096
-"""Expressions of a kind that are kept: thousands of rules are made of few different ones."""
+"""Size of each expression cache; thousands of rules consist of few different expressions."""
 REGISTER = 8
-"""NFT_REG32_00: the first of sixteen registers of four bytes; fields of a key stand in registers in a row."""
+"""NFT_REG32_00, the first of sixteen four-byte registers; the fields of a key are in consecutive registers."""
 _VERDICT_REGISTER = 0
 _EQUAL, _DIFFERS = 0, 1
 _FIB_INTERFACE = 1
 _FIB_SOURCE, _FIB_ARRIVAL, _FIB_PRESENT = 0x1, 0x8, 0x20
-"""What a look-up among the host's routes asks for: NFT_FIB_RESULT_OIF and NFTA_FIB_F_SADDR, _IIF, _PRESENT."""
+"""The query of a route lookup: NFT_FIB_RESULT_OIF and NFTA_FIB_F_SADDR, _IIF, _PRESENT."""
 _INVERTED = 1
 _JUMP, _GOTO = -3, -4
 DROP, ACCEPT = 0, 1
@@ -53,18 +53,18 @@ _UPDATE = 1
 """NFT_DYNSET_OP_UPDATE."""
 _CONNECTION_MARK = 3
 LINK, NETWORK, TRANSPORT = 0, 1, 2
-"""Headers that a payload is loaded from."""
+"""The headers from which a payload is loaded."""
 
 
 @lru_cache(_CACHED)
 def meta(key: int, register: int = REGISTER) -> bytes:
-    """Load what the kernel knows of a packet."""
+    """Load metadata of a packet."""
     return _expression("meta", number(1, register) + number(2, key))
 
 
 @lru_cache(_CACHED)
 def load(header: int, offset: int, length: int, register: int = REGISTER) -> bytes:
-    """Load bytes of a packet; a packet that lacks them does not match the rule."""
+    """Load bytes of a packet; a packet without these bytes does not match the rule."""
     return _expression("payload", number(1, register) + number(2, header) + number(3, offset) + number(4, length))
 
 
@@ -75,26 +75,26 @@ def load6(kind: int, offset: int, length: int, register: int = REGISTER) -> byte
 
 
 def routed_back(register: int = REGISTER) -> bytes:
-    """Load four bytes: not zero if the host has a route to the packet's source by the interface of arrival."""
+    """Load four bytes: non-zero if the host has a route to the packet's source through the input interface."""
     flags = _FIB_SOURCE | _FIB_ARRIVAL | _FIB_PRESENT
     return _expression("fib", number(1, register) + number(2, _FIB_INTERFACE) + number(3, flags))
 
 
 @lru_cache(_CACHED)
 def equals(value: bytes) -> bytes:
-    """Go on only if this was loaded."""
+    """Match only if this value was loaded."""
     return _compare(_EQUAL, value)
 
 
 @lru_cache(_CACHED)
 def differs(value: bytes) -> bytes:
-    """Go on only if something else was loaded."""
+    """Match only if another value was loaded."""
     return _compare(_DIFFERS, value)
 
 
 @lru_cache(_CACHED)
 def masked(mask: bytes, value: bytes | None = None, register: int = REGISTER) -> bytes:
-    """Keep these bits of what was loaded, and flip those of `value`."""
+    """Keep these bits of the loaded value, and flip those of `value`."""
     flipped = nest(5, attribute(1, value or bytes(len(mask))))
     registers = number(1, register) + number(2, register) + number(3, len(mask))
     return _expression("bitwise", registers + nest(4, attribute(1, mask)) + flipped)
@@ -102,22 +102,22 @@ def masked(mask: bytes, value: bytes | None = None, register: int = REGISTER) ->
 
 @lru_cache(_CACHED)
 def between(low: bytes, high: bytes) -> tuple[bytes, ...]:
-    """Go on only if what was loaded is in this range, bounds included."""
+    """Match only if the loaded value is in this range, bounds included."""
     return (equals(low),) if low == high else (_compare(_AT_LEAST, low), _compare(_AT_MOST, high))
 
 
 def constant(value: bytes, register: int = REGISTER) -> bytes:
-    """Load this."""
+    """Load this constant."""
     return _expression("immediate", number(1, register) + nest(2, attribute(1, value)))
 
 
 def connection_state(register: int = REGISTER) -> bytes:
-    """Load the bit of the state in which connection tracking has the packet (host's byte order)."""
+    """Load the bit of the packet's connection tracking state (host byte order)."""
     return _expression("ct", number(1, register) + number(2, 0))
 
 
 def set_meta(key: int) -> bytes:
-    """Have the kernel know this of the packet: what was loaded."""
+    """Set metadata of the packet to the loaded value."""
     return _expression("meta", number(2, key) + number(3, REGISTER))
 
 
@@ -127,19 +127,19 @@ def connection_mark() -> bytes:
 
 
 def set_connection_mark() -> bytes:
-    """Mark the packet's connection with what was loaded."""
+    """Set the mark of the packet's connection to the loaded value."""
     return _expression("ct", number(2, _CONNECTION_MARK) + number(4, REGISTER))
 
 
 def remember(name: str, seconds: int) -> bytes:
-    """Put the loaded key into a set for so long, or keep it there for so long from now; a full set: do not match."""
+    """Add the loaded key to a set for this time, or renew its time; a full set does not match."""
     life = number(6, seconds * 1000, 8)
     return _expression("dynset", text(1, name) + number(3, _UPDATE) + number(4, REGISTER) + life)
 
 
 @lru_cache(_CACHED)
 def lookup(name: str, *, absent: bool = False) -> bytes:
-    """Go on only if the loaded key is an element of the set (`absent`: is none)."""
+    """Match only if the loaded key is an element of the set (`absent`: is not an element)."""
     flags = number(5, _INVERTED) if absent else b""
     return _expression("lookup", text(1, name) + number(2, REGISTER) + flags)
 
@@ -152,7 +152,7 @@ def verdict(code: int) -> bytes:
 
 @lru_cache(_CACHED)
 def goto(chain: str) -> bytes:
-    """Go on in another chain, and do not come back."""
+    """Continue in another chain, without return."""
     data = nest(2, nest(2, number(1, _GOTO) + text(2, chain)))
     return _expression("immediate", number(1, _VERDICT_REGISTER) + data)
 
@@ -172,8 +172,8 @@ def _expression(name: str, data: bytes) -> bytes:
 
 
 def is_jump(plain: bytes, chain: str) -> bool:
-    """A rule, as the kernel tells it, only sends all packets through another chain."""
-    # The kernel tells nested attributes without their flag.
+    """Whether a rule, as the kernel reports it, only jumps to another chain for all packets."""
+    # The kernel reports nested attributes without the nested flag.
     data = attribute(2, attribute(2, number(1, _JUMP) + text(2, chain)))
     jump = b"immediate\0" + number(1, _VERDICT_REGISTER) + data
     return plain.removeprefix(b"counter\0") == jump

@@ -1,7 +1,7 @@
-"""One nftables table that a daemon keeps in this network namespace: made, filled, read back, taken away.
+"""One nftables table that a daemon owns in this network namespace: create, fill, read back, remove.
 
-Owns what tables, sets, chains and rules are in netlink; speaks to the kernel itself, because `nft` takes some
-milliseconds for each change. Which of them there are is decided in `vxlan_filter`, `port_filter` and `policy_filter`.
+Owns the netlink format of tables, sets, chains and rules. Uses netlink directly, because `nft` takes some milliseconds
+for each change. `vxlan_filter`, `port_filter` and `policy_filter` decide what is in the table.
 """
 
 import struct
@@ -36,35 +36,35 @@ _SUBSYSTEM = 10
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE, _DELRULE = 0, 1, 2, 3, 4, 6, 7, 8
 _NEWSET, _DELSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 11, 12, 13, 14
 _MOST, _AROUND = 60_000, 40
-"""Bytes of elements in one message, whose attributes are at most 64 KiB, and what is around each key."""
+"""Maximum bytes of elements in one message (attributes are limited to 64 KiB), and the overhead of each key."""
 IFNAME, ETHER, IPV4, IPV6 = 41, 9, 7, 8
-"""`nft`'s numbers of types."""
+"""Type numbers of `nft`."""
 _TYPE_BITS = 6
-"""Of one field in the number of a concatenated type (`nft` shows elements by it)."""
+"""Bits of one field in the number of a concatenated type (`nft` needs it to show elements)."""
 
 INTERVAL, KEPT = 0x4, 0x30
 """Flags of a set: NFT_SET_INTERVAL, and NFT_SET_TIMEOUT with NFT_SET_EVAL."""
 START, END = b"\0", b"\1"
-"""Of an interval; the end is the first that is not in it."""
+"""Bounds of an interval; the end is exclusive."""
 
 
 class Set(Struct, frozen=True):
-    """A set. `kinds`: `nft`'s numbers of the types of its fields; `length`: bytes of a key, each field padded to 4."""
+    """A set. `kinds`: `nft`'s type numbers of its fields; `length`: bytes of a key, each field padded to 4."""
 
     name: str
     kinds: tuple[int, ...]
     length: int
     flags: int = 0
-    """`INTERVAL`: the elements are bounds, each with one byte more behind it (`START`, `END`).
+    """`INTERVAL`: the elements are bounds, each followed by one more byte (`START`, `END`).
 
-    `KEPT`: rules put elements in, which stay when the table is changed, and are nobody else's business.
+    `KEPT`: rules add the elements; they stay when the table changes, and are ignored in comparisons.
     """
     size: int = 0
-    """Elements that it takes at most."""
+    """Maximum number of elements."""
 
 
 class Chain(Struct, frozen=True):
-    """A chain; one with a `hook` (its number, -1: none) gets packets from the kernel, the others from `goto`."""
+    """A chain. One with a `hook` (its number; -1: none) gets packets from the kernel, others from `goto`."""
 
     name: str
     hook: int = -1
@@ -72,30 +72,30 @@ class Chain(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """One rule of a chain: expressions in their order."""
+    """One rule of a chain: expressions in order."""
 
     chain: str
     expressions: tuple[bytes, ...]
 
 
-# --- tables of others -------------------------------------------------------------------------------------------------
+# --- foreign tables ---------------------------------------------------------------------------------------------------
 
 
 class NftReader:
-    """Reads tables of others. `close` gives the socket back.
+    """Reads tables of others. `close` closes the socket.
 
-    Raises `OSError` where there is no nftables, and `InterruptedError` if others change tables all the time.
+    Raises `OSError` without nftables, and `InterruptedError` if others change tables all the time.
     """
 
     def __init__(self) -> None:
         self._netfilter = Netfilter(_SUBSYSTEM)
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the socket."""
         self._netfilter.close()
 
     def rules(self, family: int, table: str, chain: str) -> tuple[bytes, ...]:
-        """The expressions of each rule of a chain, only good to be compared; no chain: no rules."""
+        """The expressions of each rule of a chain, for comparison only; empty if there is no such chain."""
         try:
             found = self._netfilter.ask(family, _GETRULE, text(1, table) + text(2, chain))
         except FileNotFoundError:
@@ -104,11 +104,11 @@ class NftReader:
 
     @staticmethod
     def jumps_to(rule: bytes, chain: str) -> bool:
-        """A rule of `rules` only sends all packets through another chain."""
+        """Whether a rule of `rules` only jumps to another chain for all packets."""
         return is_jump(rule, chain)
 
     def drops(self, family: int, table: str, chain: str) -> bool:
-        """The policy of a chain is to drop."""
+        """Whether the policy of a chain is to drop."""
         try:
             (found,) = self._netfilter.ask_one(family, _GETCHAIN, text(1, table) + text(3, chain))
         except FileNotFoundError:
@@ -120,7 +120,7 @@ class NftReader:
 
 
 class Table:
-    """A table of this shape. `install` first; then `fill` as often as its elements change."""
+    """A table with these sets, chains and rules. Call `install` first, then `fill` when elements change."""
 
     def __init__(
         self, family: int, name: str, sets: Sequence[Set], chains: Sequence[Chain], rules: Sequence[Rule]
@@ -133,21 +133,21 @@ class Table:
         self._netfilter: Netfilter | None = None
         self._elements: dict[str, dict[bytes, None]] = {name: {} for name in self._sets}
         self._written: tuple[tuple[bytes, bytes], ...] = ()
-        """The rules as the kernel tells them."""
+        """The rules as the kernel reports them."""
         self._shape: tuple[tuple[bytes | None, ...], ...] = ()
-        """The table and its chains likewise."""
+        """The table and its chains as the kernel reports them."""
 
     @property
     def installed(self) -> bool:
-        """There is one of ours."""
+        """Whether this object has installed its table."""
         return self._netfilter is not None
 
     def install(
         self, elements: Mapping[str, Iterable[bytes]], kept: Mapping[str, Mapping[bytes, int]] | None = None
     ) -> None:
-        """Make the table, or replace the one that is there at one stroke. Raises `OSError`; then nothing changed.
+        """Create the table, or replace an existing one atomically. Raises `OSError`; nothing is changed then.
 
-        `kept`: elements of sets with `KEPT`, with the milliseconds that each has left.
+        `kept`: elements of `KEPT` sets, each with its remaining milliseconds.
         """
         table = text(1, self._name)
         wanted = {name: dict.fromkeys(elements.get(name, ())) for name in self._sets}
@@ -177,10 +177,10 @@ class Table:
             raise
 
     def reshape(self, sets: Sequence[Set], rules: Sequence[Rule], elements: Mapping[str, Iterable[bytes]]) -> None:
-        """Bring sets and rules to exactly these at one stroke; chains, and what packets put into sets, stay.
+        """Change sets and rules to exactly these, atomically; chains, and elements that packets added, stay.
 
-        A set of the same name has to be of the same shape. Raises `OSError`; then nothing changed. Without a table:
-        only says what `install` makes.
+        A set of the same name must have the same shape. Raises `OSError`; nothing is changed then. Before `install`:
+        only changes what `install` will create.
         """
         before, after = self._sets, {each.name: each for each in sets}
         wanted = {name: dict.fromkeys(elements.get(name, ())) for name in after}
@@ -201,7 +201,7 @@ class Table:
             self._read_back()
 
     def kept(self) -> dict[str, dict[bytes, int]]:
-        """What packets have put into sets, of this table or one of this name by whomever, and milliseconds left.
+        """Elements that packets added to sets, with their remaining milliseconds, of any table of this name.
 
         Empty without a table. Raises `InterruptedError` if it cannot be read now because others change tables.
         """
@@ -219,7 +219,7 @@ class Table:
         return found
 
     def forget(self, name: str, keys: Iterable[bytes]) -> None:
-        """Take these out of a set with `KEPT`; those that have gone by themselves are fine. Raises `OSError`."""
+        """Remove these from a `KEPT` set; expired ones are ignored. Raises `OSError`."""
         left = [list(keys)]
         while left and self._netfilter is not None:
             some = left.pop()
@@ -230,7 +230,7 @@ class Table:
                     left += [some[: len(some) // 2], some[len(some) // 2 :]]
 
     def fill(self, elements: Mapping[str, Iterable[bytes]]) -> None:
-        """Bring these sets to exactly these elements, all at one stroke. Raises `OSError`. Without a table: nothing."""
+        """Change these sets to exactly these elements, atomically. Raises `OSError`. Does nothing before `install`."""
         if self._netfilter is None:
             return
         wanted = {name: dict.fromkeys(keys) for name, keys in elements.items()}
@@ -244,7 +244,7 @@ class Table:
         self._elements.update(wanted)
 
     def read(self) -> dict[str, tuple[bytes, ...]]:
-        """The elements of a table of this name that stands in the kernel, by whomever; empty without. Never raises."""
+        """The elements of any table of this name in the kernel; empty without one. Never raises."""
         found: dict[str, tuple[bytes, ...]] = {}
         try:
             with self._reading():
@@ -255,9 +255,9 @@ class Table:
         return found
 
     def differences(self) -> tuple[str, ...]:
-        """What the kernel has otherwise than was put there, as phrases.
+        """Differences between the kernel's table and ours, as phrases.
 
-        Empty if nothing, without a table, or if it cannot be read now because others change tables all the time.
+        Empty if there are none, without a table, or if it cannot be read now because others change tables all the time.
         """
         if self._netfilter is None:
             return ()
@@ -277,26 +277,26 @@ class Table:
             return (f"nftables table {self._name}",)
 
     def remove(self) -> None:
-        """Take the table away; none is fine."""
+        """Remove the table, if there is one."""
         table = text(1, self._name)
         try:
             if self._netfilter is None:
                 self._netfilter = Netfilter(_SUBSYSTEM)
             self._run((_NEWTABLE, CREATE, table), (_DELTABLE, 0, table))
         except OSError:
-            return  # where there are no tables, there is none of ours
+            return  # without nftables there is no table of ours
         finally:
             self.close()
 
     def close(self) -> None:
-        """Give the socket back; the table stays."""
+        """Close the socket; the table stays."""
         if self._netfilter is not None:
             self._netfilter.close()
             self._netfilter = None
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """A socket, also without a table. Raises `OSError`."""
+        """Open a socket if there is none, for the duration of the block. Raises `OSError`."""
         borrowed = self._netfilter
         self._netfilter = borrowed or Netfilter(_SUBSYSTEM)
         try:
@@ -352,18 +352,18 @@ class Table:
                 yield dict(parsed(element))
 
     def _read_back(self) -> None:
-        # If they cannot be read now they are made again when they can: what others changed by then is not known.
+        # If they cannot be read now, the table is created again at the next chance, because others may have changed it.
         self._written, self._shape = (), ()
         with suppress(InterruptedError):
             self._shape = self._read_shape()
             self._written = self._read_rules()
 
     def _read_rules(self) -> tuple[tuple[bytes, bytes], ...]:
-        """(chain, expressions) of each rule; what a counter has counted is left out."""
+        """(chain, expressions) of each rule, without the values of counters."""
         return tuple(_plain(attributes) for attributes in self._dump(_GETRULE, text(1, self._name)))
 
     def _read_shape(self) -> tuple[tuple[bytes | None, ...], ...]:
-        """The table's flags (one makes it do nothing), then (name, hook, policy, type) of each chain."""
+        """The table's flags (one makes it dormant), then (name, hook, policy, type) of each chain."""
         name = self._name.encode() + b"\0"
         tables = [dict(parsed(attributes)) for attributes in self._dump(_GETTABLE, text(1, self._name))]
         chains = [dict(parsed(attributes)) for attributes in self._dump(_GETCHAIN, text(1, self._name))]
@@ -377,13 +377,13 @@ class Table:
         return self._netfilter.ask(self._family, kind, attributes)
 
     def _run(self, *messages: tuple[int, int, bytes]) -> None:
-        """All or nothing. Raises the first `OSError` of the kernel's."""
+        """Send the messages as one batch, all or nothing. Raises the kernel's first `OSError`."""
         assert self._netfilter is not None
         self._netfilter.change(self._family, messages)
 
 
 def _plain(attributes: bytes) -> tuple[bytes, bytes]:
-    """(chain, expressions) of a rule; what a counter has counted is left out."""
+    """(chain, expressions) of a rule, without the values of counters."""
     fields = dict(parsed(attributes))
     plain = b""
     for _, expression in parsed(fields.get(4, b"")):
@@ -396,7 +396,7 @@ def _set(each: Set, place: int) -> bytes:
     kind = 0
     for field in each.kinds:
         kind = kind << _TYPE_BITS | field
-    # The last says to `nft` alone that the bytes of a single text stand in their order (NFTNL_UDATA_SET_KEYBYTEORDER).
+    # `order` tells only `nft` that the bytes of a string are in order (NFTNL_UDATA_SET_KEYBYTEORDER).
     order = attribute(13, struct.pack("=BBI", 0, 4, 1)) if each.kinds == (IFNAME,) else b""
     flags = number(3, each.flags) if each.flags else b""
     description = nest(9, number(1, each.size)) if each.size else b""

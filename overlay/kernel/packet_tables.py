@@ -1,8 +1,8 @@
-"""One chain of iptables' tables as the kernel has them, of iptables-nft and of iptables-legacy, read without a process.
+"""Reads one chain of the kernel's iptables tables, of iptables-nft and iptables-legacy, without starting a process.
 
-Owns the parsing: of nftables' rules over netlink, and of the blob that a table of iptables-legacy is. Reading changes
-nothing: to ask for a table of iptables-legacy would make it, so only those are asked for that /proc names. Knows
-nothing of what ought to be there.
+Owns the parsing of nftables rules over netlink and of the binary tables of iptables-legacy. Reading changes nothing:
+because reading a table of iptables-legacy would create it, only tables listed in /proc are read. Does not know the
+expected state.
 """
 
 import ctypes
@@ -23,47 +23,47 @@ _LEVELS = {4: socket.IPPROTO_IP, 6: socket.IPPROTO_IPV6}
 _GET_INFO, _GET_ENTRIES = 64, 65
 _INFO = struct.Struct("=32s I 5I 5I II")
 _ENTRIES_HEADER = 40
-"""Name, length, and what aligns the entries to eight bytes."""
+"""Name, length, and padding that aligns the entries to eight bytes."""
 _TARGET_OFFSET = {4: 88, 6: 140}
-"""Where an entry says how far its target and the next entry are; `comefrom` and the counters follow."""
+"""Offset of the distances to an entry's target and to the next entry; `comefrom` and the counters follow."""
 _ENTRY = {4: 112, 6: 168}
 _MATCHED = {4: 84, 6: 136}
-"""Bytes of an entry that say what it matches."""
+"""Length of the match part of an entry."""
 _TARGET = 32
 _HOOKS = {"INPUT": 1, "FORWARD": 2, "POSTROUTING": 4}
 _LEGACY_DROP = -1
-"""The verdict NF_DROP, as a target has it."""
+"""The verdict NF_DROP in a target."""
 
 
 class HookState(Struct, frozen=True):
-    """What a table has at a hook."""
+    """The state of a table at a hook."""
 
     filters: bool
-    """Packets may be dropped at the hook: its policy says so, or it has rules of others."""
+    """Packets may be dropped at the hook, by its policy or by rules of others."""
     jumps: bool
-    """All packets of the hook come to our chain, unless a rule before took them."""
+    """All packets of the hook reach our chain, unless an earlier rule accepts or drops them."""
     rules: tuple[bytes, ...]
-    """Of our chain, without counters; only good to be compared."""
+    """The rules of our chain, without counters; for comparison only."""
 
 
 class Tables:
-    """See above. `close` gives the socket back."""
+    """Reads the tables. `close` closes the socket."""
 
     def __init__(self, chain: str) -> None:
-        """`chain`: the name of ours."""
+        """`chain`: the name of our chain."""
         self._chain = chain
         self._nft: NftReader | None = None
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the socket."""
         if self._nft is not None:
             self._nft.close()
             self._nft = None
 
     @staticmethod
     def has_legacy(version: int, table: str) -> bool:
-        """iptables-legacy has made this table here."""
+        """Whether iptables-legacy has created this table."""
         try:
             names = Path("/proc/thread-self/net", _NAMES[version]).read_text(encoding="utf-8")
         except OSError:
@@ -71,9 +71,9 @@ class Tables:
         return table in names.split()
 
     def see(self, version: int, table: str, hook: str) -> HookState:
-        """Look at a table ("filter", "nat") of IPv4 or IPv6. What cannot be read is not there.
+        """Read a table ("filter", "nat") of IPv4 or IPv6. A table that cannot be read counts as missing.
 
-        Raises `InterruptedError` if it changes so often that it cannot be read now.
+        Raises `InterruptedError` if it changes too often to be read now.
         """
         found = []
         for look in (self._see_nft, self._see_legacy):
@@ -124,7 +124,7 @@ class Tables:
         return HookState(foreign or drops, jumps, tuple(rules))
 
     def _ask(self, sock: socket.socket, version: int, option: int, request: bytes, length: int) -> bytes:
-        """`getsockopt` with a question in the buffer, which Python's does not have."""
+        """`getsockopt` with a request in the buffer, which Python's version lacks."""
         buffer = ctypes.create_string_buffer(request, length)
         size = ctypes.c_uint(length)
         if self._libc.getsockopt(sock.fileno(), _LEVELS[version], option, buffer, ctypes.byref(size)):
@@ -134,7 +134,7 @@ class Tables:
 
 
 def _entry(blob: bytes, start: int, version: int) -> tuple[bytes, int]:
-    """An entry without what counts packets, and where the next one begins."""
+    """An entry without its packet counters, and the start of the next one."""
     length = struct.unpack_from("=H", blob, start + _TARGET_OFFSET[version] + 2)[0]
     if length < _ENTRY[version]:
         raise OSError("a table of iptables-legacy that cannot be understood")
@@ -146,7 +146,7 @@ def _entry(blob: bytes, start: int, version: int) -> tuple[bytes, int]:
 
 
 def _verdict(entry: bytes, version: int) -> int | None:
-    """Where a standard target leads; None: it is another target."""
+    """The verdict of a standard target; None: another target."""
     offset = struct.unpack_from("=H", entry, _TARGET_OFFSET[version])[0]
     if entry[offset + 2 : offset + 3] != b"\0":
         return None
@@ -155,13 +155,13 @@ def _verdict(entry: bytes, version: int) -> int | None:
 
 
 def _is_head(blob: bytes, start: int, version: int) -> bool:
-    """A chain's name stands here, or the end of the table."""
+    """Whether this entry is the head of a chain, or the end of the table."""
     target = start + int(struct.unpack_from("=H", blob, start + _TARGET_OFFSET[version])[0])
     return blob[target + 2 : target + 8] == b"ERROR\0"
 
 
 def _chain_start(blob: bytes, chain: str, version: int) -> int:
-    """Where a chain's first rule stands; 0: there is no such chain."""
+    """The position of a chain's first rule; 0: there is no such chain."""
     name = chain.encode() + b"\0"
     place = blob.find(name)
     while place >= 0:

@@ -1,7 +1,7 @@
-"""What a compiled policy says of single flows, fast enough for all flows that a host knows.
+"""Evaluates a compiled policy for single flows, fast enough for all flows of a host.
 
-Pure. Each address, and each protocol with its port, is held against the rules once; a flow is then one `and` of numbers
-whose bits are the rules that match.
+Pure. Each address, and each protocol with its port, is matched against the rules once. A flow then needs one `and` of
+bit sets in which each bit is a matching rule.
 """
 
 import socket
@@ -18,11 +18,11 @@ _DNS = 53
 
 
 class PolicyEvaluator:
-    """See above."""
+    """Evaluates one policy."""
 
     def __init__(self, policy: CompiledPolicy) -> None:
         self._policy = policy
-        # By identity: to hash a thousand networks takes longer than to go through them.
+        # Keyed by identity, because hashing a thousand networks takes longer than scanning them.
         sides = {id(side): _Side(side) for rule in policy.rules for side in (rule.source, rule.destination)}
         sources = [sides[id(rule.source)] for rule in policy.rules]
         destinations = [sides[id(rule.destination)] for rule in policy.rules]
@@ -31,7 +31,7 @@ class PolicyEvaluator:
         self._services = cache(lambda service: _bits(_serves(rule, service) for rule in policy.rules))
 
     def denies(self, flow: FlowKey) -> bool:
-        """No such flow may be opened."""
+        """Whether the policy denies opening such a flow."""
         if flow.port == _DNS and flow.destination in self._policy.protected:
             return False
         matching = self._sources(flow.source) & self._destinations(flow.destination)
@@ -42,7 +42,7 @@ class PolicyEvaluator:
 
 
 class _Side:
-    """Addresses of one side of rules."""
+    """The addresses of one side of a rule."""
 
     def __init__(self, networks: tuple[Network, ...]) -> None:
         self._any = not networks

@@ -1,9 +1,9 @@
-"""Puts a compiled policy in front of the overlay's bridge, and says how the state of flows is kept there.
+"""Enforces a compiled policy on the overlay's bridge, and reports how flow state is kept.
 
-Owns the tables `weave-policy` of the families `bridge` (the judgement) and, where connection tracking sees bridged
-packets, `inet` (which says to the first what belongs to known flows). They stand while no daemon runs; the next one
-replaces them in one transaction and takes over the flows that its policy accepts. An empty policy has no tables.
-Decides nothing: the policy comes as an effect.
+Owns the tables `weave-policy` of the families `bridge` (the verdicts) and, if connection tracking sees bridged packets,
+`inet` (which marks packets of known flows for the first table). They stay while no daemon runs; the next daemon
+replaces them in one transaction and keeps the flows that its policy accepts. An empty policy has no tables. Decides
+nothing: the policy comes as an effect.
 """
 
 import logging
@@ -26,11 +26,11 @@ TABLE = "weave-policy"
 _BRIDGE_FAMILY, _INET = 7, 1
 """NFPROTO_BRIDGE, NFPROTO_INET."""
 OPEN, CONNTRACK, STATELESS = "", "conntrack", "stateless"
-"""How the state of flows is kept: there is no policy; by the kernel's connection tracking; by rules of our own."""
+"""Where flow state is kept: no policy; in the kernel's connection tracking; in sets of our own rules."""
 
 
 class PolicyFilter:
-    """The filter of this host's bridge. `apply` as the policy changes, `add` as ports come, `look` now and then."""
+    """The filter of this host's bridge. `apply` on policy changes, `add` on new ports, `look` periodically."""
 
     def __init__(
         self,
@@ -38,7 +38,8 @@ class PolicyFilter:
         addresses: Callable[[], Container[Address]] = tuple,
         tracks: Callable[[], bool] = sees_bridges,
     ) -> None:
-        """`ports`: all of the bridge; `addresses`: the overlay's on this host; `tracks`: see `sees_bridges`."""
+        """`ports`: all ports of the bridge; `addresses`: overlay addresses on this host; `tracks`: see
+        `sees_bridges`."""
         self._all_ports, self._addresses, self._tracks = ports, addresses, tracks
         self._ports: dict[str, None] = {}
         self._policy = CompiledPolicy()
@@ -48,13 +49,13 @@ class PolicyFilter:
         self.tracking = nft.Table(_INET, TABLE, (), STATE_CHAINS, state_rules(BRIDGE))
         self._state = OPEN
         self.problem = ""
-        """Why the policy is not enforced; empty: it is."""
+        """Why the policy is not enforced; empty if it is."""
         self.on_change: Callable[[str, str], None] = _nothing
-        """Is told the state and the problem when they change without `apply`."""
+        """Called with state and problem when they change outside of `apply`."""
         self._moved: tuple[FlowKey, ...] = ()
-        """Flows that connection tracking knew when it stopped to see bridged packets."""
+        """Flows that connection tracking knew when it stopped seeing bridged packets."""
         self._again = False
-        """Packets that were under way at the last change may have made flows since."""
+        """Packets in flight during the last change may have created flows since."""
 
     @property
     def state(self) -> str:
@@ -62,7 +63,7 @@ class PolicyFilter:
         return self._state
 
     def apply(self, policy: CompiledPolicy) -> str:
-        """Have this policy decide from now on, in one stroke. Returns the state's word; `problem` says what failed."""
+        """Enforce this policy from now on, atomically. Returns the state; `problem` has the error."""
         before, self._policy = self._policy, policy
         if self._applied and policy == before and not self.problem:
             return self._state
@@ -88,20 +89,20 @@ class PolicyFilter:
         return self._state
 
     def add(self, port: str) -> None:
-        """The bridge has one port more."""
+        """Add a new port of the bridge."""
         if port not in self._ports:
             self._ports[port] = None
             self._fill_ports()
 
     def settle(self) -> None:
-        """The daemon has started: if no policy has come, there is none, whatever an earlier life had."""
+        """The daemon has started: if no policy has arrived, apply the empty policy, whatever an earlier daemon had."""
         if not self._applied:
             self.apply(CompiledPolicy())
 
     def look(self) -> tuple[str, ...]:
-        """Follow what others changed: ports of the bridge, and whether connection tracking sees bridged packets.
+        """Follow changes by others: ports of the bridge, and whether connection tracking sees bridged packets.
 
-        Returns what was mended, as phrases.
+        Returns what was repaired, as phrases.
         """
         if not self._applied or self._policy.empty:
             return ()
@@ -121,7 +122,7 @@ class PolicyFilter:
         return (f"the policy's connection state is {self._state} (was {before})",) if before != self._state else ()
 
     def restore(self) -> None:
-        """Make the tables again, after somebody has changed them, or in the place of an earlier life's."""
+        """Create the tables again after others have changed them, or replace those of an earlier daemon."""
         if not self._applied:
             return
         if self._policy.empty:
@@ -144,29 +145,29 @@ class PolicyFilter:
         self._cut()
 
     def remove(self) -> None:
-        """Take the tables away; none is fine."""
+        """Remove the tables, if there are any."""
         self.table.remove()
         self.tracking.remove()
         self._close_connections()
 
     def close(self) -> None:
-        """Give the sockets back; the tables stay."""
+        """Close the sockets; the tables stay."""
         self.table.close()
         self.tracking.close()
         self._close_connections()
 
-    # --- making -------------------------------------------------------------------------------------------------------
+    # --- installation -------------------------------------------------------------------------------------------------
 
     def _plan(self) -> PolicyRuleset:
         return plan(self._policy, self._ports, conntrack=self._state == CONNTRACK)
 
     def _install(self) -> None:
-        """The table in the place of any other, with the flows that are known and still accepted."""
+        """Replace the table, and keep known flows that are still accepted."""
         made, judge = self._plan(), PolicyEvaluator(self._policy)
         self.table.close()
         self.table.reshape(made.sets, made.rules, made.elements)
         known: dict[str, dict[bytes, int]] = {}
-        with suppress(InterruptedError):  # the policy does not wait for the flows to be read
+        with suppress(InterruptedError):  # enforce the policy even if the flows cannot be read
             known = self.table.kept()
         for open_ in self._moved:
             known.setdefault(FLOWS[open_.source.version], {}).setdefault(key(open_), life(open_))
@@ -179,13 +180,13 @@ class PolicyFilter:
         return CONNTRACK if self._tracks() else STATELESS
 
     def _open_state(self) -> str:
-        """Have connection tracking tell the bridge what it knows, where it can."""
+        """Have connection tracking mark packets for the bridge, if possible; returns the state."""
         if self._wanted_state() == CONNTRACK:
             try:
                 if self._connections is None:
                     self._connections = ConnectionTracking()
                 if self._state == STATELESS:
-                    # It has missed what these said in between, and would take the rest for invalid.
+                    # It has missed packets of these connections and would treat later ones as invalid.
                     self._connections.cut(_all, self._addresses())
                 self.tracking.install({})
             except OSError as error:
@@ -200,7 +201,7 @@ class PolicyFilter:
         return STATELESS
 
     def _cut(self) -> None:
-        """Forget the flows that are denied now, so that what belongs to them is judged like something new."""
+        """Forget flows that are denied now, so that their packets are judged like those of new flows."""
         judge = PolicyEvaluator(self._policy)
         try:
             cut = self._connections.cut(judge.denies, self._addresses()) if self._connections is not None else 0

@@ -1,7 +1,7 @@
-"""What a flow is, as a key of nftables' sets and as expressions that load it from a packet.
+"""A flow as a key of nftables sets, and as expressions that load this key from a packet.
 
-A key: source, destination, protocol, source port, destination port, as the opener sends them; of ICMP the identifier in
-the place of the source port. Pure.
+A key: source, destination, protocol, source port, destination port, as in the opener's packets. ICMP has its identifier
+in place of the source port. Pure.
 """
 
 import socket
@@ -52,7 +52,7 @@ LIVES = {UDP: 180, "icmp": 30, "other": 600}
 
 
 class FlowKey(Struct, frozen=True):
-    """Who opened what: a key of `flows4` or `flows6`."""
+    """The flow by its opener: a key of `flows4` or `flows6`."""
 
     source: IPv4Address | IPv6Address
     destination: IPv4Address | IPv6Address
@@ -76,7 +76,7 @@ def key(of: FlowKey) -> bytes:
 
 
 def life(of: FlowKey) -> int:
-    """For how many milliseconds a flow is known that is there already."""
+    """For how many milliseconds an existing flow stays known."""
     return 1000 * (ESTABLISHED if of.protocol == TCP else LIVES[UDP])
 
 
@@ -88,7 +88,7 @@ class FlowKeyLoader:
         self._words = self._size // 4
 
     def _place(self, field: int) -> int:
-        """The register of a field of the key: two addresses, then one register each."""
+        """The register of a key's field: two addresses, then one register each."""
         return expr.REGISTER + (field * self._words if field < 2 else 2 * self._words + field - 2)
 
     def _addresses(self, *, swapped: bool) -> tuple[bytes, ...]:
@@ -109,7 +109,7 @@ class FlowKeyLoader:
         return expr.constant(bytes(2), self._place(field))
 
     def ports(self, *, swapped: bool = False) -> tuple[bytes, ...]:
-        """Of TCP and UDP."""
+        """The key of a TCP or UDP packet."""
         first, second = (2, 0) if swapped else (0, 2)
         loads = (
             expr.load(expr.TRANSPORT, first, 2, self._place(3)),
@@ -118,18 +118,18 @@ class FlowKeyLoader:
         return (*self._addresses(swapped=swapped), self._protocol(), *loads)
 
     def echo(self, *, swapped: bool = False) -> tuple[bytes, ...]:
-        """Of a request, or of an answer (`swapped`)."""
+        """The key of an echo request, or of a reply (`swapped`)."""
         number = expr.load(expr.TRANSPORT, 4, 2, self._place(3))
         head = (*self._addresses(swapped=swapped), self._protocol())
         return (*head, number, self._no_port(4))
 
     def bare(self, *, swapped: bool = False) -> tuple[bytes, ...]:
-        """Of a protocol without ports."""
+        """The key of a packet of a protocol without ports."""
         none = (self._no_port(3), self._no_port(4))
         return (*self._addresses(swapped=swapped), self._protocol(), *none)
 
     def part(self) -> tuple[bytes, ...]:
-        """Of a fragment: addresses, protocol, identification."""
+        """The key of a fragment: addresses, protocol, identification."""
         if self._version == 4:
             identity = expr.load(expr.NETWORK, 4, 2, self._place(3))
         else:
@@ -137,7 +137,8 @@ class FlowKeyLoader:
         return (*self._addresses(swapped=False), self._protocol(), identity)
 
     def _quoted_addresses(self, *, swapped: bool) -> tuple[bytes, ...]:
-        """Of a packet that an error quotes, which its receiver has sent: its destination stands for the source."""
+        """The addresses of a packet quoted in an ICMP error. The error's receiver sent that packet, so the error's
+        destination is its source."""
         theirs, ours = (0, 1) if swapped else (1, 0)
         inner = ERROR_HEADER + DESTINATIONS[self._version]
         return (
@@ -146,7 +147,7 @@ class FlowKeyLoader:
         )
 
     def quoted(self, *, swapped: bool) -> tuple[bytes, ...]:
-        """Of TCP or UDP in an error."""
+        """The key of a TCP or UDP packet quoted in an error."""
         inner = ERROR_HEADER + HEADERS[self._version]
         first, second = (inner + 2, inner) if swapped else (inner, inner + 2)
         loads = (
@@ -156,13 +157,13 @@ class FlowKeyLoader:
         return (*self._quoted_addresses(swapped=swapped), self._quoted_protocol(), *loads)
 
     def quoted_echo(self, *, swapped: bool) -> tuple[bytes, ...]:
-        """Of a request in an error, or of an answer (`swapped`)."""
+        """The key of an echo request quoted in an error, or of a reply (`swapped`)."""
         number = expr.load(expr.TRANSPORT, ERROR_HEADER + HEADERS[self._version] + 4, 2, self._place(3))
         head = (*self._quoted_addresses(swapped=swapped), self._quoted_protocol())
         return (*head, number, self._no_port(4))
 
     def quoted_other(self, *, swapped: bool) -> tuple[bytes, ...]:
-        """Of a protocol without ports in an error."""
+        """The key of a quoted packet of a protocol without ports."""
         none = (self._no_port(3), self._no_port(4))
         return (*self._quoted_addresses(swapped=swapped), self._quoted_protocol(), *none)
 
@@ -172,6 +173,6 @@ def is_protocol(protocol: int) -> tuple[bytes, ...]:
 
 
 def fragment_bits(version: int, mask: int) -> tuple[bytes, ...]:
-    """Bits of the field that says where a fragment belongs; a packet of IPv6 without it does not match."""
+    """Bits of the fragment offset field; an IPv6 packet without this field does not match."""
     field = expr.load(expr.NETWORK, 6, 2) if version == 4 else expr.load6(_FRAGMENT, 2, 2)
     return field, expr.masked(mask.to_bytes(2, "big"))

@@ -1,9 +1,9 @@
 """A compiled policy as sets, chains and rules of nftables. Pure: no socket, no clock.
 
-All rules stand in one table of the family `bridge`, which every frame of the overlay's bridge passes once on each host.
-What is known of flows is kept in sets (`flows4`, `flows6`: who opened what; `parts4`, `parts6`: packets whose first
-fragment was accepted), or, with `conntrack`, told by the connection tracking of the family `inet`, which sees bridged
-packets before and marks those of known flows for the moment.
+All rules are in one table of the family `bridge`, which every frame of the overlay's bridge passes once on each host.
+Flow state is kept in sets (`flows4`, `flows6`: who opened what; `parts4`, `parts6`: packets whose first fragment was
+accepted). With `conntrack`, the connection tracking of the family `inet` keeps it instead: it sees bridged packets
+first and temporarily marks those of known flows.
 """
 
 import hashlib
@@ -42,12 +42,12 @@ __all__ = ["BASES", "CHAINS", "MARK", "PORTS", "STATE_CHAINS", "PolicyRuleset", 
 PORTS, SERVERS = "ports", {4: "servers4", 6: "servers6"}
 PARTS = {4: "parts4", 6: "parts6"}
 MARK = 0x0200_0000
-"""The bit of a packet's mark that says, from connection tracking to the bridge, that its flow is known."""
+"""The bit of a packet's mark by which connection tracking tells the bridge that the flow is known."""
 _MOST_FLOWS, _MOST_PARTS = 1 << 18, 1 << 16
 
 _FORWARD, _LOCAL_IN, _LOCAL_OUT = 2, 1, 3
 _PRIORITY = 10
-"""Behind br_netfilter, which has connection tracking look at bridged packets."""
+"""After br_netfilter, which passes bridged packets to connection tracking."""
 BASES = (
     nft.Chain("crossing", _FORWARD, _PRIORITY),
     nft.Chain("arriving", _LOCAL_IN, _PRIORITY),
@@ -74,7 +74,7 @@ CHAINS = (*CHAINS, nft.Chain("denied"))
 _PROTOCOL, _MARK, _IIFNAME, _OIFNAME = 1, 3, 6, 7
 _FIN, _SYN, _RST, _PSH, _ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 _HIGH = 32768
-"""The first port of those that hosts take for connections that they open."""
+"""The first port of the range from which hosts choose their source ports."""
 _ECHO, _ECHO_REPLY = {4: 8, 6: 128}, {4: 0, 6: 129}
 _ERRORS = {4: ((3, 4), (11, 12)), 6: ((1, 4),)}
 _NEIGHBOURS = ((130, 137), (143, 143))
@@ -88,11 +88,11 @@ STATE_CHAINS = (
     nft.Chain("routed", 2, 250),
     nft.Chain("leaving", 3, 250),
 )
-"""Of the table of the family `inet`: behind everybody else's, who may set the whole mark."""
+"""Chains of the table of the family `inet`: after all others, because those may overwrite the whole mark."""
 
 
 class PolicyRuleset(Struct, frozen=True):
-    """Sets, their elements and rules that put a policy into the table."""
+    """The sets, elements and rules that put a policy into the table."""
 
     sets: tuple[nft.Set, ...]
     rules: tuple[nft.Rule, ...]
@@ -100,7 +100,7 @@ class PolicyRuleset(Struct, frozen=True):
 
 
 def plan(policy: CompiledPolicy, ports: Iterable[str], *, conntrack: bool) -> PolicyRuleset:
-    """What puts this policy in front of these ports of the bridge."""
+    """The ruleset that enforces this policy on these ports of the bridge."""
     sets = [nft.Set(PORTS, (nft.IFNAME,), 16)]
     elements: dict[str, tuple[bytes, ...]] = {PORTS: tuple(_name(port) for port in ports)}
     rules = list(_frames(conntrack=conntrack))
@@ -122,9 +122,9 @@ def plan(policy: CompiledPolicy, ports: Iterable[str], *, conntrack: bool) -> Po
 
 
 def state_rules(bridge: str) -> tuple[nft.Rule, ...]:
-    """The rules of the table of the family `inet` that says to the bridge which packets belong to known flows.
+    """The rules of the table of the family `inet`, which mark packets of known flows for the bridge.
 
-    They mark connections too, for good, so that those of the overlay can be told from the host's others.
+    They also mark connections, permanently, to distinguish the overlay's from the host's others.
     """
     cleared = (expr.meta(_MARK), expr.masked(_host(0xFFFFFFFF ^ MARK)), expr.set_meta(_MARK))
     known = (expr.connection_state(), expr.masked(_host(_ESTABLISHED_OR_RELATED)), expr.differs(bytes(4)))
@@ -155,15 +155,16 @@ def _frames(*, conntrack: bool) -> Iterator[nft.Rule]:
         cleared = (expr.meta(_MARK), expr.masked(_host(0xFFFFFFFF ^ MARK)), expr.set_meta(_MARK))
         yield nft.Rule("frame", (*known, *cleared, accept))
     for number, target in ((0x0800, "ip4"), (0x86DD, "ip6"), (0x8100, "denied"), (0x88A8, "denied")):
-        # One VLAN tag was taken off before. A receiver unwraps any number of them, so no packet may hide behind two.
+        # One VLAN tag was already removed. A receiver unwraps any number of them, so drop packets behind two.
         yield nft.Rule("frame", (expr.meta(_PROTOCOL), expr.equals(number.to_bytes(2, "big")), expr.goto(target)))
     yield nft.Rule("frame", (accept,))
 
 
 def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack: bool) -> Iterator[nft.Rule]:
-    """Everything around the judgement. A packet that lacks what a rule loads does not match it, and ends in `denied`.
+    """All rules except the policy's verdicts. A packet without the bytes that a rule loads does not match that rule,
+    and ends in `denied`.
 
-    So no packet passes because its header is cut off, hidden or wrong.
+    So no packet passes because its header is truncated, hidden or wrong.
     """
 
     def rule(chain: str, *expressions: bytes) -> nft.Rule:
@@ -186,7 +187,7 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
     yield rule("ip", denied)
 
     if touched.networks is None:
-        yield rule("sound", accept)  # nothing is denied to anybody
+        yield rule("sound", accept)  # the policy denies nothing
     elif touched.networks:
         either = [groups.match(where[version], touched.networks, absent=True) for where in (DESTINATIONS, SOURCES)]
         yield rule("sound", *either[0], *either[1], accept)
@@ -203,7 +204,7 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
         yield rule("sound", *is_protocol(protocol), to(chain))
     yield rule("sound", to("other"))
 
-    # The flags of TCP stand in the second eight bytes: no later fragment may bring others.
+    # TCP flags are in the second eight bytes, so drop later fragments that could overwrite them.
     again = (expr.equals(b"\0\1"),) if version == 4 else (expr.equals(b"\0\x08"),)
     yield rule("part", *is_protocol(TCP), *fragment_bits(version, 0x1FFF if version == 4 else 0xFFF8), *again, denied)
     yield rule("part", *keys.part(), expr.lookup(PARTS[version]), accept)
@@ -226,8 +227,8 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
             yield rule(chain, *has(_FIN, _RST), *key, expr.remember(FLOWS[version], CLOSING), to("pass"))
             yield rule(chain, *has(_SYN, _PSH), *key, expr.remember(FLOWS[version], ESTABLISHED), to("pass"))
             yield rule(chain, to("pass"))
-    # Of a connection that nobody knows any more, or from before the first policy, the opener is the one with the high
-    # port, if only one has one. To it applies what would apply if it opened the connection now.
+    # If the connection is unknown, or older than the first policy: if only one side has a high port, that side is the
+    # opener. The packet is then judged as if it opened the connection now.
     opener = (expr.load(expr.TRANSPORT, 0, 2), *expr.between(_HIGH.to_bytes(2, "big"), b"\xff\xff"))
     opened = (expr.load(expr.TRANSPORT, 2, 2), *expr.between(b"\0\0", (_HIGH - 1).to_bytes(2, "big")))
     yield rule("tcp", *opener, *opened, *has(_ACK), to("judge"))
@@ -248,7 +249,7 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
         yield refreshed("icmp", keys.echo(swapped=True), LIVES["icmp"], kind, expr.equals(reply))
         for first, last in _ERRORS[version]:
             yield rule("icmp", kind, *expr.between(bytes((first,)), bytes((last,))), to("error"))
-    # Neither an answer nor an error opens anything.
+    # Replies and errors do not open flows.
     for first, last in ((reply[0], reply[0]), *_ERRORS[version]):
         yield rule("icmp", kind, *expr.between(bytes((first,)), bytes((last,))), denied)
     yield rule("icmp", kind, expr.load(expr.TRANSPORT, 4, 2), to("judge"))
@@ -257,7 +258,7 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
     if not conntrack:
         inner = ERROR_HEADER + PROTOCOLS[version]
         if version == 4:
-            # Without options, and no later fragment.
+            # Only quoted packets without IP options that are not later fragments.
             yield rule("error", expr.load(expr.TRANSPORT, ERROR_HEADER, 1), expr.differs(b"\x45"), denied)
             later = (expr.load(expr.TRANSPORT, ERROR_HEADER + 6, 2), expr.masked(b"\x1f\xff"), expr.differs(bytes(2)))
             yield rule("error", *later, denied)
@@ -296,11 +297,11 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
     yield rule("pass", accept)
 
 
-# --- the judgement ----------------------------------------------------------------------------------------------------
+# --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
 class _Touched(Struct, frozen=True):
-    """The addresses that a denial may concern, as opener or as opened. `networks`: None: no one's; empty: anybody's."""
+    """The addresses that a denial may affect, as opener or target. `networks`: None: none; empty: all."""
 
     networks: tuple[Network, ...] | None
 
@@ -321,7 +322,7 @@ def _touched(policy: CompiledPolicy, version: int) -> _Touched:
 
 
 def _sides(rule: FlowRule, version: int) -> tuple[tuple[Network, ...], tuple[Network, ...]] | None:
-    """Source and destination of one kind; None: no flow of this kind matches."""
+    """Source and destination of one address family; None: no flow of this family matches."""
     source, destination = (_of_version(side, version) for side in (rule.source, rule.destination))
     if (rule.source and not source) or (rule.destination and not destination):
         return None
@@ -356,17 +357,17 @@ def _judge(version: int, policy: CompiledPolicy, groups: "_Groups") -> Iterator[
 
 
 class _Groups:
-    """Sets of addresses: one for each group that a rule names, whatever rule it is."""
+    """Sets of addresses: one for each group, shared by all rules that name it."""
 
     def __init__(self, version: int, kind: int) -> None:
         self._version, self._kind = version, kind
         self.sets: list[nft.Set] = []
         self.elements: dict[str, tuple[bytes, ...]] = {}
         self._names: dict[int, tuple[str, tuple[Network, ...]]] = {}
-        """By identity, because to hash a thousand networks takes longer than to go through them."""
+        """Keyed by identity, because hashing a thousand networks takes longer than scanning them."""
 
     def match(self, offset: int, networks: tuple[Network, ...], *, absent: bool = False) -> tuple[bytes, ...]:
-        """The address at this place is (`absent`: is not) in one of these."""
+        """Match if the address at this offset is (`absent`: is not) in one of these."""
         size = SIZES[self._version]
         address = expr.load(expr.NETWORK, offset, size)
         if len(networks) > 1:
@@ -379,7 +380,7 @@ class _Groups:
         return (address, *mask, compare(only.network_address.packed))
 
     def _name(self, networks: Sequence[Network]) -> str:
-        """The set of these. Its name says what is in it, so that one that stays as it is need not be touched."""
+        """The name of the set of these. It is a hash of the content, so an unchanged set is not touched."""
         size = SIZES[self._version]
         ranges = _ranges(networks)
         whole = b"".join(low.to_bytes(size, "big") + high.to_bytes(size, "big") for low, high in ranges)
@@ -400,7 +401,8 @@ class _Groups:
 
 
 def _ranges(networks: Sequence[Network]) -> list[tuple[int, int]]:
-    """The first and last address of each stretch. Lone addresses next to each other stay apart, for a hash."""
+    """The first and last address of each range. Adjacent single addresses are not merged, so that a hash set can hold
+    them."""
     spans = sorted(
         {(int(each.network_address), int(each.network_address) | int(each.hostmask)) for each in networks}
         if any(each.prefixlen < each.max_prefixlen for each in networks)

@@ -1,11 +1,11 @@
-"""What containers may send: an nftables table of the family `bridge`, in front of the overlay's bridge.
+"""Limits what containers may send: an nftables table of the family `bridge` on the overlay's bridge.
 
-Each port lets out frames of its own MAC and of its own addresses; in ARP and neighbour discovery too. Unspecified and
-link-local sources pass with the own MAC; router advertisements, redirects and what DHCP servers say do not. A port that
-nobody has spoken for is not guarded: many kernels cannot tell a frame's bridge, and other bridges are none of our
-business. Owns the table `weave-ports`, which stands while no daemon runs and is adopted by the next one. A frame costs
-one look-up in a set: first comes what nearly all frames are.
-Decides nothing: who may send what comes from those who plug containers in.
+Each port may send frames with its own MAC and its own addresses only, in ARP and neighbour discovery too. Unspecified
+and link-local sources pass with the own MAC; router advertisements, redirects and messages of DHCP servers do not pass.
+A port without a rule is not guarded, because many kernels cannot tell a frame's bridge, and the ports of other bridges
+must not be affected. Owns the table `weave-ports`, which stays while no daemon runs and is adopted by the next one. A
+frame costs one set lookup, because the most frequent frames are matched first. Decides nothing: the callers that plug
+containers in choose the rules.
 """
 
 import logging
@@ -40,11 +40,11 @@ _IP, _IP6, _ARP = 0x0800, 0x86DD, 0x0806
 _ADVERTISEMENT, _SOLICITATION, _ROUTER, _REDIRECT = 136, 135, 134, 137
 _FRAGMENT = 44
 _BARE, _ONE_OPTION = 24, 32
-"""Payload of a neighbour message without options, and with one of eight bytes."""
+"""Payload length of a neighbour message without options, and with one option of eight bytes."""
 
 
 class PortFilter:
-    """The filter of this host's bridge. `install` first; then `allow` and `forget` as ports come, change and go."""
+    """The filter of this host's bridge. Call `install` first, then `allow` and `forget` as ports change."""
 
     def __init__(self) -> None:
         self.table = nft.Table(
@@ -52,21 +52,21 @@ class PortFilter:
         )
         self._rules: dict[str, PortRule] = {}
         self.problem = ""
-        """Why nothing is filtered; empty: it is."""
+        """Why nothing is filtered; empty if it is."""
         self.on_port: Callable[[str], None] = _nothing
-        """Is told of each port before anything is let out by it."""
+        """Called for each port before it may send anything."""
 
     @property
     def rules(self) -> Mapping[str, PortRule]:
-        """What each port may send."""
+        """The rule of each port."""
         return self._rules
 
     def adopt(self) -> dict[str, PortRule]:
-        """The rules by port that an earlier life left in the kernel."""
+        """The rules by port that an earlier daemon left in the kernel."""
         return parse(self.table.read())
 
     def install(self, rules: Mapping[str, PortRule]) -> None:
-        """Make the table, or replace one of an earlier life at one stroke. Where it cannot be, `problem` says why."""
+        """Create the table, or replace an earlier daemon's atomically. If that fails, `problem` has the reason."""
         self._rules = dict(rules)
         try:
             self.table.install(elements(self._rules))
@@ -79,27 +79,27 @@ class PortFilter:
             log.warning("%s", self.problem)
 
     def allow(self, port: str, rule: PortRule) -> None:
-        """This port lets out what the rule says, and nothing else, from now on."""
+        """Allow this port exactly what the rule says from now on."""
         if self._rules.get(port) != rule:
             self.on_port(port)
             self._rules[port] = rule
             self._fill()
 
     def forget(self, port: str) -> None:
-        """There is no such port any more."""
+        """Forget a port that no longer exists."""
         if self._rules.pop(port, None) is not None:
             self._fill()
 
     def restore(self) -> None:
-        """Make the table again, after somebody has changed it."""
+        """Create the table again, after somebody has changed it."""
         self.install(self._rules)
 
     def remove(self) -> None:
-        """Take the table away; none is fine."""
+        """Remove the table, if there is one."""
         self.table.remove()
 
     def close(self) -> None:
-        """Give the socket back; the table stays."""
+        """Close the socket; the table stays."""
         self.table.close()
 
     def _fill(self) -> None:
@@ -132,7 +132,7 @@ def _chains() -> Iterator[nft.Chain]:
 
 
 def _rules() -> Iterator[nft.Rule]:
-    """The rules. `last` is where a frame ends that is not allowed by its addresses."""
+    """The rules. `last` handles frames that their addresses do not allow."""
 
     def rule(chain: str, *expressions: bytes) -> nft.Rule:
         return nft.Rule(chain, expressions)
@@ -146,7 +146,7 @@ def _rules() -> Iterator[nft.Rule]:
     def protocol(number: int) -> tuple[bytes, bytes]:
         return expr.meta(_PROTOCOL), expr.equals(number.to_bytes(2, "big"))
 
-    # What nearly all frames are comes first: such a rule costs 70 ns, a look-up in a set 150.
+    # The most frequent frames come first: such a rule costs 70 ns, a set lookup 150 ns.
     yield rule("sent", expr.meta(_IIFKIND), expr.equals(_name("vxlan")), accept)
     yield rule("sent", *protocol(_IP), *own4, expr.goto("own4"))
     yield rule("sent", *protocol(_IP6), *own6, expr.goto("own6"))
@@ -154,7 +154,8 @@ def _rules() -> Iterator[nft.Rule]:
     yield rule("sent", *protocol(_IP), expr.goto("other4"))
     yield rule("sent", *protocol(_IP6), expr.goto("other6"))
     yield rule("sent", *protocol(_ARP), expr.goto("arp"))
-    # One VLAN tag was taken off before. A receiver unwraps any number of them (priority tags), so none may hide here.
+    # One VLAN tag was already removed. A receiver unwraps any number of them (priority tags), so drop frames behind
+    # more.
     yield rule("sent", *protocol(0x8100), last)
     yield rule("sent", *protocol(0x88A8), last)
     yield rule("sent", expr.goto("plain"))
@@ -172,8 +173,8 @@ def _rules() -> Iterator[nft.Rule]:
                 yield rule(chain, expr.meta(_L4PROTO), expr.equals(udp), *told, last)
     yield rule("own4", accept)
     yield rule("bare4", expr.goto("plain"))
-    # With extension headers in a fragment, what follows them can stand in the next one, where nobody would look. So a
-    # fragment passes whose own header is read, or that continues one which could not be without it (RFC 7112).
+    # With extension headers in a fragment, the upper header can be in the next fragment, where it is not checked. So a
+    # fragment passes only if its upper header is read, or if it continues a fragment that must have had it (RFC 7112).
     read = (expr.meta(_L4PROTO), expr.equals(udp), expr.load(expr.TRANSPORT, 0, 4))
     continued = expr.load6(_FRAGMENT, 0, 1)
     for chain, target in (("own6", accept), ("bare6", expr.goto("plain"))):
@@ -204,7 +205,7 @@ def _rules() -> Iterator[nft.Rule]:
     yield rule("icmp6", continued, expr.equals(icmp6), expr.goto("from6"))
     yield rule("icmp6", last)
 
-    # Neighbour messages stand right behind the IPv6 header, so that its length says how many options there are.
+    # Neighbour messages must directly follow the IPv6 header, so that its length gives the number of options.
     behind = (expr.load(expr.NETWORK, 6, 1), expr.differs(icmp6), last)
     length = expr.load(expr.NETWORK, 4, 2)
     yield rule("advert", *behind)
@@ -216,7 +217,7 @@ def _rules() -> Iterator[nft.Rule]:
     yield rule("solicit", length, expr.equals(_BARE.to_bytes(2, "big")), expr.goto("from6"))
     yield rule("solicit", length, expr.differs(_ONE_OPTION.to_bytes(2, "big")), last)
     yield rule("solicit", expr.load(expr.TRANSPORT, 24, 1), expr.equals(b"\1"), expr.goto("option"))
-    yield rule("solicit", expr.goto("from6"))  # a nonce (RFC 7527)
+    yield rule("solicit", expr.goto("from6"))  # the option is a nonce (RFC 7527)
     yield rule("option", length, expr.equals(_BARE.to_bytes(2, "big")), expr.goto("from6"))
     yield rule("option", length, expr.differs(_ONE_OPTION.to_bytes(2, "big")), last)
     stated = expr.load(expr.TRANSPORT, 26, 6, _MAC_REGISTER)

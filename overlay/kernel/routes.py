@@ -1,6 +1,6 @@
-"""The networks that this host has routes to, by which an overlay's range can be told to be in the way of something.
+"""The networks that this host has routes to, for checking whether an overlay's range overlaps them.
 
-Asks the kernel. What an overlap means is decided by the caller (`overlay.cli.launch`).
+Reads the kernel. The caller (`overlay.cli.launch`) decides what an overlap means.
 """
 
 from ipaddress import ip_network
@@ -18,8 +18,8 @@ _UNICAST = 1
 
 
 def host_routes() -> list[tuple[Network, str]]:
-    """(network, device) of the main table, without default routes and what is the overlay's own; none if the kernel
-    does not tell."""
+    """(network, device) of the main table, without default routes and the overlay's own; empty if the kernel does not
+    answer."""
     found: list[tuple[Network, str]] = []
     try:
         with Netlink() as netlink:

@@ -1,4 +1,4 @@
-"""The rtnetlink messages this project needs, as short constructors. Builds requests; sends nothing, decides nothing."""
+"""Short constructors for the rtnetlink messages of this project. Builds requests; sends nothing, decides nothing."""
 
 import errno
 import ipaddress
@@ -54,7 +54,7 @@ AF_BRIDGE = 7
 NTF_SELF = 0x02
 NTF_MASTER = 0x04
 NTF_STICKY = 0x40
-"""No frame moves the entry to the port that it came by (Linux 4.20; an older kernel takes no notice of it)."""
+"""Frames do not move the entry to another port (Linux 4.20; older kernels ignore it)."""
 NUD_PERMANENT = 0x80
 NUD_NOARP = 0x40
 _IFF_UP = 1
@@ -62,19 +62,19 @@ _IFF_NOARP = 0x80
 _SCOPE_LINK = 253
 _RTN_UNICAST = 1
 RTPROT_KERNEL = 2
-"""Of routes that come and go with an address."""
+"""The protocol of routes that the kernel adds and removes with an address."""
 _RTPROT_STATIC = 4
 RT_TABLE_MAIN = 254
 _IFA_F_NODAD = 0x02
 
 ALL_ZERO = "00:00:00:00:00:00"
-"""The key of a VXLAN device's default entries: where frames go whose destination has no entry of its own."""
+"""The key of a VXLAN device's default entries, for destinations without an entry of their own."""
 
 _GONE = (errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH)
 
 
 def nested(**attributes: Any) -> dict[str, Any]:
-    """A nested attribute; names as the kernel writes them."""
+    """A nested attribute, with the kernel's names."""
     return {"attrs": list(attributes.items())}
 
 
@@ -84,7 +84,7 @@ def family_of(address: str) -> int:
 
 
 def create_link(name: str, *attributes: tuple[str, Any], what: str) -> NetlinkRequest:
-    """Make an interface; EEXIST if there is one of that name."""
+    """Create an interface; EEXIST if one of that name exists."""
     message = LinkMessage()
     message["attrs"] = [("IFLA_IFNAME", name), *attributes]
     return NetlinkRequest(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=what)
@@ -93,7 +93,7 @@ def create_link(name: str, *attributes: tuple[str, Any], what: str) -> NetlinkRe
 def change_link(
     index: int, *attributes: tuple[str, Any], up: bool | None = None, no_arp: bool = False, what: str
 ) -> NetlinkRequest:
-    """Set attributes of an interface and, with `up`, switch it on or off; with `no_arp` it takes no part in ARP."""
+    """Set attributes of an interface; `up` switches it on or off, `no_arp` disables ARP on it."""
     message = LinkMessage()
     message["index"] = index
     if up is not None:
@@ -104,7 +104,7 @@ def change_link(
 
 
 def port_settings(*, learning: bool, suppress: bool, isolated: bool) -> dict[str, Any]:
-    """What a bridge does at a port, as the value of `IFLA_LINKINFO`."""
+    """The settings of a bridge port, as the value of `IFLA_LINKINFO`."""
     data = nested(
         IFLA_BRPORT_MODE=0,
         IFLA_BRPORT_GUARD=0,
@@ -119,7 +119,7 @@ def port_settings(*, learning: bool, suppress: bool, isolated: bool) -> dict[str
 
 
 def del_link(index: int) -> NetlinkRequest:
-    """Remove an interface; one that is gone already is fine."""
+    """Remove an interface; ignored if it is gone already."""
     message = LinkMessage()
     message["index"] = index
     return NetlinkRequest(RTM_DELLINK, message, ignore=_GONE, what=f"delete link {index}")
@@ -136,18 +136,18 @@ def _address(kind: int, index: int, cidr: str, flags: int, ignore: tuple[int, ..
     if interface.version == 4 and interface.network.prefixlen < 31:
         message["attrs"].append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
     if interface.version == 6:
-        # Address management answers for uniqueness; duplicate detection would only delay the first packet.
+        # Address management guarantees uniqueness; duplicate detection would only delay the first packet.
         message["attrs"].append(("IFA_FLAGS", _IFA_F_NODAD))
     return NetlinkRequest(kind, message, flags=flags, ignore=ignore, what=f"address {cidr}")
 
 
 def new_address(index: int, cidr: str) -> NetlinkRequest:
-    """Give an interface an address ("a.b.c.d/n"); one it has already is fine."""
+    """Give an interface an address ("a.b.c.d/n"); ignored if it has it already."""
     return _address(RTM_NEWADDR, index, cidr, NLM_F_CREATE | NLM_F_EXCL, (errno.EEXIST,))
 
 
 def del_address(index: int, cidr: str) -> NetlinkRequest:
-    """Take an address away; one that is not there is fine."""
+    """Take an address away; ignored if it is not there."""
     return _address(RTM_DELADDR, index, cidr, 0, _GONE)
 
 
@@ -165,20 +165,20 @@ def _route(index: int, destination: str, protocol: int, *attributes: tuple[str, 
 
 
 def new_route(index: int, destination: str) -> NetlinkRequest:
-    """A directly connected route over an interface."""
+    """A directly connected route through an interface."""
     message = _route(index, destination, _RTPROT_STATIC)
     return NetlinkRequest(RTM_NEWROUTE, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"route {destination}")
 
 
 def connected_route(index: int, destination: str, source: str) -> NetlinkRequest:
-    """A route such as the kernel makes of an address, and removes with it. Others to there stay as they are."""
+    """A route like the one that the kernel adds and removes with an address. Other routes to this destination stay."""
     message = _route(index, destination, RTPROT_KERNEL, ("RTA_PREFSRC", source))
     flags = NLM_F_CREATE | NLM_F_APPEND
     return NetlinkRequest(RTM_NEWROUTE, message, flags=flags, ignore=(errno.EEXIST,), what=f"route {destination}")
 
 
 def del_connected_route(index: int, destination: str) -> NetlinkRequest:
-    """Take such a route away; one that is not there is fine."""
+    """Remove such a route; ignored if it is not there."""
     message = _route(index, destination, RTPROT_KERNEL)
     return NetlinkRequest(RTM_DELROUTE, message, ignore=_GONE, what=f"delete route {destination}")
 
@@ -198,13 +198,14 @@ def _destination(remote: str, over: int) -> list[tuple[str, Any]]:
 
 
 def replace_bridge_fdb(port: int, mac: str) -> NetlinkRequest:
-    """Bridge: frames for `mac` leave by this port, whatever was learned, and from any sender with that MAC."""
+    """Bridge: always send frames for `mac` to this port, even if frames with that source MAC come in at another
+    port."""
     message = _neigh(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER | NTF_STICKY, [("NDA_LLADDR", mac)])
     return NetlinkRequest(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
 
 
 def replace_vxlan_fdb(device: int, mac: str, remote: str, over: int = 0) -> NetlinkRequest:
-    """VXLAN: frames for `mac` go to the underlay host `remote`, over the interface `over` if it is told (not 0)."""
+    """VXLAN: send frames for `mac` to the underlay host `remote`, through the interface `over` if it is not 0."""
     attributes = [("NDA_LLADDR", mac), *_destination(remote, over)]
     message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
     return NetlinkRequest(
@@ -213,7 +214,7 @@ def replace_vxlan_fdb(device: int, mac: str, remote: str, over: int = 0) -> Netl
 
 
 def append_flood(device: int, remote: str, over: int = 0) -> NetlinkRequest:
-    """VXLAN: frames without an entry of their own go to `remote` too."""
+    """VXLAN: send frames without an entry of their own to `remote` too."""
     attributes = [("NDA_LLADDR", ALL_ZERO), *_destination(remote, over)]
     message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
     return NetlinkRequest(
@@ -229,7 +230,7 @@ def del_fdb(device: int, mac: str, ntf: int, remote: str = "", over: int = 0) ->
 
 
 def replace_neighbour(device: int, address: str, mac: str) -> NetlinkRequest:
-    """A permanent ARP or ND entry: what neighbour suppression answers with."""
+    """A permanent ARP or ND entry, which neighbour suppression answers with."""
     attributes = [("NDA_DST", address), ("NDA_LLADDR", mac)]
     message = _neigh(family_of(address), device, NUD_PERMANENT, 0, attributes)
     return NetlinkRequest(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"neighbour {address} {mac}")

@@ -1,8 +1,9 @@
-"""Whose VXLAN packets the kernel takes: nftables sets of underlay hosts, and rules that drop all others'.
+"""Accepts VXLAN packets from peers only: nftables sets of underlay hosts, and rules that drop packets of all others.
 
-The device itself asks nobody for a name: anyone who can send a UDP packet to its port would be on the overlay. Owns the
-table `weave-vxlan` of this network namespace. Decides nothing: the hosts come as an effect. The table stands as long
-as the device does, so that it guards while no daemon runs. So its rules have to hold for bridges that are made later.
+The VXLAN device itself does not authenticate: anyone who can send a UDP packet to its port would be on the overlay.
+Owns the table `weave-vxlan` of this network namespace. Decides nothing: the hosts come as an effect. The table exists
+as long as the device, so that it also protects while no daemon runs. So its rules must work for bridges that are
+created later.
 """
 
 import logging
@@ -23,24 +24,24 @@ _SETS = {4: "peers", 6: "peers6"}
 _CHAIN = "input"
 _LOCAL_IN = 1
 _PRIORITY = -300
-"""Before connection tracking: what is dropped costs no entry there."""
+"""Before connection tracking, so that dropped packets create no entry there."""
 _INET = 1
 """NFPROTO_INET: both families in one table."""
 _FAMILIES = {4: 2, 6: 10}
 """NFPROTO_IPV4, NFPROTO_IPV6."""
 _KEYS = {4: (nft.IPV4, 4), 6: (nft.IPV6, 16)}
-"""Of a set: `nft`'s number of the type, and bytes."""
+"""For each set: `nft`'s type number, and bytes."""
 _SOURCES = {4: 12, 6: 8}
-"""Where the source stands in the IP header."""
+"""Offset of the source address in the IP header."""
 _LINK_LOCAL = b"\xfe\x80" + bytes(6)
 _IIFNAME, _NFPROTO, _L4PROTO, _IIFKIND = 6, 15, 16, 26
 
 
 class VxlanFilter:
-    """The filter for UDP packets to `port`. `install` first; then `allow` as often as the hosts change.
+    """The filter for UDP packets to `port`. Call `install` first, then `allow` when the hosts change.
 
-    A container can write any source into a packet. `inside`: bridges that no peer is behind. By any other bridge a
-    packet has to come from where the host's routes lead to its source: a bridge can be the host's uplink too.
+    A container can forge any source. `inside`: bridges without peers behind them. On all other bridges the host must
+    have a route to the packet's source through the input interface, because a bridge can also be the host's uplink.
     """
 
     def __init__(self, port: int, inside: Iterable[str] = ()) -> None:
@@ -49,7 +50,7 @@ class VxlanFilter:
         self._hosts: dict[str, None] = {}
 
     def _table(self, *, routes: bool) -> nft.Table:
-        """`routes`: with the rules that ask the host's routes, which takes a kernel with CONFIG_NFT_FIB_INET."""
+        """`routes`: include the rules that look up routes, which need a kernel with CONFIG_NFT_FIB_INET."""
         port = self._port
         return nft.Table(
             _INET,
@@ -65,11 +66,11 @@ class VxlanFilter:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Whose packets are taken."""
+        """The hosts whose packets are accepted."""
         return tuple(self._hosts)
 
     def install(self, hosts: Iterable[str]) -> None:
-        """Make the table, or replace one of an earlier life at one stroke. Raises `EnvironmentProblem`."""
+        """Create the table, or replace an earlier daemon's atomically. Raises `EnvironmentProblem`."""
         wanted = dict.fromkeys(hosts)
         try:
             self.table.install(_elements(wanted))
@@ -78,7 +79,7 @@ class VxlanFilter:
         self._hosts = wanted
 
     def _install_without_routes(self, hosts: Mapping[str, None], reason: OSError) -> None:
-        """A kernel that cannot ask its routes in a rule still lets in none but peers' addresses."""
+        """Install without route lookups; such a kernel still accepts only peers' addresses."""
         if not self._asks_routes:
             raise _missing(reason) from None
         self._asks_routes = False
@@ -95,7 +96,7 @@ class VxlanFilter:
         )
 
     def allow(self, hosts: Iterable[str]) -> None:
-        """Take packets from exactly these hosts. Raises `OSError`. Without a table: does nothing."""
+        """Accept packets from exactly these hosts. Raises `OSError`. Does nothing without a table."""
         if not self.table.installed:
             return
         wanted = dict.fromkeys(hosts)
@@ -103,15 +104,15 @@ class VxlanFilter:
         self.table.fill(_elements(wanted))
 
     def restore(self) -> None:
-        """Make the table again, after somebody has changed it. Raises `EnvironmentProblem`."""
+        """Create the table again, after somebody has changed it. Raises `EnvironmentProblem`."""
         self.install(self._hosts)
 
     def remove(self) -> None:
-        """Take the table away; none is fine."""
+        """Remove the table, if there is one."""
         self.table.remove()
 
     def close(self) -> None:
-        """Give the socket back; the table stays."""
+        """Close the socket; the table stays."""
         self.table.close()
 
 
@@ -131,7 +132,7 @@ def _elements(hosts: Iterable[str]) -> dict[str, list[bytes]]:
 
 
 def _to(port: int) -> tuple[bytes, ...]:
-    """`udp dport PORT`. Fragments are put together before this hook."""
+    """`udp dport PORT`. Fragments are reassembled before this hook."""
     return (
         *(expr.meta(_L4PROTO), expr.equals(bytes((socket.IPPROTO_UDP,)))),
         *(expr.load(expr.TRANSPORT, 2, 2), expr.equals(port.to_bytes(2, "big"))),
@@ -154,7 +155,7 @@ def _from(name: str, port: int) -> nft.Rule:
 def _forged(port: int) -> Iterator[nft.Rule]:
     """`iifkind bridge udp dport PORT fib saddr . iif oif missing counter drop`, and the same for link-local sources.
 
-    Every link has a route to those, and a set does not tell which link a peer is on.
+    Every link has a route to link-local addresses, and the set does not know which link a peer is on.
     """
     bridge = (expr.meta(_IIFKIND), _name("bridge"), *_to(port))
     yield _drop(*bridge, expr.routed_back(), expr.equals(bytes(4)))
@@ -163,7 +164,7 @@ def _forged(port: int) -> Iterator[nft.Rule]:
 
 
 def _rule(version: int, port: int) -> nft.Rule:
-    """`udp dport PORT ip saddr != @peers counter drop`, or the like for IPv6."""
+    """`udp dport PORT ip saddr != @peers counter drop`, or the same for IPv6."""
     return _drop(
         *(expr.meta(_NFPROTO), expr.equals(bytes((_FAMILIES[version],)))),
         *_to(port),
@@ -172,5 +173,5 @@ def _rule(version: int, port: int) -> nft.Rule:
 
 
 def _bare(host: str) -> IPv4Address | IPv6Address:
-    """A link-local address names its interface (`fe80::1%eth0`), which a set does not."""
+    """The address without its interface (`fe80::1%eth0`), because a set has no interfaces."""
     return ip_address(host.partition("%")[0])

@@ -1,8 +1,8 @@
 """The WireGuard interface of the encrypted fast path: the kernel's, or the program `wireguard-go`.
 
-Owns the interface, its key pair (a new one for each life of the daemon) and its peers; the VXLAN device on top of it is
-`bridge.add_secure`. Decides nothing: peers come as an effect. What an earlier life left is removed and made again, for
-its keys are gone with it. Where there is no WireGuard, traffic with a password takes the userspace tunnel.
+Owns the interface, its key pair (a new one at each start of the daemon) and its peers; `bridge.add_secure` creates the
+VXLAN device on top of it. Decides nothing: peers come as an effect. An earlier daemon's interface is created again,
+because its keys are lost. Without WireGuard, encrypted traffic takes the userspace tunnel.
 """
 
 import errno
@@ -38,11 +38,11 @@ _REMOVE, _REPLACE_ALLOWED = 1, 2
 _PREFIX = 128
 _SOCKETS = Path("/var/run/wireguard")
 _PATIENCE = 5.0
-"""Seconds for the program to come and go, and for an answer of it."""
+"""Seconds for the program to start, to end, and to answer."""
 
 
 class _Interface(Protocol):
-    """How an interface is told. All raise `OSError`."""
+    """The control interface of a WireGuard device. All methods raise `OSError`."""
 
     def set_key(self, private: bytes, port: int) -> None: ...
 
@@ -55,7 +55,7 @@ class _Kernel:
     """By generic netlink (`include/uapi/linux/wireguard.h`)."""
 
     def __init__(self) -> None:
-        from pyroute2.netlink.generic.wireguard import wgmsg  # only where it is needed: it costs some megabytes
+        from pyroute2.netlink.generic.wireguard import wgmsg  # imported late: it costs some megabytes
 
         self._message: Any = wgmsg
         self._netlink = Netlink(GENERIC)
@@ -138,7 +138,7 @@ def _connect() -> socket.socket:
 
 
 class WireGuard:
-    """The interface of this life. `public` is to be told to neighbours."""
+    """The WireGuard interface of this daemon. `public` is sent to neighbours."""
 
     def __init__(self, interface: _Interface, kind: str) -> None:
         self._interface = interface
@@ -151,11 +151,11 @@ class WireGuard:
 
     @property
     def peers(self) -> int:
-        """How many there are."""
+        """The number of peers."""
         return len(self._peers)
 
     def set_peers(self, effect: SetSecurePeers) -> None:
-        """Carry out `effects.SetSecurePeers`. A peer that stays keeps the endpoint at which it was heard last."""
+        """Carry out `effects.SetSecurePeers`. A remaining peer keeps the endpoint from which it was last heard."""
         wanted = {peer.key: peer for peer in effect.peers}
         try:
             for key in [key for key, peer in self._peers.items() if wanted.get(key) != peer]:
@@ -166,16 +166,16 @@ class WireGuard:
                     self._interface.add(peer)
                     self._peers[key] = peer
         except OSError as error:
-            # Probes find out that the path does not work, and the tunnel takes the traffic.
+            # Probes detect that the path does not work, and traffic takes the tunnel.
             log.error("WireGuard: %s", error)
 
 
 def open_wireguard(
     mode: str, netlink: Netlink, devices: BridgeDevices, own: PeerName
 ) -> tuple[WireGuard, BridgeDevices]:
-    """Make the interface and the VXLAN device on it, whatever an earlier life left of both.
+    """Create the interface and the VXLAN device on it, and replace those of an earlier daemon.
 
-    Raises `EnvironmentProblem` when there is no WireGuard of that mode here; nothing is left then.
+    Raises `EnvironmentProblem` if WireGuard of that mode is not available; nothing is left then.
     """
     try:
         interface: _Interface
@@ -207,14 +207,14 @@ def open_wireguard(
 
 
 def _start_program() -> None:
-    """Start the program, which puts itself into the background and ends when its interface is deleted.
+    """Start the program. It goes to the background by itself, and ends when its interface is deleted.
 
-    Blocks; nothing of the daemon runs yet.
+    Blocks, which is safe because the rest of the daemon does not run yet.
     """
     if shutil.which(PROGRAM) is None:
         raise EnvironmentProblem(f"no {PROGRAM} on this host: install it (Debian: apt-get install {PROGRAM})")
     deadline = time.monotonic() + _PATIENCE
-    while _answers():  # the one of an earlier life is about to notice that its interface is gone
+    while _answers():  # an earlier daemon's program is about to notice that its interface is gone
         if time.monotonic() > deadline:
             raise EnvironmentProblem(f"another {PROGRAM} answers for {WIREGUARD_DEVICE}, without an interface: end it")
         time.sleep(0.02)
