@@ -1,1 +1,1 @@
-"""The local HTTP listeners that router and proxy share: who may ask for what, and bounds on each client."""
+"""The local HTTP listeners shared by router and proxy: access control, and limits for each client."""

@@ -1,9 +1,9 @@
-"""Which requests a local HTTP listener on TCP takes: none that a web page made, and changes only with a token. Pure.
+"""Access control for local HTTP listeners on TCP: no requests from web pages, and changes only with a token. Pure.
 
-A page in a browser on this host can send requests to 127.0.0.1, and with a DNS name of its own that leads there
-(DNS rebinding) it can read the answers. Three headers tell such requests from those of programs, because a page cannot
-set or leave out any of them: `Host`, `Origin` and `Sec-Fetch-Site`. `Content-Type` does not: Docker's own client
-sends `text/plain`. Every TCP listener uses this module; unix sockets do not, because no page reaches them.
+A page in a browser on this host can send requests to 127.0.0.1, and with a DNS name of its own that leads there (DNS
+rebinding) it can read the answers. Three headers distinguish such requests from those of programs, because a page
+cannot set or omit them: `Host`, `Origin` and `Sec-Fetch-Site`. `Content-Type` does not, because Docker's own client
+sends `text/plain`. Every TCP listener uses this module; unix sockets do not, because no page can reach them.
 """
 
 import hmac
@@ -17,14 +17,14 @@ __all__ = ["has_token", "host_name", "refusal", "token_header"]
 Headers = Iterable[tuple[str, str]]
 
 _SAME = ("same-origin", "none")
-"""Of `Sec-Fetch-Site`: the page that this listener served, and the user who typed the address."""
+"""Accepted values of `Sec-Fetch-Site`: a page of this listener, and an address that the user typed."""
 _SHOWN = 80
 
 
 def refusal(headers: Headers, names: Sequence[str] = ()) -> str | None:
-    """Why a request with these headers is refused, as a sentence; None: it is not.
+    """The reason to refuse a request with these headers, as a sentence; None: accept it.
 
-    `names`: host names by which this listener is known (`--allow-host`), besides `localhost` and every IP address.
+    `names`: host names of this listener (`--allow-host`), in addition to `localhost` and every IP address.
     """
     found: dict[str, list[str]] = {"host": [], "origin": [], "sec-fetch-site": []}
     for key, value in headers:
@@ -53,7 +53,7 @@ def refusal(headers: Headers, names: Sequence[str] = ()) -> str | None:
 
 
 def host_name(authority: str) -> str:
-    """The host of `host`, `host:port` or `[address]:port`, in lower case; "" if it is none of them."""
+    """The host of `host`, `host:port` or `[address]:port`, in lower case; "" if it has another format."""
     if authority.startswith("["):
         name, bracket, port = authority[1:].partition("]")
         if not bracket or (port and port[0] != ":"):
@@ -67,7 +67,7 @@ def host_name(authority: str) -> str:
 
 
 def token_header(token: str) -> str:
-    """The header line that carries a token, as `curl -H @FILE` reads it from a file."""
+    """The header line with a token, as `curl -H @FILE` reads it from a file."""
     return f"Authorization: Bearer {token}"
 
 

@@ -1,7 +1,7 @@
-"""HTTP as the daemon serves it: who is turned away, how many come in, and what becomes of errors.
+"""The daemon's HTTP listeners: which requests are refused, how many connections are open, and how errors are answered.
 
-Owns the listeners (a unix socket, TCP), their bounds, the token's file and the log lines about bad requests; what an
-error becomes stands in `sentence`. Knows no path and no handler.
+Owns the listeners (a unix socket, TCP), their limits, the token file and the log lines about bad requests. `sentence`
+maps errors to responses. Knows no path and no handler.
 """
 
 import asyncio
@@ -40,18 +40,18 @@ __all__ = [
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_CONNECTIONS = 64
-"""On one TCP listener, which everybody on this host reaches; the unix socket has no limit."""
+"""For each TCP listener, because all users of this host can connect; the unix socket has no limit."""
 IDLE = 15.0
-"""Seconds for which a connection over TCP may say nothing."""
+"""Seconds after which an idle connection over TCP is closed."""
 REST = 3
-"""How many times as long as a report over TCP took the loop is left to the router behind it."""
+"""After a report over TCP, the loop is reserved for the router for this many times the report's duration."""
 
 
 class Turns:
-    """Lets those who ask for reports over TCP in one by one, with a rest behind each that fits what it took.
+    """Runs reports over TCP one at a time, each followed by a pause in proportion to its duration.
 
-    Making a report holds the loop (0.1 s with 2,000 peers), and 64 connections may ask at once, in one round of it:
-    so however many ask, the router keeps three quarters of its time, and the longest wait is that for one report.
+    A report blocks the loop (0.1 s with 2,000 peers), and 64 connections may request one at the same time. With the
+    pauses the router keeps three quarters of its time, and the loop is blocked for one report at most.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Turns:
         self._next = 0.0
 
     async def take(self, handler: Handler, request: web.Request) -> web.StreamResponse:
-        """What `handler`, which awaits nothing, says when it is this request's turn."""
+        """Wait for this request's turn, then run `handler`, which awaits nothing."""
         async with self._one:
             rest = self._next - self._clock()
             if rest > 0:
@@ -77,19 +77,19 @@ class Turns:
 
 
 class Door(Struct, frozen=True):
-    """What one TCP listener asks of requests."""
+    """The access rules of one TCP listener."""
 
     names: tuple[str, ...] = ()
-    """Host names by which it is known (`--allow-host`)."""
+    """Host names of this listener (`--allow-host`)."""
     token: str = ""
-    """What requests that change something must carry; empty: none of them is taken."""
+    """The token required for changes; empty: no changes are accepted."""
     token_file: Path = Path()
     socket: Path = Path()
-    """The unix socket, where none is needed."""
+    """The unix socket, which needs no token."""
     turns: Turns = field(default_factory=Turns)
 
     def with_token(self, handler: Handler) -> Handler:
-        """`handler` for those who carry the token."""
+        """Wrap `handler`: it requires the token."""
 
         async def checked(request: web.Request) -> web.StreamResponse:
             if has_token(request.headers.items(), self.token):
@@ -103,7 +103,7 @@ class Door(Struct, frozen=True):
         return checked
 
     def in_turn(self, handler: Handler) -> Handler:
-        """`handler`, which holds the loop, one request at a time."""
+        """Wrap `handler`, which blocks the loop: one request at a time."""
 
         async def waited(request: web.Request) -> web.StreamResponse:
             return await self.turns.take(handler, request)
@@ -112,7 +112,7 @@ class Door(Struct, frozen=True):
 
 
 def guarded(names: tuple[str, ...]) -> Any:
-    """A middleware that turns away what web pages send (see `http_guard`)."""
+    """A middleware that refuses requests from web pages (see `overlay.http.guard`)."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -123,7 +123,7 @@ def guarded(names: tuple[str, ...]) -> Any:
 
 
 def sentence(error: BaseException) -> tuple[int, str] | None:
-    """As `overlay.http.sentence`, for what reading a request and asking the kernel can raise as well."""
+    """As `overlay.http.sentence.sentence`, plus errors of reading a request and of the kernel."""
     match error:
         case web.RequestPayloadError() | HttpProcessingError():
             return 400, "the body is not what its headers say"
@@ -134,7 +134,7 @@ def sentence(error: BaseException) -> tuple[int, str] | None:
 
 @web.middleware
 async def sentences(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error becomes a status code and one sentence."""
+    """Turn every error into a status code and one sentence."""
     try:
         return await handler(request)
     except web.HTTPMethodNotAllowed as error:
@@ -145,7 +145,7 @@ async def sentences(request: web.Request, handler: Handler) -> web.StreamRespons
         raise
     except Exception as error:
         if isinstance(error, ConnectionError) and getattr(request.transport, "is_closing", bool)():
-            raise  # nobody reads a sentence
+            raise  # the client is gone
         found = sentence(error)
         if found is None:
             faults.complain_of(error, f"{request.method} {request.path}")
@@ -154,7 +154,7 @@ async def sentences(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 class _Log(Bugs):
-    """What aiohttp's server takes for its logger: one line for each source of bad HTTP, one traceback for each bug."""
+    """The logger of aiohttp's server: one line for each source of bad HTTP, one traceback for each bug."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,16 +174,16 @@ class _Log(Bugs):
 
 
 faults = _Log()
-"""What the HTTP servers of one process complain to."""
+"""The shared logger of this process's HTTP servers."""
 
 
 def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
-    """What serves an application; `serve_tcp` and `web.SockSite` give it listeners."""
+    """The runner of an application; `serve_tcp` and `web.SockSite` add listeners to it."""
     return web.AppRunner(app, access_log=None, shutdown_timeout=0.2, logger=faults, **options)
 
 
 async def serve_tcp(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
-    """Listen on TCP. Of more than `MAX_CONNECTIONS` the longest ones go, those that wait for an answer last.
+    """Listen on TCP. Above `MAX_CONNECTIONS` the oldest connection is closed; those waiting for an answer come last.
 
     Raises `OSError`.
     """
@@ -191,21 +191,22 @@ async def serve_tcp(runner: web.AppRunner, host: str, port: int) -> asyncio.Serv
     assert server is not None
 
     def connected() -> asyncio.Protocol:
-        alive = [each for each in server.connections if each.transport is not None]  # in the order of their coming
+        alive = [each for each in server.connections if each.transport is not None]  # oldest first
         if len(alive) >= MAX_CONNECTIONS:
-            waits = "_current_request"  # for its answer
+            waits = "_current_request"  # not None while it waits for its answer
             oldest = next((each for each in alive if getattr(each, waits, None) is None), alive[0])
             transport = oldest.transport
             oldest.force_close()
             if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()  # what it does not read must not keep it open
+                transport.abort()  # do not wait until it reads
         return server()
 
     return await asyncio.get_running_loop().create_server(connected, host or None, port, reuse_address=True)
 
 
 def open_token(path: Path) -> str:
-    """A new token, written to `path` for its owner alone, as a header line for `curl -H @FILE`. Raises `OSError`."""
+    """A new token, written to `path`, readable by its owner only, as a header line for `curl -H @FILE`. Raises
+    `OSError`."""
     token = secrets.token_hex(32)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

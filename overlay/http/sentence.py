@@ -1,6 +1,6 @@
-"""What becomes of an error that a request ends with: a status and one sentence. Knows no HTTP library.
+"""Maps an error of a request to a status and one sentence. Knows no HTTP library.
 
-`listener` says so over a socket; the simulator says it to the simulated `weave`.
+`listener` sends the sentence over a socket; the simulator passes it to the simulated `weave`.
 """
 
 import logging
@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 
 BUG = "this is a bug of the router: its log has the details"
 SHOWN = 200
-"""Characters of a path that a sentence shows."""
+"""Maximum number of a path's characters in a message."""
 
 
 class NotFound(UsageError):
-    """Well-formed, but there is no such thing."""
+    """The request is well-formed, but the object does not exist."""
 
 
 def sentence(error: BaseException) -> tuple[int, str] | None:
-    """The status and the sentence for an error of a handler; None: no such error is expected."""
+    """The status and the sentence for an error of a handler; None: the error is a bug."""
     match error:
         case NotFound():
             return 404, str(error)
@@ -42,23 +42,23 @@ def sentence(error: BaseException) -> tuple[int, str] | None:
 
 
 def no_path(path: str) -> str:
-    """For a path that nothing stands behind."""
+    """The message for an unknown path."""
     return f"there is no {clean(path, most=SHOWN)} here"
 
 
 def wrong_method(path: str, method: str, allowed: Iterable[str]) -> str:
-    """For a path that is asked with another method."""
+    """The message for a path that does not support the method."""
     return f"{clean(path, most=SHOWN)} does not take {method}, but {', '.join(sorted(allowed))}"
 
 
 class Bugs:
-    """Complains of errors that nobody expects: a traceback in the log, once for each place in the code."""
+    """Logs unexpected errors, with one traceback for each place in the code."""
 
     def __init__(self) -> None:
         self._seen: dict[str, None] = {}
 
     def complain_of(self, error: BaseException, what: str) -> None:
-        """Say that `what` failed."""
+        """Log that `what` failed."""
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next

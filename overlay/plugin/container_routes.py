@@ -1,9 +1,9 @@
-"""Which routes a container's `ethwe` keeps where it is on networks of the engine too. Pure.
+"""The routes that a container's `ethwe` keeps when the container is also on networks of the engine. Pure.
 
-An engine refuses to give a container an address within a network that the container's main table leads to already, and
-every subnet of the router's range lies within what `ethwe` leads to where no default subnet is set. So the route of
-`ethwe` makes room: it is replaced by routes to all of its network but the others' subnets, which is where packets went
-anyway, by the longest prefix. Must not know netlink; `overlay.docker.sandbox` carries it out.
+An engine refuses to give a container an address within a network to which the container's main table already has a
+route. Without a default subnet, `ethwe` has a route to the router's whole range, which contains every subnet. So that
+route is replaced by routes to the same network without the other interfaces' subnets. Packets take the same way as
+before, because the longest prefix wins. Must not know netlink; `overlay.docker.sandbox` applies the routes.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ __all__ = ["clash", "ways"]
 def ways(held: Sequence[str], apart: Sequence[IPv4Network]) -> dict[IPv4Network, str]:
     """The directly connected routes of an interface with these addresses ("a.b.c.d/n"), each with its source address.
 
-    `apart`: subnets that other interfaces of the container lead to.
+    `apart`: subnets to which other interfaces of the container lead.
     """
     found: dict[IPv4Network, str] = {}
     for interface in map(IPv4Interface, held):
@@ -28,7 +28,8 @@ def ways(held: Sequence[str], apart: Sequence[IPv4Network]) -> dict[IPv4Network,
 
 
 def clash(held: Sequence[str], subnet: IPv4Network) -> str:
-    """The address of `held` that lies in a subnet of another interface: answers to it would leave by the wrong one."""
+    """The address of `held` in a subnet of another interface: replies to that subnet would leave by the wrong
+    interface."""
     return next((cidr for cidr in held if IPv4Interface(cidr).ip in subnet), "")
 
 

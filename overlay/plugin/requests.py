@@ -1,7 +1,7 @@
-"""Docker's plugin protocol as data: which request is about what, and what the answers look like. Pure.
+"""Docker's plugin protocol as data: requests and responses. Pure.
 
 Owns the JSON of libnetwork's remote network driver and remote IPAM driver (docs/remote.md and docs/ipam.md of
-moby/libnetwork). What is done about a request is decided in `overlay.docker.plugin`.
+moby/libnetwork). `overlay.docker.plugin` handles the requests.
 """
 
 import ipaddress
@@ -38,38 +38,38 @@ Json = dict[str, Any]
 
 ACTIVATE: Json = {"Implements": ["NetworkDriver", "IpamDriver"]}
 CAPABILITIES: Json = {"Scope": "local", "ConnectivityScope": "global"}
-"""Each engine knows its networks for itself; what is connected to them reaches over all hosts."""
+"""Each engine has its own list of networks; their endpoints are connected across all hosts."""
 IPAM_CAPABILITIES: Json = {"RequiresMACAddress": False, "RequiresRequestReplay": False}
 
 DRIVERS = ("weave", "weavemesh")
-"""What the driver is called; the second is the original's word for networks that every engine knows for itself."""
+"""Names of the driver; the second is the original's word for networks that each engine lists by itself."""
 ADDRESS_SPACE = "weave"
 _OPTIONS = "works.weave."
 SPOOFING = "works.weave.allow-spoofing"
-"""Option of a network: its containers may send with any MAC and any address."""
+"""Network option: its containers may send with any MAC and any address."""
 MULTICAST = "works.weave.multicast"
-"""Option of a network: multicast of its containers goes there. Off, because a container has one such route, and may be
-on several networks."""
+"""Network option: its containers send multicast to this network. Off by default, because a container has one multicast
+route and may be on several networks."""
 _GENERIC = "com.docker.network.generic"
 OWNER = PLUGIN
-"""Leads the owners of what the plugin books: endpoints, and addresses that the engine asked for."""
+"""Prefix of the owners of everything that the plugin books: endpoints, and addresses that the engine requested."""
 
 
 class AddressPool(Struct, frozen=True):
-    """A subnet of a network, and the part of it that the IPAM driver takes addresses from."""
+    """A subnet of a network, and the part of it from which the IPAM driver takes addresses."""
 
     subnet: str
-    """"a.b.c.0/n": every address has its prefix length, whatever part it comes from."""
+    """"a.b.c.0/n": every address has this prefix length, also one from `part`."""
     part: str = ""
-    """Of the subnet, "a.b.c.0/n" (`--ip-range`); empty: all of it."""
+    """A part of the subnet, "a.b.c.0/n" (`--ip-range`); empty: the whole subnet."""
 
     @property
     def id(self) -> str:
-        """What the engine calls it. It says everything, so that nothing of it needs to be kept."""
+        """The engine's id for the pool. It contains all fields, so the pool needs no storage."""
         return "-".join((ADDRESS_SPACE, *(text.replace("/", "-") for text in (self.subnet, self.part) if text)))
 
     def whole(self, address: str) -> str:
-        """An address, with or without a prefix length, with that of the subnet."""
+        """An address, with or without a prefix length, with the prefix length of the subnet."""
         return f"{address.partition('/')[0]}/{self.subnet.partition('/')[2]}"
 
 
@@ -81,11 +81,11 @@ class Endpoint(Struct, frozen=True):
     address: str
     """"a.b.c.d/n"."""
     mac: str
-    """Asked for; empty: ours to choose."""
+    """The requested MAC; empty: we choose it."""
 
 
 class Settings(Struct, frozen=True):
-    """What a network's options say."""
+    """The options of a network."""
 
     spoofing: bool = False
     multicast: bool = False
@@ -144,7 +144,7 @@ def settings(request: Mapping[str, Any]) -> Settings:
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
-    """The options of a network that there is, or will be. Raises `UsageError`."""
+    """The settings in the options of a network. Raises `UsageError`."""
     for key in options:
         if str(key).startswith(_OPTIONS) and key not in (SPOOFING, MULTICAST):
             raise UsageError(f"there is no option {key}: expected {SPOOFING} or {MULTICAST}")
@@ -152,7 +152,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
 
 
 def _switch(options: Mapping[str, Any], key: str) -> bool:
-    """`-o KEY` alone switches it on."""
+    """`-o KEY` without a value switches the option on."""
     text = str(options.get(key, "false")).lower()
     if text not in ("true", "false", ""):
         raise UsageError(f"-o {key}={text}: expected true or false")
@@ -160,12 +160,13 @@ def _switch(options: Mapping[str, Any], key: str) -> bool:
 
 
 def network_name(network: str) -> str:
-    """What a network is called where attached containers are called by their ids."""
+    """The name of a network where attached containers have their ids."""
     return f"weave:network:{network}"
 
 
 def joined(name: str, multicast: bool) -> Json:
-    """`NetworkDriver.Join`: the engine takes this interface into the container. Its way out stays the engine's own."""
+    """`NetworkDriver.Join`: the engine moves this interface into the container. The engine keeps the default
+    gateway."""
     answer: Json = {"InterfaceName": {"SrcName": name, "DstPrefix": "ethwe"}}
     if multicast:
         answer["StaticRoutes"] = [{"Destination": "224.0.0.0/4", "RouteType": 1}]
@@ -173,5 +174,5 @@ def joined(name: str, multicast: bool) -> Json:
 
 
 def source_name(endpoint: str) -> str:
-    """What an endpoint is called where attached containers are called by their ids."""
+    """The name of an endpoint where attached containers have their ids."""
     return OWNER + endpoint

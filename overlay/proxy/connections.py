@@ -1,4 +1,4 @@
-"""The two sides of a proxied connection: bytes in and out, one direction's end alone, and TLS that can do that too.
+"""The two sides of a proxied connection: reading and writing, half-close, and TLS that supports half-close.
 
 Owns sockets and buffers. Knows no HTTP.
 """
@@ -14,11 +14,11 @@ CHUNK = 1 << 18
 
 
 class ConnectionLost(ConnectionError):
-    """The other end went away in the middle of something."""
+    """The other end closed the connection in the middle of a message."""
 
 
 class Side:
-    """One end of a connection, with what was read from it and not used yet."""
+    """One end of a connection, with the data that was read but not used yet."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -26,20 +26,20 @@ class Side:
         self.buffer = b""
 
     async def recv(self) -> bytes:
-        """The next bytes (buffered ones first); empty at the end."""
+        """The next bytes (buffered ones first); empty at end of file."""
         if self.buffer:
             data, self.buffer = self.buffer, b""
             return data
         return await self._recv()
 
     async def fill(self) -> bool:
-        """Read something more into the buffer; False at the end."""
+        """Read more data into the buffer; False at end of file."""
         data = await self._recv()
         self.buffer += data
         return bool(data)
 
     async def until(self, mark: bytes, most: int) -> bytes:
-        """Bytes up to and including `mark`; empty if the end comes before the first.
+        """Bytes up to and including `mark`; empty if the connection ends before the first byte.
 
         Raises `ConnectionLost`, `ValueError`.
         """
@@ -62,17 +62,17 @@ class Side:
         await self._writer.drain()
 
     async def send_eof(self) -> None:
-        """Say that nothing more comes; the other direction stays open."""
+        """Close the write direction; the other direction stays open."""
         with contextlib.suppress(OSError, RuntimeError):
             if self._writer.can_write_eof():
                 self._writer.write_eof()
 
     def close(self) -> None:
-        """Drop the connection once what was written is out."""
+        """Close the connection after pending data is written."""
         self._writer.close()
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Close the connection at once."""
         self._writer.transport.abort()
 
     async def _recv(self) -> bytes:
@@ -83,10 +83,10 @@ class Side:
 
 
 class TlsSide(Side):
-    """A side behind TLS, as its server.
+    """A TLS connection, server side.
 
-    asyncio's own TLS closes both directions when the other end closes one (RFC 8446, 6.1, allows half-closing since
-    TLS 1.3), which would cut off the output of `docker run -i` whose input has ended.
+    asyncio's own TLS closes both directions when the other end closes one (RFC 8446, 6.1, allows half-closing since TLS
+    1.3), which would cut off the output of `docker run -i` after its input has ended.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
@@ -106,7 +106,7 @@ class TlsSide(Side):
                     raise ConnectionLost("the client left during the handshake") from None
                 self._in.write(data)
             except ssl.SSLError:
-                await self._flush()  # the alert tells the client why
+                await self._flush()  # the alert tells the client the reason
                 raise
             else:
                 await self._flush()
@@ -118,7 +118,7 @@ class TlsSide(Side):
         await self._flush()
 
     async def send_eof(self) -> None:
-        """See `Side.send_eof`: a close_notify alert."""
+        """See `Side.send_eof`: sends a close_notify alert."""
         with contextlib.suppress(ssl.SSLError, OSError):
             self._tls.unwrap()
         with contextlib.suppress(OSError):
@@ -146,12 +146,12 @@ class TlsSide(Side):
 
 
 async def connect_unix(path: str) -> Side:
-    """A connection to a unix socket. Raises `OSError`."""
+    """Connect to a unix socket. Raises `OSError`."""
     return Side(*await asyncio.open_unix_connection(path, limit=CHUNK))
 
 
 def tcp_options(writer: asyncio.StreamWriter) -> bool:
-    """What an interactive stream over TCP wants: nothing held back. Returns False for a unix socket."""
+    """Disable Nagle's algorithm, for interactive streams over TCP. Returns False for a unix socket."""
     sock = writer.get_extra_info("socket")
     if sock is not None and sock.family == socket.AF_UNIX:
         return False

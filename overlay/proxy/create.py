@@ -1,8 +1,7 @@
-"""`POST /containers/create`: which containers go on the overlay, and how the request is changed for that. Pure.
+"""`POST /containers/create`: decides which containers go on the overlay, and changes the request for them. Pure.
 
-The container's own program is put behind the waiter: entrypoint and command are resolved here as the engine would have
-(what the request leaves out comes from the image), so that taking the waiter off again gives exactly what
-the engine would have shown.
+The waiter runs before the container's own program. Entrypoint and command are resolved here as the engine would do it
+(from the image if the request omits them), so that removing the waiter gives exactly what the engine would have shown.
 """
 
 from collections.abc import Mapping
@@ -21,33 +20,33 @@ __all__ = ["ContainerDefaults", "Joining", "joining", "named_network", "rewrite"
 
 Json = dict[str, Any]
 _HOSTNAME_MOST = 64
-"""Bytes that the kernel takes for a host name (HOST_NAME_MAX)."""
+"""Maximum length of a host name in the kernel, in bytes (HOST_NAME_MAX)."""
 
 
 class ContainerDefaults(Struct, frozen=True):
-    """What the router says that all containers get."""
+    """The router's settings for all containers."""
 
     resolver: str
-    """Address of its DNS server; empty: it serves none."""
+    """Address of the router's DNS server; empty: it has none."""
     domain: str
-    """Without dots at its ends."""
+    """Without leading and trailing dots."""
     waiter: str
     """The directory on the engine's host that holds the waiter."""
 
 
 class Joining(Struct, frozen=True):
-    """A container that is to be put on the overlay."""
+    """The settings of a container that goes on the overlay."""
 
     addresses: tuple[str, ...]
-    """Specifications as of the command line; empty: the default subnet."""
+    """Specifications as on the command line; empty: the default subnet."""
     spoofing: bool = False
     """It may send with any MAC and any address."""
     asked: bool = False
-    """The request itself says so, and not a default or the image."""
+    """The request itself asks for the overlay, not a default or the image."""
 
 
 def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: AttachmentPolicy) -> Joining | None:
-    """Whether the container goes on the overlay. Raises `Rejected` for what makes no sense."""
+    """Whether the container goes on the overlay. Raises `Rejected` for invalid settings."""
     own = tuple(entry for entry in body.get("Env") or () if isinstance(entry, str))
     env = (*image_env, *own)
     wanted = wanted_addresses(env, by_default=not policy.no_default_ipalloc)
@@ -74,7 +73,7 @@ def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: Attachm
 def rewrite(
     body: Mapping[str, Any], image: Mapping[str, Any], name: str, facts: ContainerDefaults, policy: AttachmentPolicy
 ) -> Json | None:
-    """The request as the engine gets it; None: there is no program to run, which the engine shall say itself.
+    """The request to send to the engine; None: it has no program to run, and the engine shall report that itself.
 
     `image`: the `Config` of the image.
     """
@@ -92,7 +91,8 @@ def rewrite(
 
 
 def rewrite_dns(body: Mapping[str, Any], facts: ContainerDefaults, policy: AttachmentPolicy) -> Json:
-    """The request for a container on a network of the plugin: that puts it on the overlay, but gives it no names."""
+    """The request for a container on a network of the plugin, which connects it to the overlay but does not set up
+    DNS."""
     changed = dict(body)
     changed["HostConfig"] = dict(changed.get("HostConfig") or {})
     _dns(changed, facts, policy)
@@ -100,7 +100,7 @@ def rewrite_dns(body: Mapping[str, Any], facts: ContainerDefaults, policy: Attac
 
 
 def named_network(body: Mapping[str, Any]) -> str:
-    """The network of the engine that a container asks for by name; empty: one of the usual ones."""
+    """The network that a container requests by name; empty: one of the engine's predefined ones."""
     mode = str((body.get("HostConfig") or {}).get("NetworkMode") or "")
     return "" if mode in ("default", "bridge", "host", "none") or mode.startswith("container:") else mode
 
@@ -121,13 +121,13 @@ def _program(body: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[list[st
         command = command or _words(image.get("Cmd"))
         if body.get("Entrypoint") is None:
             entrypoint = _words(image.get("Entrypoint"))
-    if entrypoint == [""]:  # none: `--entrypoint ""`, or an image that was made so
+    if entrypoint == [""]:  # no entrypoint: `--entrypoint ""`, or the image's own setting
         entrypoint = []
     return entrypoint, command
 
 
 def _words(value: Any) -> list[str]:
-    """The engine takes a single string for a list of one."""
+    """Words as a list; like the engine, accepts a string in place of a list with one word."""
     if isinstance(value, str):
         return [value]
     return [str(word) for word in value or ()]

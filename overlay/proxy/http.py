@@ -1,7 +1,7 @@
-"""HTTP/1.1 messages as data: heads, and where a body ends. Pure.
+"""HTTP/1.1 messages as data: heads, and the end of a body. Pure.
 
-Owns what a proxy in front of one server adds to `h11`, which parses: bodies are passed on as they came, and `Body` only
-says how far one reaches. A message that two parsers could read in two ways is refused. Knows no Docker.
+Owns what a proxy of one server needs in addition to the parser `h11`: bodies are passed on unchanged, and `Body` only
+finds their end. Messages that two parsers could read in different ways are refused. Knows no Docker.
 """
 
 import h11
@@ -13,7 +13,7 @@ MAX_HEAD = 1 << 18
 
 
 class BadMessage(ValueError):
-    """The bytes are no HTTP/1.1 message."""
+    """The bytes are not a valid HTTP/1.1 message."""
 
 
 class _Message(Struct, frozen=True):
@@ -22,10 +22,10 @@ class _Message(Struct, frozen=True):
     version: str
     """"HTTP/1.1" or "HTTP/1.0"."""
     headers: tuple[tuple[str, str], ...]
-    """Names are as they were sent."""
+    """Names with their original capitalisation."""
 
     def header(self, name: str) -> str:
-        """The (comma-joined) values of a header; "" without it."""
+        """The values of a header, joined by commas; "" without it."""
         return ", ".join(value for key, value in self.headers if key.lower() == name.lower())
 
     def _encode(self, first: str, without: tuple[str, ...], add: tuple[tuple[str, str], ...]) -> bytes:
@@ -43,12 +43,12 @@ class Head(_Message, frozen=True):
 
     @property
     def keeps_alive(self) -> bool:
-        """The client may send another request on this connection."""
+        """Whether the client may send another request on this connection."""
         words = self.header("connection").lower()
         return "keep-alive" in words if self.version == "HTTP/1.0" else "close" not in words
 
     def encode(self, *, without: tuple[str, ...] = (), add: tuple[tuple[str, str], ...] = ()) -> bytes:
-        """The head as bytes, with headers left out (lower case) and added."""
+        """The head as bytes, without some headers (lower case) and with others added."""
         return self._encode(f"{self.method} {self.target} {self.version}", without, add)
 
 
@@ -60,23 +60,24 @@ class ResponseHead(_Message, frozen=True):
 
     @property
     def is_unframed(self) -> bool:
-        """No header says where the body ends: the end of the connection does."""
+        """No header defines the end of the body, so it ends with the connection."""
         return not self.header("content-length") and not self.header("transfer-encoding")
 
     def encode(self, *, without: tuple[str, ...] = (), add: tuple[tuple[str, str], ...] = ()) -> bytes:
-        """The head as bytes, with headers left out (lower case) and added."""
+        """The head as bytes, without some headers (lower case) and with others added."""
         return self._encode(f"{self.version} {self.status} {self.reason}", without, add)
 
 
 class Body:
-    """Where one body ends: feed bytes, get back how many of them belong to it; `done` once it is complete."""
+    """Finds the end of one body: feed it bytes, and it returns how many belong to the body; `done` once it is
+    complete."""
 
     def __init__(self, connection: h11.Connection, *, done: bool = False) -> None:
         """`connection` has read the head."""
         self._connection = connection
         self.done = done
         self.content: list[bytes] = []
-        """The pieces of content, without framing, if `collect`."""
+        """The content without framing, if `collect`."""
         self.collect = False
         self._read()
 
@@ -98,7 +99,7 @@ class Body:
 
 
 def parse_request(data: bytes) -> tuple[Head, Body]:
-    """The head in `data` (which ends with the empty line), and the body that follows. Raises `BadMessage`."""
+    """The head in `data` (up to the empty line), and the body that follows. Raises `BadMessage`."""
     connection = h11.Connection(h11.SERVER, MAX_HEAD)
     event = _parse(connection, data)
     assert isinstance(event, h11.Request)
@@ -107,9 +108,9 @@ def parse_request(data: bytes) -> tuple[Head, Body]:
 
 
 def parse_response(data: bytes, method: str) -> tuple[ResponseHead, Body]:
-    """The head in `data`, an answer to a request with `method`, and the body that follows. Raises `BadMessage`."""
+    """The head in `data`, a response to a request with `method`, and the body that follows. Raises `BadMessage`."""
     connection = h11.Connection(h11.CLIENT, MAX_HEAD)
-    # Every answer may be one that switches protocols: whether the client asked for that is the engine's to judge.
+    # Every response may switch protocols, because the engine checks whether the client asked for that.
     asked = [("Host", ""), ("Connection", "upgrade"), ("Upgrade", "any")]
     connection.send(h11.Request(method="HEAD" if method == "HEAD" else "GET", target="/", headers=asked))
     connection.send(h11.EndOfMessage())
@@ -120,7 +121,7 @@ def parse_response(data: bytes, method: str) -> tuple[ResponseHead, Body]:
 
 
 def reply(status: int, reason: str, body: bytes, kind: str = "application/json") -> bytes:
-    """A whole response."""
+    """A complete response."""
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nServer: weave\r\n\r\n"
     return head.encode() + body
 

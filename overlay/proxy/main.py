@@ -1,7 +1,7 @@
-"""What runs in the proxy's process: its lock, its listeners, the waiter on disk.
+"""The proxy process: its lock, its listeners, and the waiter on disk.
 
-Owns the life of that process. How it is started, found and ended from outside is `proxy_process`'s; what happens to a
-request is `proxy`'s.
+Owns the life of that process. `overlay.proxy.process` starts, finds and ends it from outside; `overlay.proxy.server`
+handles requests.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def install_waiter(directory: Path) -> None:
-    """Put the waiter for this machine into a directory. Raises `EnvironmentProblem`."""
+    """Write the waiter for this architecture into a directory. Raises `EnvironmentProblem`."""
     code = program(platform.machine())
     if not code:
         raise EnvironmentProblem(f"no waiter for a machine of kind {platform.machine()}: there are x86_64 and aarch64")
@@ -44,7 +44,7 @@ def install_waiter(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o755)
         directory.chmod(0o755)
         if not path.exists() or path.read_bytes() != code:
-            new = directory / ".new"  # a container may be running the old one
+            new = directory / ".new"  # a container may be running the old file
             new.write_bytes(code)
             new.chmod(0o755)
             new.replace(path)
@@ -53,7 +53,7 @@ def install_waiter(directory: Path) -> None:
 
 
 class Main:
-    """One proxy, from its lock to its end."""
+    """One proxy process, from taking its lock to its end."""
 
     def __init__(self, options: ProxyOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
         self._options = options
@@ -132,13 +132,13 @@ class Main:
 
     @staticmethod
     def _share(path: Path, engine: str) -> None:
-        """Anyone who may use the engine may use the proxy: the group of the engine's socket."""
+        """Give the socket the group of the engine's socket, because users of the engine may use the proxy."""
         with contextlib.suppress(OSError):
             os.chown(path, -1, Path(engine).stat().st_gid)
 
 
 def _vacant(address: str) -> Path:
-    """A socket's path with nothing there: the lock says that nobody listens."""
+    """Free the path of a socket. We hold the lock, so nobody listens there."""
     path = Path(address)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a proxy was told to do, as data; and the one kind of refusal that a client of the Docker API gets. Pure."""
+"""The settings of a proxy as data; and the error that a client of the Docker API receives. Pure."""
 
 import re
 
@@ -7,21 +7,21 @@ from msgspec import Struct
 __all__ = ["AttachmentPolicy", "Rejected"]
 
 MAX_NAME = 255
-"""Characters of a name that the administrator's expression is matched with: the maker of a container chooses the name,
-and a host name has fewer."""
+"""Maximum length of a name that is matched with the administrator's expression. The creator of a container chooses the
+name, and host names are shorter."""
 
 
 _PIECE = re.compile(r"\$\$|\$(?:\{(\w+)\}|(\d+|[A-Za-z_]\w*))|\\(?:g<(\w+)>|(\d+)|(?P<literal>.))")
-"""What is not itself in a replacement: `$1`, `$name`, `${name}`, `\\1`, `\\g<name>`; `$$` and `\\x`, one character."""
+"""Special parts of a replacement: `$1`, `$name`, `${name}`, `\\1`, `\\g<name>`; `$$` and `\\x` mean one character."""
 
 
 def _reference(piece: re.Match[str]) -> str | None:
-    """The group that a piece of a replacement stands for; None: a character."""
+    """The group that a part of a replacement refers to; None: it is a character."""
     return next((name for name in piece.groups()[:4] if name is not None), None)
 
 
 class Rejected(Exception):
-    """The client gets this status, and the text as the engine's own kind of error: `{"message": …}`."""
+    """The client gets this status, and the text in the engine's error format: `{"message": …}`."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class Rejected(Exception):
 
 
 class AttachmentPolicy(Struct, frozen=True, kw_only=True):
-    """How containers are put on the overlay. Field names are the flags' names with underscores."""
+    """How containers are attached to the overlay. Field names are the flags' names with underscores."""
 
     without_dns: bool = False
     no_default_ipalloc: bool = False
@@ -39,16 +39,16 @@ class AttachmentPolicy(Struct, frozen=True, kw_only=True):
     no_rewrite_hosts: bool = False
     no_multicast_route: bool = False
     hostname_from_label: str = ""
-    """The label whose value stands in for the container's name."""
+    """The label whose value replaces the container's name."""
     hostname_match: str = "(.*)"
-    """What of the name is its host name (a regular expression)."""
+    """The part of the name that is its host name (a regular expression)."""
     hostname_replacement: str = "$1"
     """What it becomes; `$1`, `$name`, `${name}` or `\\\\1` stand for groups."""
 
     def hostname(self, name: str, labels: dict[str, str]) -> str:
         """The host name for a container of this name; empty: none.
 
-        A name that the expression does not match is taken as it is, as is one that would be left empty.
+        If the expression does not match, or the result is empty, the name is used unchanged.
         """
         text = labels.get(self.hostname_from_label, "") if self.hostname_from_label else ""
         text = text or name
@@ -63,7 +63,7 @@ class AttachmentPolicy(Struct, frozen=True, kw_only=True):
         return _PIECE.sub(group, self.hostname_replacement) or text
 
     def check(self) -> None:
-        """Raise `re.error` or `ValueError` unless expression and replacement fit each other, whatever the name."""
+        """Raise `re.error` or `ValueError` unless the expression is valid and has all groups of the replacement."""
         expression = self._expression()
         known = [str(number) for number in range(expression.groups + 1)] + list(expression.groupindex)
         for piece in _PIECE.finditer(self.hostname_replacement):
@@ -74,5 +74,5 @@ class AttachmentPolicy(Struct, frozen=True, kw_only=True):
                 )
 
     def _expression(self) -> re.Pattern[str]:
-        # Named groups in the spelling of other languages, and of the original's later builds.
+        # Accept the syntax of named groups of other languages, and of the original's later builds.
         return re.compile(re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", self.hostname_match))

@@ -1,8 +1,9 @@
-"""The proxy as others know it: what it was told, where it listens, and how it is started and ended.
+"""The proxy seen from other processes: its options, its addresses, and how to start and stop it.
 
-It is a process of its own next to the router: a build's gigabytes do not stand in the way of heartbeats, and while the
-router is stopped or restarted the engine stays reachable and says why nothing can be put on the overlay. What runs in
-that process is `proxy_main`, which is imported there alone, because it takes an HTTP library that commands do without.
+The proxy is a separate process next to the router, so a build's gigabytes do not delay heartbeats. While the router is
+stopped or restarted the engine stays reachable, and the proxy explains why nothing can be attached.
+`overlay.proxy.main` runs in that process and is imported only there, because it needs an HTTP library that commands do
+not need.
 """
 
 import asyncio
@@ -33,39 +34,39 @@ _END_TIMEOUT = 10.0
 
 
 class ProxyOptions(Struct, frozen=True, kw_only=True):
-    """The options of one launch, as typed and checked. Field names are the flags' names with underscores."""
+    """The options of one launch, parsed and checked. Field names are the flags' names with underscores."""
 
     host: tuple[str, ...] = ()
-    """`-H`: "tcp://ADDRESS:PORT" or "unix://PATH"; none: both usual ones."""
+    """`-H`: "tcp://ADDRESS:PORT" or "unix://PATH"; empty: both default addresses."""
     tls: bool = False
     tlsverify: bool = False
-    """Clients must show a certificate that `tlscacert` signed."""
+    """Clients must present a certificate signed by `tlscacert`."""
     tlscacert: str = ""
     tlscert: str = ""
     tlskey: str = ""
     docker_api: str = ""
     in_container: bool = False
-    """The proxy is a container of the engine, not a process of the host."""
+    """The proxy runs in a container of the engine, not as a process of the host."""
     allow_host: tuple[str, ...] = ()
-    """Host names by which TCP is asked, besides `localhost` and IP addresses."""
+    """Host names of the TCP listeners, in addition to `localhost` and IP addresses."""
     log_level: str = "info"
     policy: AttachmentPolicy = AttachmentPolicy()
 
     @property
     def secured(self) -> bool:
-        """TCP listeners speak TLS."""
+        """Whether TCP listeners use TLS."""
         return self.tls or self.tlsverify
 
 
 class Running(Struct, frozen=True):
-    """What a running proxy says of itself."""
+    """The state that a running proxy publishes."""
 
     pid: int
     hosts: tuple[str, ...]
-    """Where it listens, as for DOCKER_HOST; the first one is what `weave env` names."""
+    """Its addresses, in the format of DOCKER_HOST; `weave env` prints the first one."""
     options: ProxyOptions
     version: str = ""
-    """Of the program; empty: of one that did not say."""
+    """The version of the program; empty if it is unknown."""
 
 
 def endpoint(host: str) -> tuple[str, str, int]:
@@ -80,17 +81,17 @@ def endpoint(host: str) -> tuple[str, str, int]:
 
 
 def state_file(places: DaemonPaths) -> Path:
-    """Where a running proxy says what it is; the proxy holds a lock on it as long as it lives."""
+    """The file with a running proxy's state; the proxy holds a lock on it while it runs."""
     return Path(f"{places.proxy}.json")
 
 
 def pid_file(places: DaemonPaths) -> Path:
-    """Where its process id is."""
+    """The file with the proxy's process id."""
     return Path(f"{places.proxy}.pid")
 
 
 def running(places: DaemonPaths) -> Running | None:
-    """The proxy of this host; None: there is none."""
+    """The running proxy of this host; None: there is none."""
     try:
         with state_file(places).open("rb") as file:
             try:
@@ -105,7 +106,7 @@ def running(places: DaemonPaths) -> Running | None:
 
 
 def stop_proxy(places: DaemonPaths) -> bool:
-    """End the proxy, and wait until it is gone; False: none ran. Raises `EnvironmentProblem`."""
+    """Stop the proxy, and wait until it is gone; False: none was running. Raises `EnvironmentProblem`."""
     found = running(places)
     if found is None:
         return False
@@ -125,7 +126,7 @@ def stop_proxy(places: DaemonPaths) -> bool:
 
 
 def forget_proxy(places: DaemonPaths) -> None:
-    """Remove the files of a proxy that does not run. Its containers need the waiter: the next proxy puts it back."""
+    """Remove the files of a stopped proxy, except the waiter's: containers need it, and the next proxy restores it."""
     if running(places) is not None:
         return
     state_file(places).unlink(missing_ok=True)
@@ -133,14 +134,14 @@ def forget_proxy(places: DaemonPaths) -> None:
 
 
 def spawn_proxy(options: ProxyOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
-    """Fork a proxy away; returns once it listens. Raises `EnvironmentProblem` if it cannot."""
+    """Fork a proxy; returns once it listens. Raises `EnvironmentProblem` on failure."""
 
     log_file = places.log.with_suffix(".proxy.log") if places.log.suffix else Path(f"{places.log}.proxy")
     spawn(_work(options, places, environment), "the proxy", log_file, pid_file(places), options.log_level)
 
 
 def hold_proxy(options: ProxyOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
-    """Be the proxy, in a container that was made for it; returns at its end. Raises `OverlayError`."""
+    """Run the proxy in its own container; returns when the proxy ends. Raises `OverlayError`."""
     from overlay.runtime.in_container import prepare
 
     prepare(options.docker_api or socket_path(environment), places.db)

@@ -1,6 +1,6 @@
-"""Passing one request on to the engine and its answer back, byte for byte: bodies, streams, and upgraded connections.
+"""Passes one request to the engine and the response back, unchanged: bodies, streams, and upgraded connections.
 
-Owns the order of bytes on a proxied connection. Nothing is rewritten here.
+Owns the order of bytes on a proxied connection. Rewrites nothing.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ __all__ = ["EngineGone", "fetch", "read_body", "relay"]
 _HEAD_END = b"\r\n\r\n"
 _RAW = ("application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream")
 MAX_BODY = 1 << 26
-"""Bytes of a request or an answer that is rewritten; those that pass through have no limit."""
+"""Maximum size of a request or response that is rewritten; those that pass through have no limit."""
 
 
 class EngineGone(Exception):
-    """The engine does not answer, or broke off."""
+    """The engine does not answer, or closed the connection."""
 
 
 async def connect(path: str) -> Side:
@@ -32,7 +32,7 @@ async def connect(path: str) -> Side:
 
 
 async def read_body(side: Side, body: Body) -> bytes:
-    """The content of a whole body. Raises `BadMessage`."""
+    """The content of a complete body. Raises `BadMessage`."""
     body.collect = True
     size = 0
     while not body.done:
@@ -57,9 +57,9 @@ async def read_head(server: Side, method: str) -> tuple[ResponseHead, Body]:
 
 
 async def fetch(path: str, head: Head, content: bytes | None) -> tuple[ResponseHead, bytes]:
-    """One whole exchange with the engine, for a request that is (or was) rewritten. Raises `EngineGone`.
+    """One complete exchange with the engine, for a request that is (or was) rewritten. Raises `EngineGone`.
 
-    The head's own framing is replaced to fit `content`; None: there is no body.
+    The head's framing headers are replaced to match `content`; None: there is no body.
     """
     server = await connect(path)
     try:
@@ -78,10 +78,10 @@ async def fetch(path: str, head: Head, content: bytes | None) -> tuple[ResponseH
 
 
 async def relay(client: Side, path: str, head: Head, body: Body, content: bytes | None = None) -> bool:
-    """Pass a request on, and the answer back; returns whether the client may send another request.
+    """Pass a request to the engine and the response back; returns whether the client may send another request.
 
-    `content`: the body, if it was read already. Raises `EngineGone` before anything of an answer was sent, and
-    `ConnectionError` after.
+    `content`: the body, if it is already read. Raises `EngineGone` if nothing of a response was sent yet, else
+    `ConnectionError`.
     """
     server = await connect(path)
     raw = head.encode()
@@ -120,7 +120,8 @@ async def relay(client: Side, path: str, head: Head, body: Body, content: bytes 
 
 
 async def _upwards(client: Side, server: Side, body: Body) -> None:
-    """The request's body; after it, the client's end, from which the engine knows that nobody reads on."""
+    """Send the request's body; then pass on the client's end of file, which tells the engine that nobody reads any
+    more."""
     try:
         while not body.done:
             data = await client.recv()
@@ -133,12 +134,12 @@ async def _upwards(client: Side, server: Side, body: Body) -> None:
         if not client.buffer and not await client.fill():
             await server.send_eof()
     except (ConnectionError, BadMessage):
-        # The engine may have answered before it read everything; the answer counts.
+        # The engine may have answered before it read everything; use its answer.
         return
 
 
 async def _tunnel(client: Side, server: Side) -> None:
-    """Both directions until the engine's ends; the client's may end before that."""
+    """Relay both directions until the engine closes its own; the client's may end earlier."""
     up = asyncio.get_running_loop().create_task(_pump(client, server))
     try:
         await _pump(server, client)

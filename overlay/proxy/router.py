@@ -1,4 +1,4 @@
-"""What the proxy asks this host's router for, over its control socket. Owns paths, and the sentences of failures."""
+"""The proxy's requests to this host's router, over its control socket. Owns paths and error messages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["RouterGone", "RouterRefused", "RouterSide"]
 
 _CONNECT = 5.0
 _PATIENCE = 60.0
-"""Seconds for the router to find addresses; the first ones of a network need a majority of its peers."""
+"""Seconds for the router to allocate addresses; the first ones of a network need a majority of its peers."""
 
 
 class RouterGone(Exception):
@@ -18,7 +18,7 @@ class RouterGone(Exception):
 
 
 class RouterRefused(Exception):
-    """The router answered with an error; the text is its own."""
+    """The router answered with an error; the text is the router's."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -43,15 +43,15 @@ class RouterSide:
         return found
 
     async def reserve(self, container: str, addresses: Sequence[str], **flags: bool) -> None:
-        """Book addresses for a container that was just made."""
+        """Book addresses for a container that was just created."""
         await self._ask("POST", f"/proxy/{container}/reserve", {"addresses": list(addresses), **flags})
 
     async def renew(self, container: str, *, multicast: bool) -> None:
-        """Book again what was given up since."""
+        """Book again the addresses that were released in the meantime."""
         await self._ask("POST", f"/proxy/{container}/renew", {"multicast": multicast})
 
     async def ensure(self, container: str) -> None:
-        """Returns once the container is on the overlay."""
+        """Return once the container is on the overlay."""
         await self._ask("POST", f"/proxy/{container}/ensure", {})
 
     async def addresses(self, container: str) -> tuple[str, ...]:

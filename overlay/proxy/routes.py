@@ -1,4 +1,4 @@
-"""Which requests of the Docker API are rewritten; all others pass through. Pure."""
+"""The requests of the Docker API that are rewritten; all others pass through. Pure."""
 
 import re
 from typing import Literal
@@ -28,20 +28,20 @@ class Call(Struct, frozen=True):
 
     endpoint: Endpoint
     prefix: str
-    """"/v1.41", or "" where the client named no version."""
+    """"/v1.41", or "" if the client did not name a version."""
     container: str
-    """As the client named it: an id, a part of one, or a name; empty where there is none."""
+    """The reference of the client: an id, a prefix of one, or a name; empty if there is none."""
     query: dict[str, str]
 
     @property
     def speaks_text(self) -> bool:
-        """The client's API version has errors as plain text: up to 1.23."""
+        """The client's API version has plain-text errors: up to 1.23."""
         numbers = [int(part) for part in self.prefix.removeprefix("/v").split(".") if part]
         return bool(numbers) and numbers < [1, 24]
 
 
 def route(method: str, target: str) -> Call | None:
-    """What a request is about; None: nothing of ours."""
+    """The kind of a request; None: it passes through."""
     path, _, query = target.partition("?")
     version = _VERSION.match(path)
     prefix = version[0] if version else ""

@@ -1,8 +1,8 @@
-"""The Docker API proxy: clients on one side, the container engine on the other, this host's router asked in between.
+"""The Docker API proxy between clients and the container engine; it asks this host's router in between.
 
-Owns what happens around the few requests that are rewritten, and what a client is told when something of it fails: the
-engine's own kind of error with our reason in it, and no container or address left of it. The rewrites themselves are
-`overlay.proxy`; everything else goes through `proxy_relay` untouched.
+Owns the handling of the few rewritten requests, and the errors of failed ones: the client gets an error in the engine's
+format with our reason in it, and no container or address is left behind. The other modules of `overlay.proxy` rewrite;
+`overlay.proxy.relay` passes everything else on unchanged.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 _PODMAN = "Libpod-Api-Version"
-"""The header by which Podman says that it is no Docker Engine."""
+"""The response header that identifies Podman."""
 _PASS = None
-"""What a handler returns for a request that the engine shall have as it is; else: whether another may follow."""
+"""The result of a handler for a request to pass on unchanged; other results say whether another request may follow."""
 
 
 class Exchange:
-    """One request that is rewritten."""
+    """One request that is rewritten, and its connection."""
 
     def __init__(self, client: Side, head: Head, call: Call, content: bytes) -> None:
         self.client = client
@@ -53,7 +53,7 @@ class Exchange:
 
 
 class Proxy:
-    """All that one proxy process does with connections; `serve_client` is the callback of its listeners."""
+    """Handles all connections of one proxy process; `serve_client` is the callback of its listeners."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Proxy:
         names: tuple[str, ...] = (),
         install: Callable[[], None] = lambda: None,
     ) -> None:
-        """`names`: host names by which clients may ask over TCP, besides `localhost` and IP addresses.
+        """`names`: host names that clients may use over TCP, in addition to `localhost` and IP addresses.
 
-        `install` puts the waiter where containers find it, should somebody have removed it.
+        `install` restores the waiter's file if somebody has removed it.
         """
         self._install = install
         self._engine = engine
@@ -87,14 +87,14 @@ class Proxy:
         }
 
     def close(self) -> None:
-        """Drop all clients."""
+        """Disconnect all clients."""
         for task in list(self._clients):
             task.cancel()
 
     async def serve_client(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext | None = None
     ) -> None:
-        """One client's connection, from its first byte to its last."""
+        """Serve one client's connection."""
         task = asyncio.current_task()
         assert task is not None
         self._clients[task] = None
@@ -108,7 +108,7 @@ class Proxy:
                 pass
             with contextlib.suppress(ConnectionError):
                 await client.send_eof()
-        except (OSError, asyncio.CancelledError) as error:  # TLS's errors are of the first kind
+        except (OSError, asyncio.CancelledError) as error:  # includes errors of TLS
             log.debug("client: %s", error)
         except Exception as error:
             faults.complain_of(error, "a client's request")
@@ -117,7 +117,7 @@ class Proxy:
             client.close()
 
     async def _one(self, client: Side, over_tcp: bool) -> bool:
-        """One request; returns whether another may follow."""
+        """Serve one request; returns whether another may follow."""
         try:
             raw = await client.until(b"\r\n\r\n", MAX_HEAD)
             if not raw:
@@ -158,9 +158,9 @@ class Proxy:
 
     @staticmethod
     async def _attended(client: Side, work: Coroutine[Any, Any, bool | None]) -> bool | None:
-        """Do it for as long as the client waits for it; a client that leaves cancels it.
+        """Run `work` while the client waits for it; cancel it when the client disconnects.
 
-        What is read from the client meanwhile stays in its buffer.
+        Data read from the client in the meantime stays in its buffer.
         """
         loop = asyncio.get_running_loop()
         doing = loop.create_task(work)
@@ -181,10 +181,10 @@ class Proxy:
                     with contextlib.suppress(asyncio.CancelledError):
                         await task
 
-    # --- requests that make or start containers --------------------------------------------------------------------
+    # --- requests that create or start containers ------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Before a container is made or started. Raises `Rejected`."""
+        """Prepare for creating or starting a container. Raises `Rejected`."""
         try:
             self._install()
         except EnvironmentProblem as error:
@@ -196,7 +196,7 @@ class Proxy:
             return _PASS
         image = await self._get(x, f"/images/{quote(str(body.get('Image') or ''), safe='/:@')}/json")
         if image is None:
-            return _PASS  # the engine shall say what is wrong with it
+            return _PASS  # the engine shall report the error itself
         config = image.get("Config") or {}
         wanted = joining(body, tuple(config.get("Env") or ()), self._policy)
         if wanted is None:
@@ -226,7 +226,8 @@ class Proxy:
                     spoofing=wanted.spoofing,
                 )
         except BaseException:
-            # The client left, or the router refused: there may be a container, and nobody will want it.
+            # The client disconnected, or the router refused: remove the container if it exists, because nobody wants
+            # it.
             with contextlib.suppress(EngineGone):
                 made = made or _made(*await making)
             if made:
@@ -235,7 +236,7 @@ class Proxy:
         return await self._answer(x, response, answer)
 
     async def _start(self, x: Exchange) -> bool | None:
-        """Start or restart: the answer comes once the container is on the overlay."""
+        """Start or restart: respond once the container is on the overlay."""
         found = await self._inspected(x)
         if found is None or not unwrap.waits(found):
             return _PASS
@@ -247,7 +248,7 @@ class Proxy:
         return await self._answer(x, response, answer)
 
     async def _exec(self, x: Exchange) -> bool | None:
-        """A command in a container whose own program still waits would find no overlay: let it come first."""
+        """Attach the container first if its own program still waits, because a command in it would find no overlay."""
         found = await self._inspected(x)
         if found is not None and unwrap.waits(found) and (found.get("State") or {}).get("Running"):
             with contextlib.suppress(RouterGone, RouterRefused):
@@ -309,10 +310,10 @@ class Proxy:
         response, answer = await fetch(self._engine, head, json.dumps(changed).encode())
         return await self._answer(x, response, answer)
 
-    # --- small help ------------------------------------------------------------------------------------------------
+    # --- helpers -----------------------------------------------------------------------------------------------------
 
     async def _answer(self, x: Exchange, response: ResponseHead, content: bytes) -> bool:
-        """Send the client a response whose body was read (and perhaps changed)."""
+        """Send the client a response whose body was read, and possibly changed."""
         framing = () if response.status in (204, 304) else (("Content-Length", str(len(content))),)
         head = response.encode(without=("content-length", "transfer-encoding", "connection"), add=framing)
         await x.client.send(head + (b"" if response.status in (204, 304) else content))
@@ -326,22 +327,22 @@ class Proxy:
         return await self._get(x, self._container(x)) if x.call.container else None
 
     async def _get(self, x: Exchange, path: str) -> Json | None:
-        """What the engine has there; None: it refuses."""
+        """The engine's object at a path; None: the engine refuses."""
         return (await self._ask(x, path))[1]
 
     async def _ask(self, x: Exchange, path: str) -> tuple[ResponseHead, Json | None]:
-        """What the engine says of a path, in the API version of the client, and what it has there."""
+        """The engine's response for a path, in the API version of the client, and the object in it."""
         head = _request("GET", x.call.prefix + path, x.head.header("host"))
         response, answer = await fetch(self._engine, head, None)
         return response, _object(answer) if response.status == 200 else None
 
     async def _driver_of(self, x: Exchange, network: str) -> str:
-        """Empty: there is no such network, which the engine will say."""
+        """The driver of a network; empty: there is no such network, and the engine will report that."""
         found = await self._get(x, f"/networks/{quote(network, safe='')}")
         return str((found or {}).get("Driver") or "")
 
     async def _engine_does(self, method: str, path: str) -> None:
-        """Ask the engine for something that undoes; what it says to that is only worth a line."""
+        """Send the engine a request that undoes something; errors are only logged."""
         try:
             response, answer = await fetch(self._engine, _request(method, path), b"")
         except EngineGone as error:
@@ -352,7 +353,7 @@ class Proxy:
 
 
 def _request(method: str, path: str, host: str = "") -> Head:
-    """A request of our own to the engine."""
+    """A request of the proxy itself to the engine."""
     return Head("HTTP/1.1", (("Host", host or "docker"),), method, path)
 
 
@@ -365,12 +366,12 @@ def _object(content: bytes) -> Json | None:
 
 
 def _made(response: ResponseHead, answer: bytes) -> str:
-    """The id of the container that was made; "" for none."""
+    """The id of the created container; "" if none was created."""
     return str((_object(answer) or {}).get("Id") or "") if response.status == 201 else ""
 
 
 def _error(status: int, text: str, call: Call | None = None) -> bytes:
-    """As the engine words its errors: JSON, or plain text up to API version 1.23."""
+    """An error in the engine's format: JSON, or plain text up to API version 1.23."""
     text = clean(text, keep=LINES)
     phrase = HTTPStatus(status).phrase
     if call is not None and call.speaks_text:

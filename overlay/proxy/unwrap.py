@@ -1,6 +1,6 @@
-"""What clients see of a container that was made through the proxy: its own program, without the waiter. Pure.
+"""Shows clients the own program of a container that was created through the proxy, without the waiter. Pure.
 
-Owns the answers of inspect, list and changes, and the request of commit.
+Owns the responses of inspect, list and changes, and the request of commit.
 """
 
 import ipaddress
@@ -17,12 +17,12 @@ Json = dict[str, Any]
 
 
 def waits(inspected: Json) -> bool:
-    """The container was made through the proxy."""
+    """Whether the container was created through the proxy."""
     return inspected.get("Path") == WAITER
 
 
 def container(inspected: Json, addresses: Sequence[str] = ()) -> bool:
-    """Change an inspected container in place; returns whether anything was.
+    """Change an inspected container in place; returns whether anything was changed.
 
     `addresses` ("a.b.c.d/n"): shown as the container's own (`--rewrite-inspect`).
     """
@@ -40,7 +40,7 @@ def container(inspected: Json, addresses: Sequence[str] = ()) -> bool:
 
 
 def own_config(config: Json) -> None:
-    """Take the waiter off a `Config` in place."""
+    """Remove the waiter from a `Config`, in place."""
     entrypoint = config.get("Entrypoint") or []
     if entrypoint[:1] == [WAITER]:
         config["Entrypoint"] = entrypoint[1:] or None
@@ -48,7 +48,7 @@ def own_config(config: Json) -> None:
 
 
 def listing(entries: Any, waiter: str) -> bool:
-    """Change the answer of `GET /containers/json` in place; returns whether anything was.
+    """Change the response of `GET /containers/json` in place; returns whether anything was changed.
 
     `waiter`: the directory on the engine's host that holds the waiter.
     """
@@ -58,25 +58,26 @@ def listing(entries: Any, waiter: str) -> bool:
         if command == WAITER or command.startswith(WAITER + " "):
             entry["Command"] = command[len(WAITER) + 1 :]
         elif not any(mount.get("Source") == waiter for mount in entry.get("Mounts") or ()):
-            continue  # Podman's commands are shown without their entrypoint
+            continue  # Podman shows commands without their entrypoint
         _mounts(entry)
         changed = True
     return changed
 
 
 def changes(entries: Any) -> list[Json] | None:
-    """The answer of `GET /containers/…/changes` without the waiter's mount point; an engine says null for none."""
+    """The response of `GET /containers/…/changes` without the waiter's mount point; None if it is empty, as in the
+    engine."""
     kept = [entry for entry in entries or () if entry.get("Path") != DIRECTORY]
     return kept or None
 
 
 def commit(body: Any, inspected: Json) -> Json:
-    """The body of `POST /commit` for a container with the waiter: what it names itself counts, else its own program."""
+    """The body of `POST /commit` for a container with the waiter: the body's own program, else the container's."""
     config = dict(inspected.get("Config") or {})
     own_config(config)
     changed = dict(body) if isinstance(body, dict) and body else dict(config)
     if not changed.get("Entrypoint"):
-        # An empty list says "none" where null would let the engine look at the container.
+        # An empty list means "none"; null would make the engine use the container's.
         changed["Entrypoint"] = config.get("Entrypoint") or []
         if not changed.get("Cmd"):
             changed["Cmd"] = config.get("Cmd") or []
@@ -84,7 +85,7 @@ def commit(body: Any, inspected: Json) -> Json:
 
 
 def commit_by_hand(inspected: Json, query: Mapping[str, str]) -> str:
-    """What to type where the engine is Podman, which takes no entrypoint from `POST /commit` but the waiter."""
+    """The command to type on Podman, whose `POST /commit` would always use the waiter as entrypoint."""
     config = dict(inspected.get("Config") or {})
     own_config(config)
     words = [("ENTRYPOINT", config.get("Entrypoint") or []), ("CMD", config.get("Cmd") or [])]
@@ -103,7 +104,7 @@ def _mounts(holder: Json) -> None:
 
 
 def _is_ours(bind: str) -> bool:
-    """`SOURCE:/w:ro`; Podman shows more options than were asked for."""
+    """Whether a bind is `SOURCE:/w:ro`; Podman adds more options."""
     return bind.split(":")[1:2] == [DIRECTORY]
 
 
