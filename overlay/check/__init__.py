@@ -1,7 +1,7 @@
-"""`weave check`: everything that goes wrong on real hosts, judged from facts. Pure.
+"""`weave check`: judges from facts everything that goes wrong on real hosts. Pure.
 
-Owns the order of the checks. Each is one function from `Facts` to `Finding`s, of which it yields at least one; what
-they have in common with the driver is `facts` alone, so that each can be tried without a host.
+Owns the order of the checks. Each check is one function from `Facts` to at least one `Finding`. Checks and drivers
+share only the module `facts`, so each check can be tested without a host.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -43,9 +43,9 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Finding]]] = {
     "policy": policy,
     "state": state,
 }
-"""By the name that the table shows, in its order: what others stand on comes first."""
+"""Checks by the name in the table, in the order of the table: prerequisites of others come first."""
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:
-    """All findings, at least one of each check."""
+    """All findings, at least one for each check."""
     return tuple(replace(found, check=name) for name, check in CHECKS.items() for found in check(facts))

@@ -1,4 +1,4 @@
-"""Addresses that two have: quarantined ones, and such as somebody put on a container's `ethwe` by hand."""
+"""Duplicate addresses: quarantined ones, and those that somebody set by hand on a container's `ethwe`."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ __all__ = ["addresses"]
 
 
 def addresses(facts: Facts) -> Iterator[Finding]:
-    """Each address has one owner, and each container what it was given."""
+    """Each address has one owner, and each container has its assigned addresses."""
     if facts.report is None:
         yield unseen("the router does not answer")
         return
@@ -36,7 +36,7 @@ def _quarantined(facts: Facts) -> Iterator[Finding]:
 
 
 def _owners(facts: Facts) -> Mapping[str, str]:
-    """Address to the container that has it, wherever that is."""
+    """Address to the container that has it, on any host."""
     assert facts.report is not None
     return {
         cidr.partition("/")[0]: entry["container"]

@@ -1,6 +1,6 @@
-"""The bridge `weave`: does each container's port get the frames for its MAC, and nobody else?
+"""The bridge `weave`: does each container's port, and no other, get the frames for its MAC?
 
-The ports and their MACs come from the kernel's own table `weave-ports`, which stands while no router runs.
+The ports and their MACs come from the kernel's own table `weave-ports`, which stays while no router runs.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _STICKY = "sticky"
 
 
 def bridge(facts: Facts) -> Iterator[Finding]:
-    """Entries, ports, guards, and what the router's audit says of them."""
+    """Entries, ports, guards, and the report of the router's audit."""
     bad = [*_audit(facts), *_entries(facts)]
     yield from bad
     if bad:

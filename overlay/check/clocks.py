@@ -10,11 +10,11 @@ from overlay.env import SECOND
 __all__ = ["clocks"]
 
 _MOST = 5 * SECOND
-"""Further apart, a log of several hosts cannot be read side by side any more."""
+"""With a larger difference, the logs of several hosts cannot be compared."""
 
 
 def clocks(facts: Facts) -> Iterator[Finding]:
-    """How far each neighbour's clock is off, less what the measurement may be wrong by."""
+    """The clock offset of each neighbour, minus the uncertainty of the measurement."""
     if facts.report is None:
         yield unseen("the router does not answer")
         return

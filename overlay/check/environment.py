@@ -1,4 +1,4 @@
-"""What else is around the router: the engine, routes of the host, policy, and the state directory."""
+"""The router's environment: the engine, routes of the host, policy, and the state directory."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ __all__ = ["engine", "policy", "routes", "state"]
 
 _DEFAULT_RANGE = "10.32.0.0/12"
 _ROOM = 16 << 20
-"""Bytes free below which it is only a matter of time."""
+"""With fewer free bytes, the disk will be full soon."""
 
 
 def engine(facts: Facts) -> Iterator[Finding]:
@@ -29,7 +29,7 @@ def engine(facts: Facts) -> Iterator[Finding]:
 
 
 def routes(facts: Facts) -> Iterator[Finding]:
-    """No network that this host reaches otherwise lies in the overlay's range."""
+    """The overlay's range does not overlap a network that this host reaches by another route."""
     host = facts.host
     if host is None:
         yield unseen("a simulated host has its scenario's routes")
@@ -52,7 +52,7 @@ def routes(facts: Facts) -> Iterator[Finding]:
 
 
 def policy(facts: Facts) -> Iterator[Finding]:
-    """Rules about which container may talk to which: every peer keeps the same ones."""
+    """All peers have the same policy rules."""
     if facts.report is None:
         yield unseen("the router does not answer")
         return
@@ -72,7 +72,7 @@ def policy(facts: Facts) -> Iterator[Finding]:
 
 
 def state(facts: Facts) -> Iterator[Finding]:
-    """The state directory can be written, and what is in it can be read."""
+    """The state directory is writable, and its files are readable."""
     bad = []
     if problem := facts.driver.get("disk"):
         bad.append(wrong(problem, "room for what the router has to keep", "`df -h` shows what is full"))

@@ -1,6 +1,6 @@
-"""What `weave check` judges: the router's own report, and what was seen of the host. Data alone.
+"""The input of `weave check`: the router's own report, and facts about the host. Data only.
 
-Drivers gather it (`overlay.cli.facts`); a simulated host has a report and no `HostFacts`. The checks must not know
+Drivers collect it (`overlay.cli.facts`); a simulated host has a report and no `HostFacts`. The checks must not know
 where a fact comes from.
 """
 
@@ -23,11 +23,11 @@ __all__ = [
 
 
 class KernelFeature(Struct, frozen=True):
-    """Something that the router takes of the kernel, tried in a scratch namespace."""
+    """A kernel feature that the router uses, tried in a scratch namespace."""
 
     name: str
     problem: str = ""
-    """Why it is not there, and the remedy; empty: it is."""
+    """Why it is missing, and the remedy; empty if it works."""
     needed: bool = True
     """The router does not start without it."""
 
@@ -39,22 +39,22 @@ class Forward(Struct, frozen=True, kw_only=True):
     called: bool
     """Bridged frames go through it (bridge-nf-call-…)."""
     filters: bool
-    """It drops something: by its policy, or by rules of others."""
+    """It may drop packets: by its policy, or by rules of others."""
     jumps: bool
-    """It leads to the chain WEAVE."""
+    """It jumps to the chain WEAVE."""
     rules: tuple[str, ...] = ()
-    """Its rules as `iptables-save` prints them, the policy not among them."""
+    """Its rules as `iptables-save` prints them, without the policy."""
     policy: str = ""
 
 
 class BlockingRule(Struct, frozen=True, kw_only=True):
-    """A rule of this host's packet filter that drops what comes to a port of the router, or a policy that does."""
+    """A rule or policy of this host's packet filter that drops packets to a port of the router."""
 
     protocol: str
     port: int
     rule: str
     undo: str
-    """The command that lets the packets in."""
+    """The command that allows the packets."""
 
 
 class BridgeEntry(Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class BridgeEntry(Struct, frozen=True, kw_only=True):
     port: str
     mac: str
     at: str
-    """The port to which the bridge sends that MAC's frames; empty: it has no entry."""
+    """The port to which the bridge sends that MAC's frames; empty: there is no entry."""
     manner: str
     """`sticky`, `static`, `learned`, `local`; empty: no entry."""
 
@@ -74,17 +74,17 @@ class ContainerFacts(Struct, frozen=True, kw_only=True):
     id: str
     name: str
     pid: int
-    """0: it does not run."""
+    """0 if it does not run."""
     addresses: tuple[str, ...]
-    """What the router gave it, each "a.b.c.d/n"."""
+    """The addresses that the router assigned, each "a.b.c.d/n"."""
     found: tuple[str, ...] | None = None
-    """What is on its `ethwe`; None: it could not be looked at."""
+    """The addresses on its `ethwe`; None: could not be read."""
     servers: tuple[str, ...] | None = None
-    """The name servers in its resolv.conf; None: it could not be looked at."""
+    """The name servers in its resolv.conf; None: could not be read."""
     asked: tuple[str, ...] = ()
-    """The name servers that the engine was told when the container was made."""
+    """The name servers in the request that created the container."""
     plugin: bool = False
-    """An endpoint of a plugin's network: its interface and its resolv.conf are the engine's."""
+    """It is an endpoint of a plugin's network, so the engine owns its interface and its resolv.conf."""
 
     @property
     def shown(self) -> str:
@@ -99,7 +99,7 @@ class ProgramFacts(Struct, frozen=True, kw_only=True):
     """`running`, `stopped` (by a signal), `died` (without a farewell), `none`."""
     pid: int = 0
     version: str = ""
-    """Empty: it does not say."""
+    """Empty if unknown."""
 
 
 class StateDirectoryFacts(Struct, frozen=True, kw_only=True):
@@ -107,40 +107,40 @@ class StateDirectoryFacts(Struct, frozen=True, kw_only=True):
 
     directory: str
     problem: str = ""
-    """Why it cannot be used; empty: it can."""
+    """Why it cannot be used; empty if it can."""
     free: int = 0
     """Bytes."""
     damaged: tuple[str, ...] = ()
-    """Files that were set aside, or cannot be read."""
+    """Files that are set aside or unreadable."""
 
 
 class HostFacts(Struct, frozen=True, kw_only=True):
-    """What was seen of the host."""
+    """Facts about the host."""
 
     kernel: tuple[KernelFeature, ...] = ()
     kernel_problem: str = ""
-    """Why the kernel was not tried; empty: it was."""
+    """Why the kernel was not tried; empty if it was."""
     settings: Mapping[str, str] = {}
-    """Values of /proc/sys by dotted name; only those that there are."""
+    """Values of /proc/sys by dotted name; only existing ones."""
     underlay: str = ""
-    """The interface towards other hosts; empty: none was found."""
+    """The interface to other hosts; empty if none was found."""
     underlay_mtu: int = 0
     routes: tuple[tuple[str, str], ...] = ()
-    """(network, device), without what is the overlay's own."""
+    """(network, device), without the overlay's own."""
     forward: tuple[Forward, ...] = ()
     forward_problem: str = ""
     blocks: tuple[BlockingRule, ...] = ()
     entries: tuple[BridgeEntry, ...] = ()
     bridge: bool = False
-    """There is a bridge `weave`."""
+    """The bridge `weave` exists."""
     bridge_problem: str = ""
     engine: str = ""
-    """Name and version of the container engine; empty: none answers."""
+    """Name and version of the container engine; empty if none answers."""
     engine_problem: str = ""
     containers: tuple[ContainerFacts, ...] = ()
     containers_problem: str = ""
     dns: tuple[tuple[str, str], ...] = ()
-    """(`UDP` or `TCP`, why no answer came); an empty reason: one came. Empty: DNS was not asked."""
+    """(`UDP` or `TCP`, why there was no answer; empty if there was one). An empty tuple: DNS was not tried."""
     router: ProgramFacts = ProgramFacts(state="none")
     proxy: ProgramFacts = ProgramFacts(state="none")
     plugin: tuple[tuple[str, str], ...] = ()
@@ -151,26 +151,26 @@ class HostFacts(Struct, frozen=True, kw_only=True):
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """All of it."""
+    """All facts."""
 
     program: str
-    """The version of the command itself."""
+    """The version of this command."""
     report: Mapping[str, Any] | None = None
-    """What the router says of itself; None: it does not answer."""
+    """The router's report; None: it does not answer."""
     problem: str = ""
-    """Why there is no report, where it is another reason than that no router runs."""
+    """Why there is no report, if the reason is not that no router runs."""
     options: Mapping[str, Any] = {}
-    """With what it was launched, as flags' names with underscores."""
+    """Its launch options, by the flags' names with underscores."""
     version: str = ""
-    """Of the running router."""
+    """The version of the running router."""
     clocks: Sequence[Mapping[str, Any]] | None = None
-    """How far the clock of each neighbour is off; None: was not asked."""
+    """The clock offset of each neighbour; None: not measured."""
     host: HostFacts | None = None
-    """None: a simulated host."""
+    """None for a simulated host."""
 
     @property
     def driver(self) -> Mapping[str, Any]:
-        """The part of the report that is not the node's own."""
+        """The part of the report that comes from the drivers."""
         found: Mapping[str, Any] = (self.report or {}).get("driver", {})
         return found
 

@@ -1,6 +1,6 @@
-"""What a check says: how bad it is, what was found, what was expected, what to type. Pure data.
+"""The result of a check: level, what was found, what was expected, and the remedy. Pure data.
 
-Commands stand in backticks within the sentence of the remedy, as in every message of the overlay.
+Commands are in backticks within the sentence of the remedy, as in every message of the overlay.
 """
 
 import re
@@ -14,14 +14,14 @@ _COMMAND = re.compile("`([^`]*)`")
 
 
 class Level(Enum):
-    """How bad it is; the value is the word of the table."""
+    """The severity; the value is the word in the table."""
 
     FINE = "ok"
     NOTE = "note"
-    """It works, but somebody should know."""
+    """It works, but somebody should know about it."""
     WRONG = "WRONG"
     UNSEEN = "-"
-    """It could not be looked at; `found` says why."""
+    """It could not be checked; `found` has the reason."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -33,31 +33,31 @@ class Finding(Struct, frozen=True, kw_only=True):
     remedy: str = ""
     """A sentence, with the commands in backticks."""
     where: str = ""
-    """The host on which the remedy is typed; empty: this one."""
+    """The host on which to type the remedy; empty: this one."""
     check: str = ""
-    """Which check says so; the registry fills it in."""
+    """The name of the check; the registry fills it in."""
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """What to type, in order."""
+        """The commands of the remedy, in order."""
         return tuple(_COMMAND.findall(self.remedy))
 
 
 def fine(found: str) -> Finding:
-    """All is well; `found` says in short what was seen."""
+    """All is well; `found` is a short summary."""
     return Finding(level=Level.FINE, found=found)
 
 
 def note(found: str, remedy: str = "", *, expected: str = "", where: str = "") -> Finding:
-    """It works, but somebody should know."""
+    """It works, but somebody should know about it."""
     return Finding(level=Level.NOTE, found=found, expected=expected, remedy=remedy, where=where)
 
 
 def wrong(found: str, expected: str, remedy: str, *, where: str = "") -> Finding:
-    """Something does not work, or will not."""
+    """Something does not work, or will not work."""
     return Finding(level=Level.WRONG, found=found, expected=expected, remedy=remedy, where=where)
 
 
 def unseen(why: str) -> Finding:
-    """It could not be looked at."""
+    """It could not be checked."""
     return Finding(level=Level.UNSEEN, found=why)

@@ -1,4 +1,4 @@
-"""The packet filter of the host, as far as bridged frames go through it: the chain FORWARD of iptables."""
+"""The host's packet filter for bridged frames: the chain FORWARD of iptables."""
 
 import shlex
 from collections.abc import Iterator
@@ -65,7 +65,8 @@ def _judge(forward: Forward) -> Finding | None:
 
 
 def _stops(rule: str) -> bool:
-    """Every frame between two ports of the bridge ends at this rule: no other condition than its interfaces."""
+    """Whether this rule drops all frames between two ports of the bridge: its only conditions are interfaces of the
+    bridge."""
     words = shlex.split(rule)
     at = 2
     while at + 1 < len(words):
@@ -79,5 +80,5 @@ def _stops(rule: str) -> bool:
 
 
 def _is_bridge(interface: str) -> bool:
-    """iptables' form of names: with `+` at its end, all that begin so."""
+    """Whether iptables' interface pattern matches the bridge; a `+` at its end matches any suffix."""
     return BRIDGE.startswith(interface[:-1]) if interface.endswith("+") else interface == BRIDGE

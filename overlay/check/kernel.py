@@ -1,4 +1,4 @@
-"""The kernel and its settings: what the router takes of it was tried in a scratch namespace, not looked up."""
+"""The kernel and its settings. Features were tried in a scratch namespace, not looked up."""
 
 from collections.abc import Iterator
 
@@ -31,12 +31,12 @@ def kernel(facts: Facts) -> Iterator[Finding]:
 
 
 def _remedy(problem: str) -> str:
-    """The part of the router's own message that says what to do."""
+    """The part of the router's own message with the remedy."""
     return problem.rpartition(": ")[2]
 
 
 def settings(facts: Facts) -> Iterator[Finding]:
-    """Of /proc/sys, what the overlay depends on."""
+    """The settings in /proc/sys that the overlay depends on."""
     host = facts.host
     if host is None:
         yield unseen("a simulated host has no /proc/sys")
@@ -74,14 +74,14 @@ _TOLD = (_FORWARD4, "net.bridge.bridge-nf-call-iptables")
 
 
 def exposed(facts: Facts) -> bool:
-    """This host has an address on the overlay."""
+    """Whether this host has an address on the overlay."""
     entries = (facts.report or {}).get("endpoints", {}).get("entries", ())
     own = facts.mesh.get("name")
     return any(entry["peer"] == own and entry["container"] == "weave:expose" for entry in entries)
 
 
 def unheard(facts: Facts) -> bool:
-    """Of some peer no datagram comes."""
+    """Whether datagrams from some peer do not arrive."""
     return any(
         connection["state"] == "established" and connection["udp_heartbeat_age"] > 4 * connection["beat_interval"]
         for connection in facts.mesh.get("connections", ())

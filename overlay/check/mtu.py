@@ -1,4 +1,4 @@
-"""Packet sizes: does the overlay's MTU fit the underlay of this host, and the way to each peer?"""
+"""Packet sizes: does the overlay's MTU fit this host's underlay and the path to each peer?"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ _LEAST = min(path.value for path in CLEAR_PATHS)
 
 
 def mtu(facts: Facts) -> Iterator[Finding]:
-    """Of the underlay's interface, and of the path to each neighbour."""
+    """The MTU of the underlay's interface, and of the path to each neighbour."""
     if facts.report is None:
         yield unseen("the router does not answer")
         return
@@ -28,7 +28,7 @@ def mtu(facts: Facts) -> Iterator[Finding]:
 
 
 def smaller(facts: Facts, path: Any) -> bool:
-    """The way to a neighbour takes no packet as large as the overlay's are."""
+    """Whether the path to a neighbour does not carry the overlay's largest packets."""
     return bool(path["mtu"] < facts.driver["mtu"])
 
 

@@ -1,4 +1,4 @@
-"""DNS: does this host's name server answer, and do containers ask it?"""
+"""DNS: does this host's name server answer, and do containers use it?"""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from overlay.check.finding import Finding, fine, note, unseen, wrong
 __all__ = ["dns"]
 
 _EMBEDDED = "127.0.0.11"
-"""The engine's own name server in networks that users make; it asks those that the engine was told."""
+"""The engine's own name server in user-defined networks; it forwards to the servers in the engine's settings."""
 
 
 def dns(facts: Facts) -> Iterator[Finding]:

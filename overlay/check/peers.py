@@ -1,4 +1,4 @@
-"""The other peers: is each reached over TCP, and has each its own name?"""
+"""The other peers: is each one reachable over TCP, and is each name unique?"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ def peers(facts: Facts) -> Iterator[Finding]:
 
 
 def named(mesh: Any, peer: str) -> str:
-    """A peer's nickname, or its name."""
+    """A peer's nickname, or its name if it has none."""
     return next((each["nickname"] for each in mesh["peers"] if each["name"] == peer and each["nickname"]), peer)
 
 
@@ -84,7 +84,7 @@ def _channels(mesh: Any) -> Iterator[Finding]:
 
 
 def _owners(facts: Facts) -> Iterator[Finding]:
-    """Owners of addresses that are out of reach: nothing fails until their addresses are needed."""
+    """Unreachable owners of addresses: nothing fails until their addresses are needed."""
     for owner in (facts.report or {})["ipam"]["peers"]:
         if not owner["reachable"]:
             yield note(

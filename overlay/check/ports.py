@@ -1,6 +1,6 @@
-"""UDP between peers, each port and each direction, by what the router itself hears: heartbeats and probes.
+"""UDP between peers, for each port and each direction, from what the router itself receives: heartbeats and probes.
 
-TCP port 6783 is the control connection (`peers`). What the local packet filter has to say about a port comes along.
+TCP port 6783 is the control connection (`peers`). The findings include the local packet filter's rules for a port.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from overlay.env import SECOND
 __all__ = ["ports"]
 
 _SETTLED = 5 * SECOND
-"""Age of a connection before which it is not judged: all is still tried."""
+"""Minimum age of a connection for a verdict; before that, paths are still being tried."""
 _BEGINS = 15 * SECOND
-"""The same where WireGuard carries the traffic: it has to answer several times first."""
+"""The same with WireGuard, which needs several answered probes first."""
 _BEATS = 4
-"""Intervals without a heartbeat: as many as a connection over TCP alone would not survive."""
+"""Heartbeat intervals without a heartbeat; a connection over TCP alone would not survive as many."""
 _HEARD = 8 * SECOND
-"""A neighbour whose path fails tries it every two seconds."""
+"""Maximum age of the last probe; a neighbour whose path fails tries it every two seconds."""
 
 
 def ports(facts: Facts) -> Iterator[Finding]:
@@ -62,7 +62,7 @@ def _beats(facts: Facts, connection: Any) -> Iterator[Finding]:
 def _paths(facts: Facts, connection: Any) -> Iterator[Finding]:
     path = (facts.report or {})["paths"].get(connection["peer"])
     if path is None or path["path"] != "sleeve" or path["sleeve"] != "confirmed" or smaller(facts, path):
-        return  # both paths fail alike, or the size is what fails
+        return  # both paths fail alike, or the size is the problem
     for kind, port in (("fastdp", VXLAN_PORT), ("wireguard", WIREGUARD_PORT)):
         if path.get(kind) == "failed" or (path.get(kind) == "recovering" and connection["age"] > _BEGINS):
             age = path.get("fast_heard_age")

@@ -1,4 +1,4 @@
-"""The router, the proxy and the plugin: do they run, and are they of the same version as this command?"""
+"""The router, the proxy and the plugin: do they run, and do they have the same version as this command?"""
 
 from collections.abc import Iterator
 

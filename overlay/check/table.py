@@ -14,8 +14,8 @@ _INDENT = " " * (_LEVEL + _CHECK)
 
 
 def text(findings: Sequence[Finding]) -> str:
-    """One row for each finding; those that are no `ok` say what was expected and what to type. What could not be looked
-    at comes last, one row for each reason."""
+    """One row for each finding; those that are not `ok` have the expectation and the remedy. Findings that could not be
+    checked come last, one row for each reason."""
     lines = [line for found in findings if found.level is not Level.UNSEEN for line in _row(found)]
     reasons: dict[str, list[str]] = {}
     for found in findings:
@@ -43,7 +43,7 @@ def _wrapped(head: str, body: str) -> list[str]:
         _WIDTH,
         initial_indent=head,
         subsequent_indent=" " * len(head),
-        break_long_words=False,  # a command is typed as it stands
+        break_long_words=False,  # commands must stay intact
         break_on_hyphens=False,
     )
 
@@ -64,7 +64,7 @@ def _sum(findings: Sequence[Finding]) -> str:
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The same for programs."""
+    """The same as JSON."""
     return {
         "wrong": sum(found.level is Level.WRONG for found in findings),
         "findings": [

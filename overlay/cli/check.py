@@ -1,6 +1,6 @@
-"""`weave check`: gathers the facts, has them judged, prints the table or JSON. Changes nothing.
+"""`weave check`: collects the facts, runs the checks, prints the table or JSON. Changes nothing.
 
-Works without a router, and says so. Exit code 0: nothing is wrong, 1: something is, 2: wrong words.
+Also works without a router, and says so. Exit code 0: no problems, 1: problems, 2: usage error.
 """
 
 import json
@@ -30,7 +30,7 @@ PATIENCE = 8.0
 
 
 async def check(words: Sequence[str], here: CommandEnvironment) -> tuple[str, int]:
-    """What to print, and the exit code. Raises `Usage`."""
+    """The text to print, and the exit code. Raises `Usage`."""
     rest = [word for word in words if word not in ("--json", "-json")]
     if rest:
         raise Usage(f"check has no `{rest[0]}`{nearest(rest[0], ('--json',)) or ', only --json'}")
@@ -65,7 +65,7 @@ async def _facts(here: CommandEnvironment) -> Facts:
 
 
 async def _clocks(client: DaemonClient) -> Sequence[Mapping[str, Any]] | None:
-    """None: a router that does not know how."""
+    """The neighbours' clock offsets; None: the router does not support this."""
     try:
         found: Sequence[Mapping[str, Any]] = json.loads(await client.post("/clocks", ()))
     except (RequestRefused, ValueError):

@@ -1,7 +1,7 @@
-"""Asking the daemon: what can be asked, and the two ways in which that fails.
+"""The client interface of the daemon: its requests, and their two errors.
 
 Asynchronous, because commands also run on simulated hosts, where time passes while they wait; `socket_client` is the
-daemon of this host.
+client of this host's daemon.
 """
 
 import json
@@ -18,41 +18,41 @@ class NotRunning(OverlayError):
 
 
 class RequestRefused(OverlayError):
-    """The daemon answered with an error; the text is its own."""
+    """The daemon answered with an error; the text is the daemon's."""
 
 
 Pairs = Sequence[tuple[str, str]]
-"""Fields of a query or a form, in their order."""
+"""Fields of a query or a form, in order."""
 
 
 class DaemonClient:
-    """A daemon that is asked. Raises `NotRunning` and `RequestRefused`."""
+    """A client of a daemon. Raises `NotRunning` and `RequestRefused`."""
 
     timeout: float | None = None
-    """Seconds for an answer; None: however long it takes."""
+    """Seconds to wait for an answer; None: no limit."""
 
     async def ask(self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None) -> str:
-        """The text that a request is answered with. It may have a form or a value, which is sent as JSON."""
+        """The answer to a request, as text. The body is a form, or a value sent as JSON."""
         raise NotImplementedError
 
     async def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
-        """Have the daemon end, and wait until its process is gone. `restart`: without a farewell."""
+        """Stop the daemon, and wait until its process is gone. `restart`: without a farewell."""
         raise NotImplementedError
 
     async def get(self, path: str, query: Pairs = ()) -> str:
-        """The text behind a path."""
+        """GET a path as text."""
         return await self.ask("GET", path, query)
 
     async def get_json(self, path: str, query: Pairs = ()) -> Any:
-        """The value behind a path."""
+        """GET a path as JSON."""
         return json.loads(await self.ask("GET", path, query))
 
     async def post(self, path: str, form: Pairs) -> str:
-        """Send a form."""
+        """POST a form."""
         return await self.ask("POST", path, form=form)
 
     async def post_json(self, path: str, value: Any) -> str:
-        """Send a value."""
+        """POST a value as JSON."""
         return await self.ask("POST", path, value=value)
 
     async def put(self, path: str, query: Pairs = ()) -> str:
@@ -60,5 +60,5 @@ class DaemonClient:
         return await self.ask("PUT", path, query)
 
     async def delete(self, path: str, query: Pairs = ()) -> str:
-        """DELETE."""
+        """DELETE a path."""
         return await self.ask("DELETE", path, query)

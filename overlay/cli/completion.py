@@ -1,8 +1,8 @@
-"""`weave completion`: what a shell reads to complete the words of `weave`, and what it is offered then.
+"""`weave completion`: the scripts with which a shell completes the words of `weave`, and the offered words.
 
-Owns both sides: the scripts hand the words typed so far to `weave completion offer WORD ...`, which prints every word
-that can stand in the place of the last one. Asks a running router for peers and policies; never fails, never starts
-anything, because somebody is in the middle of a line.
+Owns both sides: the scripts pass the words typed so far to `weave completion offer WORD ...`, which prints every word
+that can replace the last one. Asks a running router for peers and policies. Never fails and never starts anything,
+because the user is in the middle of a line.
 """
 
 from collections.abc import Collection, Iterable
@@ -36,7 +36,7 @@ _PEERS = ("connect", "forget", "rmpeer")
 
 
 async def complete(here: CommandEnvironment, words: list[str], known: Collection[str]) -> int:
-    """Print a script, or what is offered. `known`: all commands."""
+    """Print a script, or the offered words. `known`: all commands."""
     if words[:1] == ["offer"]:
         typed = words[-1] if len(words) > 1 else ""
         for word in await _offered(here, words[1:-1], known):
@@ -74,5 +74,5 @@ async def _peers(here: CommandEnvironment) -> list[str]:
     try:
         report = await here.client.get_json("/report")
     except (OverlayError, OSError):
-        return []  # no router runs
+        return []  # no router is running
     return sorted({str(peer["nickname"]) for peer in report["mesh"]["peers"]})

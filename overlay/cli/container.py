@@ -1,7 +1,7 @@
-"""`--in-container`: router and proxy as containers of this host's engine: made, awaited, found again and ended.
+"""`--in-container`: creates, awaits, finds and removes the containers of router and proxy.
 
-Owns what such a container is given: its volumes, its capabilities, its name. What runs in it is the same command with
-the same words, which sees by `INSIDE` that it is there (`overlay.runtime.in_container`).
+Owns the settings of such a container: volumes, capabilities, name. The same command runs in it with the same words; the
+variable `INSIDE` tells it that it is there (`overlay.runtime.in_container`).
 """
 
 import json
@@ -37,41 +37,41 @@ __all__ = [
 
 IMAGE = "overlay-lab/weave"
 INSIDE = "WEAVE_INSIDE"
-"""Variable of such a container: which part it is."""
+"""Variable in such a container: which part it runs."""
 _WRAPPER = "WEAVE_IMAGE"
-"""Variable of the image: a command there is in a container that ends with it."""
+"""Variable of the image: a command in a container that ends with the command."""
 NAMES = {"router": "weave", "proxy": "weaveproxy"}
-"""As the original calls its containers."""
+"""The original's names of its containers."""
 _ENDS = {"router": "`weave stop`", "proxy": "`weave stop-proxy`"}
 LABEL = "works.weave.part"
 API = (1, 41)
-"""The oldest Engine API that will do: Docker 20.10, December 2020."""
+"""The oldest supported Engine API: Docker 20.10, December 2020."""
 ROUTER_MAY = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE")
 PROXY_MAY = ("NET_BIND_SERVICE", "SYS_PTRACE", "DAC_OVERRIDE", "CHOWN")
-"""Capabilities; docs/security.md says what each is for."""
+"""Capabilities; docs/security.md explains each."""
 _READ_ONLY = ("bus", "fs", "irq", "sysrq-trigger", "sys/abi", "sys/debug", "sys/dev", "sys/fs", "sys/kernel", "sys/vm")
-"""Below /proc: as the engine does it, but for `sys/net`, where the overlay has settings of its interfaces."""
+"""Read-only paths below /proc: the engine's default without `sys/net`, which has the overlay's interface settings."""
 _PLACES = ("WEAVE_DB", "WEAVE_SOCK", "WEAVE_PROXY_SOCK", "WEAVE_PLUGIN_SOCK", "DOCKER_BRIDGE")
 _PATIENCE = 60.0
 """Seconds for a router to start, and for one answer of the engine."""
 _LOOK = 10.0
-"""Seconds for an engine to say whether there is such a container."""
+"""Seconds for an engine to say whether such a container exists."""
 
 
 def is_inside(environment: Mapping[str, str]) -> bool:
-    """This process is in the container that was made for it."""
+    """Whether this process runs in the container that was created for it."""
     return bool(environment.get(INSIDE))
 
 
 def as_container(words: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """The words of a launch; in a container that ends with the command there is no other form than a container."""
+    """The words of a launch. In a container that ends with the command, the container form is the only one possible."""
     if environment.get(_WRAPPER) and not _has(words, IN_CONTAINER[2:]):
         return [IN_CONTAINER, *words]
     return list(words)
 
 
 def start_router(words: Sequence[str], options: LaunchOptions, environment: Mapping[str, str]) -> None:
-    """Have the engine run a router; returns once it answers. Raises `OverlayError`, and leaves nothing then."""
+    """Have the engine run a router; returns once it answers. Raises `OverlayError`; nothing is left behind then."""
     if options.wireguard == WIREGUARD_PROGRAM:
         raise Usage(f"--wireguard {WIREGUARD_PROGRAM} has no program {IN_CONTAINER}: the kernel's WireGuard is `auto`")
     places = DaemonPaths.of(environment)
@@ -89,7 +89,7 @@ def start_router(words: Sequence[str], options: LaunchOptions, environment: Mapp
 
 
 def start_proxy(words: Sequence[str], options: ProxyOptions, environment: Mapping[str, str]) -> None:
-    """Have the engine run a proxy; returns once it listens. Raises `OverlayError`, and leaves nothing then."""
+    """Have the engine run a proxy; returns once it listens. Raises `OverlayError`; nothing is left behind then."""
     places = DaemonPaths.of(environment)
     files = [Path(file) for file in (options.tlscacert, options.tlscert, options.tlskey) if file]
     for file in files:
@@ -102,7 +102,7 @@ def start_proxy(words: Sequence[str], options: ProxyOptions, environment: Mappin
 
 
 class ProgramContainer(Struct, frozen=True):
-    """The container of the router or the proxy, whatever state it is in."""
+    """The container of the router or the proxy, in any state."""
 
     engine: "_EngineApi"
     id: str
@@ -110,16 +110,16 @@ class ProgramContainer(Struct, frozen=True):
     running: bool
     image: str
     comes: bool
-    """The engine starts it again."""
+    """The engine restarts it."""
 
     @property
     def outdated(self) -> bool:
-        """It was made from an image that the name does not mean any more."""
+        """Whether its image is older than the current image of that name."""
         status, image = self.engine.ask("GET", f"/images/{IMAGE}:latest/json")
         return status == 200 and image["Id"] != self.image
 
     def comes_back(self, wanted: bool) -> None:
-        """Whether the engine starts it again when it ends, and when the engine itself starts.
+        """Set whether the engine restarts it when it ends, and when the engine itself starts.
 
         Raises `RequestRefused`.
         """
@@ -127,14 +127,15 @@ class ProgramContainer(Struct, frozen=True):
         self.engine.must("POST", f"/containers/{self.id}/update", {"RestartPolicy": policy})
 
     def remove(self) -> None:
-        """End and remove it. Raises `RequestRefused`."""
+        """Stop and remove it. Raises `RequestRefused`."""
         status, _ = self.engine.ask("POST", f"/containers/{self.id}/stop?t=10")
         if status != 404:
             self.engine.must("DELETE", f"/containers/{self.id}?force=1", gone=True)
 
 
 def find(part: str, environment: Mapping[str, str]) -> ProgramContainer | None:
-    """The container of the router or the proxy; None: there is none. Raises `RequestRefused` if nobody can tell."""
+    """The container of the router or the proxy; None: there is none. Raises `RequestRefused` if this cannot be
+    determined."""
     engine = _EngineApi(_engine_socket(environment))
     try:
         return engine.find(part)
@@ -150,7 +151,7 @@ def find(part: str, environment: Mapping[str, str]) -> ProgramContainer | None:
 
 
 def refuse_beside(part: str, environment: Mapping[str, str]) -> None:
-    """Raise `RequestRefused` for a process where there is a container: the engine would start that one again."""
+    """Raise `RequestRefused` if a container exists when a process is requested, because the engine would restart it."""
     held = find(part, environment)
     if held is not None:
         raise RequestRefused(
@@ -159,8 +160,8 @@ def refuse_beside(part: str, environment: Mapping[str, str]) -> None:
 
 
 def settle(part: str, words: Sequence[str], environment: Mapping[str, str]) -> str:
-    """A launch found the part running: its container comes back as these words say, also where an earlier launch was
-    killed before it could say so. Returns what to do where the image has been replaced since; else nothing."""
+    """Update the restart setting of a running container to these words; an earlier launch may have been killed before
+    it set it. Returns advice if the image has been replaced since; else an empty string."""
     held = find(part, environment)
     if held is None:
         return ""
@@ -175,7 +176,7 @@ def settle(part: str, words: Sequence[str], environment: Mapping[str, str]) -> s
     )
 
 
-# --- making one -----------------------------------------------------------------------------------------------------
+# --- creation -------------------------------------------------------------------------------------------------------
 
 
 def _start(
@@ -229,7 +230,7 @@ def _start(
     try:
         engine.must("POST", f"/containers/{held.id}/start")
         _await(engine, held, part, answers)
-        held.comes_back(_comes_back(words))  # not before: what cannot start shall say so once, and be gone
+        held.comes_back(_comes_back(words))  # only now, so that a failing program reports once and is removed
     except BaseException:
         engine.ask("DELETE", f"/containers/{held.id}?force=1")
         raise
@@ -270,7 +271,7 @@ def _environment(
 
 
 def _volumes(paths: Iterable[Path], how: str = "rw") -> list[str]:
-    """Each under its own path, those within others left out."""
+    """Each path mounted under its own name, without paths inside others."""
     unique = dict.fromkeys(paths)
     for path in unique:
         if ":" in str(path):
@@ -279,7 +280,8 @@ def _volumes(paths: Iterable[Path], how: str = "rw") -> list[str]:
 
 
 def _without_password(words: Sequence[str]) -> list[str]:
-    """The words of a launch without the password, which other users could read in the engine's list of processes."""
+    """The words of a launch without the password, because other users can read them in the engine's list of
+    processes."""
     kept: list[str] = []
     rest = list(words)
     while rest:
@@ -294,7 +296,8 @@ def _without_password(words: Sequence[str]) -> list[str]:
 
 
 def _engine_socket(environment: Mapping[str, str]) -> str:
-    """As everywhere; in a container of the image, where a path of the client's host may not be, the usual one."""
+    """The usual lookup; in a container of the image, where a path of the client's host may not exist, the default
+    path."""
     path = engine_path(environment)
     return DEFAULT_ENGINE if environment.get(_WRAPPER) and not Path(path).exists() else path
 
@@ -311,17 +314,17 @@ def _says_container(environment: Mapping[str, str]) -> bool:
 
 
 class _EngineApi:
-    """The engine's API, one request a connection. Raises `OSError` where nothing answers."""
+    """The engine's API, one request for each connection. Raises `OSError` if nothing answers."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def ask(self, method: str, path: str, body: Any = None, timeout: float = _PATIENCE) -> tuple[int, Any]:
-        """Status and answer: a value, or bytes where it is no JSON."""
+        """Status and answer: a value, or bytes if it is not JSON."""
         return engine_answer(self.path, method, path, body, timeout=timeout)
 
     def must(self, method: str, path: str, body: Any = None, *, gone: bool = False) -> Any:
-        """The answer; `gone`: it may be gone already. Raises `RequestRefused` with the engine's words."""
+        """The answer; `gone`: the object may be gone already. Raises `RequestRefused` with the engine's message."""
         status, answer = self.ask(method, path, body)
         if status >= 400 and not (gone and status in (404, 409)):
             words = answer.get("message", "") if isinstance(answer, dict) else answer.decode(errors="replace")
@@ -329,7 +332,7 @@ class _EngineApi:
         return answer
 
     def check(self) -> None:
-        """Raise `RequestRefused` where it cannot run a router, with the reason."""
+        """Raise `RequestRefused`, with the reason, if the engine cannot run a router."""
         version = str(self.must("GET", "/version").get("ApiVersion", "0"))
         if tuple(int(part) for part in version.split(".") if part.isdigit()) < API:
             wanted = ".".join(map(str, API))
@@ -350,7 +353,7 @@ class _EngineApi:
             )
 
     def find(self, part: str) -> ProgramContainer | None:
-        """The container of this part. Raises `RequestRefused` where another has its name."""
+        """The container of this part. Raises `RequestRefused` if a foreign container has its name."""
         name = NAMES[part]
         status, found = self.ask("GET", f"/containers/{name}/json", timeout=_LOOK)
         if status != 200:
@@ -361,7 +364,7 @@ class _EngineApi:
         return ProgramContainer(self, found["Id"], name, bool(found["State"]["Running"]), found["Image"], comes)
 
     def last_words(self, container: str) -> str:
-        """What it said last: the sentence of a command that failed, or else the end of its log."""
+        """Its last output: the error message of a failed command, or else the end of its log."""
         _, data = self.ask("GET", f"/containers/{container}/logs?stdout=1&stderr=1&tail=20")
         lines = _plain(data if isinstance(data, bytes) else b"").splitlines()
         said = [line.removeprefix("weave: ") for line in lines if line.startswith("weave: ")]
@@ -369,7 +372,7 @@ class _EngineApi:
 
 
 def _plain(data: bytes) -> str:
-    """The text of a log: frames of a stream's number, three zeros, a length and as many bytes."""
+    """The text of a log: frames of a stream number, three zeros, a length and as many bytes."""
     text = b""
     while len(data) >= 8:
         length = int.from_bytes(data[4:8])

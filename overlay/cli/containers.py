@@ -57,8 +57,8 @@ async def detach(here: CommandEnvironment, words: list[str]) -> int:
 
 
 def _given_up(words: Sequence[str], command: str) -> tuple[list[str], list[str]]:
-    """The addresses that `detach` and `hide` are to take, and the rest. As in the original, none means those of the
-    default subnet; `--all` says all, which the control API is told by naming none."""
+    """The addresses that `detach` and `hide` are to remove, and the remaining words. As in the original, no address
+    means those of the default subnet; `--all` means all, for which the request to the control API names no address."""
     everything = [word for word in words if word in ("--all", "-all")]
     addresses, rest = take_addresses(plain([word for word in words if word not in everything], command, ("--all",)))
     if everything and addresses:
@@ -89,7 +89,7 @@ async def hide(here: CommandEnvironment, words: list[str]) -> int:
 
 
 def _taken(here: CommandEnvironment, gone: str, nothing: str) -> int:
-    """Addresses that were given up; that there was nothing to give up is no fault: the aim is reached."""
+    """Print the removed addresses. It is not an error if there were none, because the result is the same."""
     if gone:
         here.say(_bare(gone))
     else:
@@ -98,7 +98,7 @@ def _taken(here: CommandEnvironment, gone: str, nothing: str) -> int:
 
 
 def _bare(addresses: str) -> str:
-    """Addresses without their prefix lengths, as the original prints them."""
+    """Addresses without prefix lengths, as the original prints them."""
     return " ".join(address.partition("/")[0] for address in addresses.split())
 
 

@@ -1,7 +1,7 @@
-"""What a command of `weave` is given: the host that it runs on, where its words go, and the daemon that it asks.
+"""The environment of a `weave` command: its host, its output, and the daemon's client.
 
-A border and little code: `this_host` is the machine that the real command runs on, the simulator has hosts of its own,
-so that the same words do the same there. Commands are coroutines: whatever takes time is awaited.
+An interface with little code: `this_host` is the host of the real command; the simulator has its own hosts, on which
+the same words have the same effect. Commands are coroutines, so they await everything that takes time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,43 +19,43 @@ __all__ = ["CommandEnvironment"]
 
 
 class CommandEnvironment:
-    """One host, for the time of one command."""
+    """One host, for the duration of one command."""
 
     simulated = False
-    """There are no processes here besides the daemon: no proxy, no container form, no systemd."""
+    """The host has no processes except the daemon: no proxy, no container form, no systemd."""
 
     def __init__(self, environment: Mapping[str, str], client: DaemonClient) -> None:
         self.environment = environment
-        """Variables."""
+        """Environment variables."""
         self.client = client
-        """The daemon, whether it runs or not."""
+        """The daemon's client, whether the daemon runs or not."""
 
     # --- output -----------------------------------------------------------------------------------------------------
 
     def write(self, text: str, *, complaint: bool = False) -> None:
-        """Put out a text as it is; a complaint goes to the standard error."""
+        """Write a text unchanged, to standard output or as an error to standard error."""
         raise NotImplementedError
 
     def say(self, text: str) -> None:
-        """A line that may hold words of others: of peers, of the engine, of containers."""
+        """Write a line that may contain foreign text: from peers, the engine or containers."""
         self.write(clean(text, keep=LINES) + "\n")
 
     def complain(self, text: str) -> None:
-        """A line for the standard error."""
+        """Write a line to standard error."""
         self.write(clean(text, keep=LINES) + "\n", complaint=True)
 
     def note(self, text: str) -> None:
-        """A word for people next to an exit code of 0; programs that read the output get none of it."""
+        """Write a remark for people, with exit code 0; programs that read the output do not get it."""
         self.complain(f"weave: {text}")
 
     # --- the host ---------------------------------------------------------------------------------------------------
 
     async def start_router(self, words: Sequence[str], options: "LaunchOptions") -> None:
-        """Start a daemon; returns once it answers. `words`: those of the launch. Raises `OverlayError`."""
+        """Start a daemon; returns once it answers. `words`: the words of the launch. Raises `OverlayError`."""
         raise NotImplementedError
 
     async def clean_up(self) -> None:
-        """Remove what a daemon that does not run has left. Raises `OverlayError`."""
+        """Remove the leftovers of a stopped daemon. Raises `OverlayError`."""
         raise NotImplementedError
 
     def routes(self) -> "Sequence[tuple[Network, str]]":
@@ -68,11 +68,11 @@ class CommandEnvironment:
         options: Mapping[str, Any],
         attached: Sequence[Mapping[str, Any]],
     ) -> "HostFacts | None":
-        """The host as `weave check` judges it; None where there is none. The arguments: what the router has said."""
+        """The facts about the host for `weave check`; None if it has none. The arguments are the router's answers."""
         raise NotImplementedError
 
     def bridge_address(self, name: str) -> str:
-        """The IPv4 address of the engine's bridge; empty: it has none."""
+        """The IPv4 address of the engine's bridge; empty if there is none."""
         raise NotImplementedError
 
     def has_units(self) -> bool:
@@ -80,6 +80,6 @@ class CommandEnvironment:
         raise NotImplementedError
 
     def refuse_simulated(self, what: str) -> None:
-        """Raise `RequestRefused` where there is no such thing."""
+        """Raise `RequestRefused` on a simulated host."""
         if self.simulated:
             raise RequestRefused(f"a simulated host has no {what}")

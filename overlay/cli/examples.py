@@ -1,4 +1,4 @@
-"""Examples of every command, as they are typed: the end of `weave COMMAND --help` and of the manual page. Pure data."""
+"""Examples of every command, for the end of `weave COMMAND --help` and of the manual page. Pure data."""
 
 __all__ = ["EXAMPLES", "examples"]
 
@@ -49,6 +49,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def examples(command: str) -> str:
-    """The end of a command's help; empty for a word that is no command."""
+    """The examples of a command's help; empty if it is not a command."""
     lines = EXAMPLES.get(command, ())
     return "\n\nExamples:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""

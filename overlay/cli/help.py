@@ -1,4 +1,4 @@
-"""What `weave help` prints, and which help a topic has."""
+"""The output of `weave help`, and the help of each topic."""
 
 import itertools
 import re
@@ -67,7 +67,7 @@ DOCKER_HOST the engine's."""
 
 
 _NAMES = 36
-"""Columns of a line that name commands; what they do stands behind."""
+"""Width of the column with the commands; the descriptions follow."""
 TOPICS = {
     "launch": "launch_flags",
     "launch-proxy": "proxy_flags",
@@ -78,17 +78,17 @@ TOPICS = {
     "systemd": "systemd",
     "run": "run",
 }
-"""Commands with a help of their own -> the module that has it."""
+"""Commands with a help of their own, and the module that has it."""
 
 
 def help_text(topic: str) -> str:
-    """What is said of a command, with its examples; empty: nothing in particular."""
+    """The help of a command, with its examples; empty if there is none."""
     text = own_help(TOPICS[topic]) if topic in TOPICS else _entry(topic)
     return text + examples(topic)
 
 
 def own_help(module: str) -> str:
-    """The help that a module of commands has."""
+    """The help in a command's module."""
     text: str = import_module(f"overlay.cli.{module}").HELP
     return text
 
@@ -104,7 +104,7 @@ async def help_on(here: CommandEnvironment, words: list[str], known: Collection[
 
 
 def _entry(topic: str) -> str:
-    """The lines of the whole help that are about a command."""
+    """The lines of the main help about a command."""
     lines = HELP.splitlines()
     named = re.compile(rf"  (?:\S.*, )?{re.escape(topic)}(?![\w-])")
     first = next((at for at, line in enumerate(lines) if named.match(line[:_NAMES])), None)

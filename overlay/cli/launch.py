@@ -1,7 +1,6 @@
-"""`weave launch`: a launch on a host where a router runs already or none does, and cleaning up after one.
+"""`weave launch`: starts a router or finds the running one, and cleans up after a stopped one.
 
-What its flags mean stands in `launch_flags`. The daemon itself stands in `overlay.daemon.daemon`, which is imported
-only when one has to be started.
+`launch_flags` defines the flags. The daemon is in `overlay.daemon.daemon`, which is imported only to start one.
 """
 
 import ipaddress
@@ -24,13 +23,13 @@ __all__ = ["clean_up", "launch"]
 async def launch(words: Sequence[str], here: CommandEnvironment) -> str:
     """Start a router, or find that the same one runs; returns one sentence. Raises `OverlayError`.
 
-    In a container that was made for it: be the router, and return at its end. The default range is refused where it
-    overlaps a network of the host; a range that somebody named is not, but the sentence says so.
+    In its own container, run the router, and return when it ends. The default range is refused if it overlaps a network
+    of the host; an explicit range is accepted with a warning.
     """
     options = parse_launch(words, here.environment)
     different = None
     with suppress(NotRunning):
-        # The running router compares: it does not tell its password.
+        # The running router compares, because it does not reveal its password.
         different = json.loads(await here.client.post_json("/options", msgspec.to_builtins(options)))
     if different is None:
         if not here.simulated and options.in_container and is_inside(here.environment):
@@ -56,7 +55,7 @@ async def launch(words: Sequence[str], here: CommandEnvironment) -> str:
 def _in_the_way(words: Sequence[str], options: LaunchOptions, routes: Sequence[tuple[Network, str]]) -> str:
     """A warning line if the range overlaps a network of this host.
 
-    Raises `RequestRefused` if nobody chose the range.
+    Raises `RequestRefused` if it is the default range.
     """
     networks = dict(routes)
     found = overlapping(ipaddress.ip_network(options.ipalloc_range), networks)
@@ -71,7 +70,7 @@ def _in_the_way(words: Sequence[str], options: LaunchOptions, routes: Sequence[t
 
 
 async def _outside_of_seed(options: LaunchOptions, client: DaemonClient) -> str:
-    """A warning line if the range was divided among others than this peer: it waits for one of them."""
+    """A warning line if the range was divided among other peers; this peer then waits for one of them."""
     seed = options.config("", "").seed
     if not seed:
         return ""
@@ -87,9 +86,9 @@ async def _outside_of_seed(options: LaunchOptions, client: DaemonClient) -> str:
 
 
 def clean_up(environment: Mapping[str, str]) -> None:
-    """Remove interfaces, bridge and state of a router that does not run, and what an ended proxy has left.
+    """Remove interfaces, bridge and state of a stopped router, and the leftovers of a stopped proxy.
 
-    What stays are the logs. Raises `OverlayError`.
+    The logs stay. Raises `OverlayError`.
     """
     from overlay.datapath.vxlan import VXLAN_PORT
     from overlay.kernel import bridge, firewall
@@ -111,7 +110,7 @@ def clean_up(environment: Mapping[str, str]) -> None:
         firewall.remove()
         forget_proxy(places)
         disk.remove()
-        if not environment.get("WEAVE_SOCK"):  # else the directory is another's
+        if not environment.get("WEAVE_SOCK"):  # else the directory belongs to somebody else
             with suppress(OSError):
                 places.socket.parent.rmdir()
     except PermissionError as error:

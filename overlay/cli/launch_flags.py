@@ -1,4 +1,4 @@
-"""The words of `weave launch`: its flags, the original's spellings of 2015 among them, and what each may be. Pure."""
+"""The words of `weave launch`: its flags, including the original's spellings of 2015, and their valid values. Pure."""
 
 import ipaddress
 import re
@@ -105,15 +105,15 @@ _TIMES = {
     "hold": ("hold", SECOND),
     "dns-fallback-timeout": ("dns_fallback_timeout", 100 * MILLISECOND),
 }
-"""Flag -> field, and the shortest time that makes sense."""
+"""Flag -> field, and the shortest valid time."""
 _OTHERS = {constant.flag: constant for constant in constants().values()}
-"""Timers and counts that are no fields of their own."""
+"""Timers and counts without a field of their own."""
 _UNITS = {"us": MILLISECOND // 1000, "ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _LONGEST = 24 * 3600 * SECOND
 BOUNDS: dict[str, tuple[Literal["time", "count"], int, int]] = {
     field: ("time", low, _LONGEST) for field, low in _TIMES.values() if field in TUNING
 } | {field: ("count", low, high) for field, low, high in _NUMBERS.values() if field in TUNING}
-"""The timers with a field of their own: what each is counted in, and its limits."""
+"""The timers with a field of their own: the unit, and the limits."""
 _SWITCHES = {
     "default-deny": "default_deny",
     "no-discovery": "no_discovery",
@@ -133,18 +133,18 @@ _OLD = {
     "api": "docker-api",
     "metrics-addr": "status-addr",
 }
-"""Spellings of 2015, besides those that only have one dash."""
+"""Spellings of 2015, in addition to flags with a single dash."""
 _LEVELS = ("debug", "info", "warning", "error")
 
 
 def known_flags() -> tuple[str, ...]:
-    """All flags of a scenario's options, in today's spelling, without dashes; a switch without its `no-`."""
+    """All flags of a scenario's options, in today's spelling, without dashes; switches without their `no-`."""
     switches = (switch.removeprefix("no-") for switch in _SWITCHES if switch != "in-container")
     return (*_TEXT, *_NUMBERS, *_TIMES, *_OTHERS, *switches)
 
 
 def is_given(flag: str, words: Sequence[str]) -> bool:
-    """Whether the words name this flag, in either spelling."""
+    """Whether the words contain this flag, in either spelling."""
     keys = (word.lstrip("-").partition("=")[0] for word in words if word.startswith("-"))
     return flag in (_OLD.get(key, key) for key in keys)
 
@@ -217,7 +217,7 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
 
 
 def _check(options: LaunchOptions) -> None:
-    """What can be said of the options without a machine."""
+    """Checks that do not need a host."""
     try:
         options.config("00:00:00:00:00:00", "host")
     except ConfigError as error:
@@ -251,7 +251,7 @@ def _peer_name(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """A subnet without host bits, so that two spellings of one are no difference; `_check` says what is none."""
+    """A subnet without host bits, so that equal subnets compare equal; `_check` rejects invalid ones."""
     try:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
@@ -259,14 +259,14 @@ def _whole(text: str) -> str:
 
 
 def _not_restarted(word: str, value: str) -> None:
-    """`--no-restart` says what is so anyhow for a process: what starts a router again is no part of it; of a container
-    `cli_container` reads it. Raises `Usage` for others."""
+    """Check `--no-restart`. It has no effect on a process, because a router does not restart itself; for a container,
+    `overlay.cli.container` reads it. Raises `Usage` for other values."""
     if value not in ("", "true"):
         raise Usage(f"{word}: a router starts nothing again by itself; whatever watches over services here can do it")
 
 
 def _dns_address(text: str) -> str:
-    """The address of `IP`, `IP:53`, `[v6]:53` or `:53` (all). Raises `Usage`."""
+    """The address in `IP`, `IP:53`, `[v6]:53` or `:53` (all). Raises `Usage`."""
     host, port = text, "53"
     if text.startswith("[") or text.count(":") == 1:
         host, _, port = text.rpartition(":")
@@ -285,7 +285,7 @@ def _other(flag: str, text: str, constant: Constant) -> int:
 
 
 def _time(flag: str, text: str, low: int, high: int = _LONGEST) -> int:
-    """Nanoseconds of `500ms`, `1.5s`, `2m`."""
+    """The nanoseconds of `500ms`, `1.5s`, `2m`."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(us|ms|s|m|h)", text)
     value = round(float(match[1]) * _UNITS[match[2]]) if match else -1
     if not low <= value <= high:

@@ -1,9 +1,9 @@
-"""The `weave` command: words in, requests to the daemon of this host, text out.
+"""The `weave` command: words in, requests to this host's daemon, text out.
 
-Owns the table of commands and exit codes: 0 done, 1 failed, 2 wrong words. Each command is a coroutine that is given
-the host it runs on (`CommandEnvironment`), so the simulator runs the same ones on hosts of its own. Knows no protocol
-and touches no kernel: everything is asked of the daemon over its unix socket, but starting one, and cleaning up where
-none runs. Imports only what a command needs, so that `weave status` answers at once.
+Owns the table of commands and the exit codes: 0 done, 1 failed, 2 usage error. Each command is a coroutine that gets
+the host it runs on (`CommandEnvironment`), so the simulator runs the same commands on its own hosts. Knows no protocol
+and does not touch the kernel: it sends all requests to the daemon over its unix socket, except to start one, and to
+clean up if none runs. Imports only what a command needs, so that `weave status` answers at once.
 """
 
 import sys
@@ -30,10 +30,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a command on this host, where whatever it awaits blocks until it is there.
+    """The result of a command on this host, where everything that it awaits blocks.
 
-    No event loop: a command never waits for two things, importing asyncio takes as long as the whole of `weave status`,
-    and `weave launch` forks a daemon away, which has a loop of its own.
+    There is no event loop. A command never waits for two things, importing asyncio takes as long as the whole of
+    `weave status`, and `weave launch` forks a daemon, which has its own loop.
     """
     try:
         work.send(None)
@@ -45,7 +45,7 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def weave(here: CommandEnvironment, words: Sequence[str]) -> int:
-    """Run one command; returns its exit code. Errors are complaints."""
+    """Run one command; returns its exit code. Errors go to standard error."""
     try:
         return await obey(here, words)
     except Usage as error:
@@ -68,11 +68,11 @@ async def weave(here: CommandEnvironment, words: Sequence[str]) -> int:
 
 
 async def obey(here: CommandEnvironment, words: Sequence[str]) -> int:
-    """Do what the words say. Raises `OverlayError` and `OSError`."""
+    """Execute the command. Raises `OverlayError` and `OSError`."""
     if not words:
         here.complain(HELP)
         return 2
-    if words[0] == "--local":  # the original's word for "in this process", which is where every command runs here
+    if words[0] == "--local":  # in the original: "in this process", where every command runs here
         return await obey(here, words[1:])
     name, rest = words[0], list(words[1:])
     name = {"--help": "help", "-h": "help", "--version": "version"}.get(name, name)

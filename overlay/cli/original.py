@@ -1,7 +1,7 @@
-"""Forms of the original's command line that have no meaning here: each is refused with what to use instead.
+"""Forms of the original's command line without a meaning here; each is refused with an alternative.
 
-Owns the tables of these commands and flags, and the small commands that only print what scripts of the original ask
-for. docs/compatibility.md lists every form, taken or refused; a test types them all. Imports only what a command needs.
+Owns the tables of these commands and flags, and the small commands that only print values for scripts of the original.
+docs/compatibility.md lists every form, accepted or refused; a test runs all of them. Imports only what a command needs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "rewrite-etc-hosts": "`weave attach --rewrite-hosts CONTAINER` does it",
     "docker-tls-args": "DOCKER_TLS_VERIFY and DOCKER_CERT_PATH tell `docker` what it was there to tell",
 }
-"""Commands that are refused, and why."""
+"""Refused commands, with the reason."""
 
 FLAGS: Mapping[str, str] = {
     "expect-npc": "there is no Kubernetes here: docs/policy.md says what the overlay's own policies are",
@@ -60,7 +60,7 @@ FLAGS: Mapping[str, str] = {
     "plugin-mesh-socket": "the variable WEAVE_PLUGIN_SOCK names the plugin's socket",
     "wait": "`weave launch` returns once the router answers",
 }
-"""Flags of `launch` that are refused, and why."""
+"""Refused flags of `launch`, with the reason."""
 
 DNS_FLAGS: Mapping[str, str] = {
     "domain": "`weave launch --dns-domain NAME`",
@@ -73,23 +73,23 @@ DNS_FLAGS: Mapping[str, str] = {
     "watch": "the engine's events are always followed",
     **dict.fromkeys(("neg-ttl", "cache", "no-cache", "refresh", "relevant"), _ANSWERS),
 }
-"""Flags of `launch-dns` of version 1.0, and what says the same today."""
+"""Flags of `launch-dns` of version 1.0, and their equivalents today."""
 
 
 def refuse_command(name: str) -> None:
-    """Raise `Usage` for a command of the original that there is not."""
+    """Raise `Usage` for a command that only the original has."""
     if name in COMMANDS:
         raise Usage(f"there is no `{name}` here: {COMMANDS[name]}")
 
 
 def refuse_flag(word: str, key: str) -> None:
-    """Raise `Usage` for a flag of the original's `launch` that there is not."""
+    """Raise `Usage` for a flag of `launch` that only the original has."""
     if key in FLAGS:
         raise Usage(f"{word} has no meaning here: {FLAGS[key]}")
 
 
 def refuse_dns_flag(word: str) -> NoReturn:
-    """Raise `Usage` for a word of `launch-dns` that is no address."""
+    """Raise `Usage` for a word of `launch-dns` that is not an address."""
     key = word.lstrip("-").partition("=")[0]
     if word.startswith("-") and key in DNS_FLAGS:
         raise Usage(f"{word} has no meaning here, because {_IN_ROUTER}: {DNS_FLAGS[key]}")
@@ -97,8 +97,8 @@ def refuse_dns_flag(word: str) -> NoReturn:
 
 
 def dns_arguments(words: Sequence[str], resolver: str, domain: str) -> list[str]:
-    """The flags that `docker run WORDS` needs for the overlay's names, besides those among WORDS: name servers, and the
-    host name that follows from `--name` if it fits. Other words are taken as they are."""
+    """The additional flags that `docker run WORDS` needs for the overlay's names: name servers, and the host name from
+    `--name` if it fits. Other words are not checked."""
     from overlay.dns.search import full_host_name
 
     given: dict[str, str] = {}

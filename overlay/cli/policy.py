@@ -1,6 +1,6 @@
 """`weave allow`, `deny` and `policies`: words in, requests to the daemon out.
 
-What the words mean is decided by the daemon (`overlay.policy`), the same on all hosts.
+The daemon interprets the words (`overlay.policy`), in the same way on all hosts.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ async def deny(here: CommandEnvironment, words: list[str]) -> int:
 
 
 async def _change(here: CommandEnvironment, verb: str, words: list[str]) -> int:
-    """Set a policy, or take it back."""
+    """Set a policy, or remove it."""
     flags = ("--force", "--remove")
     given = [word for word in words if word in flags]
     rest = _plain([word for word in words if word not in flags], verb, flags)

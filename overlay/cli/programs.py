@@ -1,7 +1,7 @@
-"""Commands that start and end what runs on this host: router, proxy, units. And what they say of themselves.
+"""Commands that start and stop the programs of this host (router, proxy, units), and show their settings.
 
-Each is given the host and its words, and returns the exit code. How a router is started and what the flags mean stands
-in `launch` and `proxy`.
+Each gets the host and its words, and returns the exit code. `launch` and `proxy` start the programs and define the
+flags.
 """
 
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ async def launch(here: CommandEnvironment, words: list[str]) -> int:
         words, proxy = split_proxy_words(words)
         if proxy is not None:
             here.refuse_simulated("Docker API proxy")
-            parse_proxy(proxy)  # whatever is wrong with it is said before anything is started
+            parse_proxy(proxy)  # report errors before anything is started
     here.complain(await launched(words, here))
     if proxy is not None:
         from overlay.cli.proxy import launch_proxy as launched_proxy
@@ -160,7 +160,7 @@ async def reset(here: CommandEnvironment, words: list[str]) -> int:
 
 @contextmanager
 def _router_container(here: CommandEnvironment) -> "Iterator[ProgramContainer | None]":
-    """The container that the router runs in, if it does: it does not come back, and is removed once the router left."""
+    """The router's container, if there is one: switch its restart off, and remove it after the router has left."""
     if here.simulated:
         yield None
         return
@@ -232,5 +232,5 @@ async def version(here: CommandEnvironment, words: list[str]) -> int:
 
 
 async def _options(here: CommandEnvironment) -> Any:
-    """What the router was launched with."""
+    """The launch options of the running router."""
     return (await here.client.get_json("/options"))["options"]

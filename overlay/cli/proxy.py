@@ -1,6 +1,6 @@
-"""`weave launch-proxy`, `stop-proxy`, `env`, `config`: what they do and print.
+"""`weave launch-proxy`, `stop-proxy`, `env`, `config`: their actions and output.
 
-What the flags mean stands in `proxy_flags`, the proxy itself in `overlay.proxy`.
+`proxy_flags` defines the flags; the proxy itself is in `overlay.proxy`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ __all__ = ["config_words", "env_words", "launch_proxy", "stop", "warnings"]
 
 
 def launch_proxy(words: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Start a proxy, or find that the same one runs; says so, and what that means. Raises `OverlayError`."""
+    """Start a proxy, or find that the same one runs; returns a message with warnings. Raises `OverlayError`."""
     refuse_known(environment)
     options = parse_proxy(words)
     places = DaemonPaths.of(environment)
@@ -46,7 +46,7 @@ def launch_proxy(words: Sequence[str], environment: Mapping[str, str]) -> str:
 
 
 def warnings(options: ProxyOptions) -> list[str]:
-    """What a proxy with these options means for others who use this host."""
+    """Warnings about the effects of these options on other users of this host."""
     hosts = options.host or (DEFAULT_TCP,)
     open_ones = [host for host in hosts if host.startswith("tcp:")] if not options.tlsverify else []
     if not open_ones:
@@ -58,7 +58,7 @@ def warnings(options: ProxyOptions) -> list[str]:
 
 
 def stop(environment: Mapping[str, str]) -> bool:
-    """End the proxy; False: none ran."""
+    """Stop the proxy; False: none was running."""
     held = find("proxy", environment)
     if held is not None:
         held.remove()
@@ -67,9 +67,10 @@ def stop(environment: Mapping[str, str]) -> bool:
 
 
 def env_words(environment: Mapping[str, str], *, restore: bool = False) -> str:
-    """What a shell is to do to talk to the proxy (or, with `restore`, to what it talked to before): one command.
+    """The shell command to use the proxy (or, with `restore`, the engine used before).
 
-    One command without quotes, so that both `` `weave env` `` and `eval $(weave env)` work. Raises `RequestRefused`.
+    It is one command without quotes, so that both `` `weave env` `` and `eval $(weave env)` work. Raises
+    `RequestRefused`.
     """
     if restore:
         return _restore(environment)
@@ -79,13 +80,13 @@ def env_words(environment: Mapping[str, str], *, restore: bool = False) -> str:
     secured = found.options.secured and host.startswith("tcp:")
     for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         if not secured and (environment.get(name) or environment.get(f"ORIG_{name}")):
-            # The shell's own engine speaks TLS, the proxy does not.
+            # The shell's own engine uses TLS, the proxy does not.
             words += [f"{name}=", f"ORIG_{name}={_original(environment, name)}"]
     return "export " + " ".join(words)
 
 
 def config_words(environment: Mapping[str, str]) -> str:
-    """The flags with which a docker command talks to the proxy. Raises `RequestRefused`."""
+    """The flags that make a docker command use the proxy. Raises `RequestRefused`."""
     found = _running(environment)
     host = found.hosts[0].replace("//0.0.0.0:", "//127.0.0.1:")
     words = [f"-H={host}"]
@@ -111,7 +112,7 @@ def _restore(environment: Mapping[str, str]) -> str:
         else:
             gone += [name, f"ORIG_{name}"]
     if back:
-        # Empty counts as unset for every one of them.
+        # An empty value counts as unset.
         return "export " + " ".join((*back, *(f"{name}=" for name in gone)))
     return "unset " + " ".join(gone) if gone else ":"
 
@@ -124,7 +125,7 @@ def _running(environment: Mapping[str, str]) -> Running:
 
 
 def _flat(options: ProxyOptions) -> Any:
-    """All options in one level, for comparing."""
+    """All options in one level, for comparison."""
     fields = {**asdict(options), **asdict(options.policy)}
     del fields["policy"]
     return defstruct("Options", list(fields))(**fields)

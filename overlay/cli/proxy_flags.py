@@ -1,4 +1,4 @@
-"""The words of `weave launch-proxy`: its flags, the original's spellings of 2015 among them, and what each may be."""
+"""The words of `weave launch-proxy`: its flags, including the original's spellings of 2015, and their valid values."""
 
 import re
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ _IGNORED = {
     "with-ipam": "--no-default-ipalloc says it",
     "no-detect-tls": "the engine's own TLS is never looked for; --tls and --tlsverify switch the proxy's on",
 }
-"""Say what is so anyhow; how its opposite is said."""
+"""Flags that state the default, each with the way to get the opposite."""
 _POLICY = tuple(AttachmentPolicy.__struct_fields__)
 
 
@@ -106,7 +106,7 @@ def parse_proxy(words: Sequence[str]) -> ProxyOptions:
 
 
 def split_proxy_words(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """The words of `weave launch` without the proxy's, and the proxy's (None: no proxy is asked for)."""
+    """The words of `weave launch` without the proxy's, and the proxy's (None: no proxy is requested)."""
     router: list[str] = []
     proxy: list[str] = []
     wanted: bool | None = None
@@ -139,7 +139,7 @@ def split_proxy_words(words: Sequence[str]) -> tuple[list[str], list[str] | None
 
 
 def _unix(value: str) -> str:
-    """A path alone means the socket there."""
+    """A plain path means the socket at that path."""
     return f"unix://{value}" if value.startswith("/") else value
 
 

@@ -1,7 +1,7 @@
-"""`weave run`: addresses, then what `docker run` takes, turned into the body of a create request.
+"""`weave run`: addresses, then `docker run` words, converted to the body of a create request.
 
-Owns the table of `docker run` flags. Pure but for `--env-file`. Whatever flag is not in the table is refused by name:
-a flag that was silently dropped would start another container than was asked for.
+Owns the table of `docker run` flags. Pure except for `--env-file`. Unknown flags are refused by name, because silently
+dropping a flag would start a different container than requested.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +89,7 @@ def _terminal(body: Body) -> None:
 
 
 def _nothing(_body: Body) -> None:
-    """`-d`: detached is what `weave run` always is."""
+    """`-d`: `weave run` is always detached."""
 
 
 def _publish(body: Body, value: str) -> None:
@@ -186,7 +186,7 @@ _SHORT = {
 }  # fmt: skip
 _ALIASES = {"net": "network", "dns-opt": "dns-option"}
 _HOST_NAME = 63
-"""What a label of DNS has at most; a longer name of a container is no host name, as with the original."""
+"""Maximum length of a DNS label; a longer container name is not used as host name, as in the original."""
 _OWN = {
     "without-dns": ("dns", False),
     "with-dns": ("dns", True),
@@ -236,7 +236,8 @@ def parse_run(words: Sequence[str], environment: Mapping[str, str]) -> Body:
 
 
 def _split(word: str, rest: list[str]) -> list[tuple[str, str | None]]:
-    """The (flag, value) pairs of one word, which may be a cluster as `-ti` or `-p80:80`; takes a value from `rest`."""
+    """The (flag, value) pairs of one word, which may be a cluster such as `-ti` or `-p80:80`; may take a value from
+    `rest`."""
     if word.startswith("--"):
         key, equals, value = word[2:].partition("=")
         key = _ALIASES.get(key, key)

@@ -61,7 +61,7 @@ async def report(here: CommandEnvironment, words: list[str]) -> int:
     if plain(words, "report", ("-f",)):
         raise Usage("report takes no arguments but -f TEMPLATE")
     if template:
-        # The template's own words are ours.
+        # The template is our own text, not foreign.
         here.write(await here.client.get("/report", [("format", template)]) + "\n")
         return 0
     import json

@@ -1,4 +1,5 @@
-"""The daemon of this host: plain HTTP over its unix socket. Owns connections, status codes, and the daemon's end."""
+"""The client of this host's daemon: HTTP over its unix socket. Owns connections, status codes, and stopping the
+daemon."""
 
 import http.client
 import json
@@ -20,7 +21,7 @@ END_TIMEOUT = 15.0
 
 
 def socket_path(environment: Mapping[str, str]) -> str:
-    """Where the daemon listens."""
+    """The path of the daemon's socket."""
     return environment.get("WEAVE_SOCK") or "/var/run/weave/router.sock"
 
 
@@ -29,13 +30,13 @@ class _DaemonConnection(UnixHttpConnection):
         super().__init__(path, timeout, "weave")
 
     def peer(self) -> int:
-        """Process id of the daemon."""
+        """The process id of the daemon."""
         credentials = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", credentials)[0])
 
 
 class SocketClient(DaemonClient):
-    """The daemon behind a socket of this host. What waits for it blocks; `fetch` and `end` say so without `await`."""
+    """The daemon at a socket of this host. Requests block; `fetch` and `end` are the versions without `await`."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -71,7 +72,7 @@ class SocketClient(DaemonClient):
             connection.close()
 
     def fetch(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
-        """The answer to one request; `path` as it stands in a URL, `kind`: of the body."""
+        """The answer to one request; `path` as in a URL, `kind`: the type of the body."""
         connection = _DaemonConnection(self._path, self.timeout)
         try:
             self._connect(connection)

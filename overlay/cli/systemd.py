@@ -1,7 +1,7 @@
-"""`weave systemd`: units that bring router and proxy back after a crash and a boot.
+"""`weave systemd`: units that restart router and proxy after a crash and at boot.
 
-Owns the text of the units and their file of options, and where they go. What runs them is systemd's affair; what they
-run are `weave launch` and `weave launch-proxy`, with the words that were given here.
+Owns the text and location of the units and their options file. The units run `weave launch` and `weave launch-proxy`
+with the words given here; systemd runs the units.
 """
 
 import contextlib
@@ -35,9 +35,9 @@ FOLDER = Path("/etc/systemd/system")
 OPTIONS = Path("/etc/weave.env")
 ROUTER, PROXY = "weave.service", "weave-proxy.service"
 _KEPT = (*TAKEN, "WEAVE_DB", "WEAVE_LOG", "DOCKER_HOST", "DOCKER_BRIDGE")
-"""Variables of the installing environment that router and proxy go on with."""
+"""Variables of the installing environment that router and proxy keep."""
 _PLACES = ("WEAVE_SOCK", "WEAVE_PROXY_SOCK")
-"""Variables that move what units must know the place of."""
+"""Variables that move files whose location the units must know."""
 
 _UNIT = """\
 # Written by `weave systemd install`. Options are in {options}; to change them, install again.
@@ -89,7 +89,7 @@ _PROXY_MAY = ("CAP_NET_BIND_SERVICE", "CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWN
 
 
 def unit_texts(program: str) -> dict[str, str]:
-    """The text of each unit, by its name. `program`: the path of the `weave` that they run."""
+    """The text of each unit, by its name. `program`: the path of the `weave` to run."""
 
     inet = "AF_UNIX AF_INET AF_INET6"
     router = {
@@ -115,7 +115,7 @@ def unit_texts(program: str) -> dict[str, str]:
 
 
 def systemd(words: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Do what the words say; returns what to print. Raises `OverlayError`."""
+    """Execute the command; returns the text to print. Raises `OverlayError`."""
     verb, rest = (words[0], list(words[1:])) if words else ("print", [])
     if verb == "install":
         return _install(rest, environment)
@@ -127,7 +127,7 @@ def systemd(words: Sequence[str], environment: Mapping[str, str]) -> str:
 
 
 def installed() -> bool:
-    """Whether the router of this host has a unit of ours."""
+    """Whether this host has a unit of ours for the router."""
     return (FOLDER / ROUTER).exists()
 
 
@@ -143,7 +143,7 @@ def _install(words: list[str], environment: Mapping[str, str]) -> str:
     names = [ROUTER, PROXY] if proxy is not None else [ROUTER]
     texts = unit_texts(_program())
     kept = {name: environment[name] for name in _KEPT if environment.get(name)}
-    if options.password:  # in the environment, which only root reads, and not on the command line
+    if options.password:  # only root can read the file, but everybody the command line
         kept["WEAVE_PASSWORD"] = options.password
         router = _without(router, "password")
     kept["WEAVE_FLAGS"] = " ".join(map(_word, router))
@@ -161,7 +161,7 @@ def _install(words: list[str], environment: Mapping[str, str]) -> str:
         (FOLDER / PROXY).unlink()
     _systemctl("daemon-reload")
     _systemctl("enable", *names)
-    # What runs, by hand or with other options, makes room.
+    # Stop what runs already, started by hand or with other options.
     with contextlib.suppress(NotRunning):
         SocketClient(socket_path(environment)).end(restart=True)
     if proxy is not None:
@@ -189,7 +189,7 @@ def _remove() -> str:
 
 
 def _systemctl(*words: str, check: bool = True) -> None:
-    """Run systemctl; its own words if it fails. Raises `RequestRefused`."""
+    """Run systemctl. Raises `RequestRefused`, with systemctl's message."""
     try:
         done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -202,7 +202,7 @@ def _systemctl(*words: str, check: bool = True) -> None:
 
 
 def _program() -> str:
-    """The path of this very command."""
+    """The path of this command."""
     here = Path(sys.argv[0])
     found = str(here.absolute()) if here.suffix != ".py" and os.access(here, os.X_OK) else shutil.which("weave")
     if not found:
@@ -211,7 +211,7 @@ def _program() -> str:
 
 
 def _run(path: Path | str) -> str:
-    """systemd's own name for what is below /var/run."""
+    """systemd's form of a path below /var/run."""
     return str(path).replace("/var/run/", "/run/", 1)
 
 
@@ -234,14 +234,14 @@ def _escaped(program: str) -> str:
 
 
 def _word(word: str) -> str:
-    """A word that stays one when systemd splits a variable's value."""
+    """Quote a word, so that systemd does not split it when it splits a variable's value."""
     return (
         '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' if set(word) & set(" \t\"'\\") or not word else word
     )
 
 
 def _value(text: str) -> str:
-    """A value as a line of an EnvironmentFile has it."""
+    """Quote a value for a line of an EnvironmentFile."""
     for char in '\\"`$':
         text = text.replace(char, f"\\{char}")
     return f'"{text}"'

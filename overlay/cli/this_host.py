@@ -1,7 +1,7 @@
-"""The machine that the real `weave` runs on: its standard streams, its kernel, its daemon.
+"""The host of the real `weave` command: its standard streams, its kernel, its daemon.
 
-Owns which driver does what a command wants of the host. Imports each of them when it is needed, so that `weave status`
-answers at once. What it does blocks: a command has nothing else to do meanwhile (`main.finish`).
+Owns the choice of the driver for each operation of a command. Imports each driver when it is needed, so that
+`weave status` answers at once. Operations block, because a command has nothing else to do (`main.finish`).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""HTTP over a unix socket, for commands: they ask one thing and end, so they wait."""
+"""HTTP over a unix socket, for commands. Blocking, because a command sends one request and ends."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ __all__ = ["UnixHttpConnection", "engine_answer"]
 
 
 class UnixHttpConnection(http.client.HTTPConnection):
-    """The server behind the socket `path`. `host` is the header's; `timeout` in seconds, None: for ever."""
+    """A connection to the socket `path`. `host` is the value of the header; `timeout` is in seconds, None: no limit."""
 
     def __init__(self, path: str, timeout: float | None, host: str) -> None:
         super().__init__(host, timeout=timeout)
@@ -22,9 +22,9 @@ class UnixHttpConnection(http.client.HTTPConnection):
 
 
 def engine_answer(path: str, method: str, url: str, body: Any = None, *, timeout: float) -> tuple[int, Any]:
-    """Status and answer of a container engine: a value, or bytes where it is no JSON.
+    """Status and answer of a container engine: a value, or bytes if it is not JSON.
 
-    Raises `OSError` where nothing answers, or something else does.
+    Raises `OSError` if nothing answers, or something other than an engine.
     """
     connection = UnixHttpConnection(path, timeout, "engine")
     try:
@@ -32,7 +32,7 @@ def engine_answer(path: str, method: str, url: str, body: Any = None, *, timeout
         connection.request(method, url, json.dumps(body) if body is not None else None, headers)
         response = connection.getresponse()
         data = response.read()
-        # A log has no type on older engines; its frames begin with a small number.
+        # Older engines send no content type for a log; its frames begin with a small number.
         kind = response.getheader("Content-Type") or ("application/json" if data[:1] == b"{" else "")
         return response.status, json.loads(data) if data and kind.startswith("application/json") else data
     except (http.client.HTTPException, ValueError) as error:

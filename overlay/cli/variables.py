@@ -1,6 +1,6 @@
-"""Variables of the environment that the original's commands read: each is taken with effect, or refused in a sentence.
+"""Environment variables of the original's commands: each one takes effect, or is refused with an explanation.
 
-Owns the table of both. Where this overlay keeps its own things (WEAVE_DB, WEAVE_SOCK, …) is said in `DaemonPaths`.
+Owns the table of both. `DaemonPaths` defines the variables for this overlay's own paths (WEAVE_DB, WEAVE_SOCK, …).
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ TAKEN: Mapping[str, tuple[str, Callable[[str, str], Any]]] = {
     "WEAVE_HTTP_ADDR": ("http_addr", _endpoint),
     "WEAVE_STATUS_ADDR": ("status_addr", _endpoint),
 }
-"""Variable to the field of `LaunchOptions` that it sets where no flag does, and how it is read."""
+"""Variable to the field of `LaunchOptions` that it sets if no flag does, and its parser."""
 
 _NO_CONTAINER = "router and proxy are processes here, or containers whose names and flags are fixed (--in-container)"
 REFUSED: Mapping[str, str] = {
@@ -55,7 +55,7 @@ REFUSED: Mapping[str, str] = {
     "WEAVE_METRICS_ADDR": "metrics are served with the status: --status-addr IP:PORT",
     "WEAVE_EXPOSE_IP": "`weave expose` gives this host an address",
 }
-"""Variables that have no effect here, and what to use instead."""
+"""Variables without effect here, with an alternative."""
 
 
 def refuse_known(environment: Mapping[str, str]) -> None:
@@ -66,6 +66,6 @@ def refuse_known(environment: Mapping[str, str]) -> None:
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Fields of `LaunchOptions` that the environment sets. Raises `Usage`."""
+    """The fields of `LaunchOptions` that the environment sets. Raises `Usage`."""
     refuse_known(environment)
     return {field: read(name, environment[name]) for name, (field, read) in TAKEN.items() if environment.get(name)}

@@ -1,4 +1,4 @@
-"""Words of a command line: wrong ones, near ones, and leading addresses. Pure."""
+"""Words of a command line: errors, similar words, and leading addresses. Pure."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -23,18 +23,18 @@ __all__ = [
 ]
 
 IN_CONTAINER = "--in-container"
-"""The flag of `launch` and `launch-proxy` that `overlay.cli.container` is about."""
+"""The flag of `launch` and `launch-proxy` that `overlay.cli.container` implements."""
 
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?")
 
 
 class Usage(OverlayError):
-    """The words of a command make no sense; exit code 2."""
+    """The words of a command are invalid; exit code 2."""
 
 
 def nearest(word: str, known: Iterable[str], *, dashes: bool = False) -> str:
-    """`, did you mean `x`?` for the known word that looks most like this one, or nothing. `dashes`: both are flags,
-    and the answer is written as it is typed: `--password`, `-H`."""
+    """`, did you mean `x`?` for the most similar known word, or an empty string. `dashes`: the words are flags, so
+    print the answer with dashes: `--password`, `-H`."""
     found = get_close_matches(word, list(known), n=1, cutoff=0.6)
     if not found:
         return ""
@@ -52,7 +52,7 @@ def host_names(value: str) -> tuple[str, ...]:
 
 
 def engine_socket(flag: str, value: str) -> str:
-    """The path of the engine's unix socket, with or without `unix://`; empty: the usual one. Raises `Usage`."""
+    """The path of the engine's unix socket, with or without `unix://`; empty: the default one. Raises `Usage`."""
     path = value.removeprefix("unix://")
     if path and not path.startswith("/"):
         raise Usage(f"{flag} {value}: expected the engine's unix socket, as unix:///var/run/docker.sock")
@@ -67,7 +67,7 @@ def number(flag: str, text: str, low: int, high: int) -> int:
 
 
 def take_addresses(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Leading address specifications, and the rest. Raises `Usage` for one that is malformed."""
+    """Leading address specifications, and the remaining words. Raises `Usage` for an invalid one."""
     from overlay.addresses import looks_like_address, parse_address
 
     count = 0
@@ -81,7 +81,7 @@ def take_addresses(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def plain(words: Sequence[str], command: str, flags: Sequence[str] = ()) -> list[str]:
-    """The words, none of which may be a flag. Raises `Usage`."""
+    """The words, if none of them is a flag. Raises `Usage`."""
     for word in words:
         if word.startswith("-") and len(word) > 1:
             known = f", only {' '.join(flags)}" if flags else ""
@@ -90,7 +90,7 @@ def plain(words: Sequence[str], command: str, flags: Sequence[str] = ()) -> list
 
 
 def one(words: Sequence[str], command: str, what: str = "CONTAINER") -> str:
-    """The only word. Raises `Usage` where there are more, or none."""
+    """The only word. Raises `Usage` if there are more, or none."""
     if len(words) != 1:
         found = f"{len(words)} of them: {' '.join(words)}" if words else "none"
         raise Usage(f"{command} takes one {what}, found {found}")
@@ -110,10 +110,10 @@ def named(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def is_literal(word: str) -> bool:
-    """Whether a word is meant as an address without length (and not as a container)."""
+    """Whether a word is an address without prefix length (not a container)."""
     return (word.replace(".", "").isdigit() and word.count(".") == 3) or (":" in word and not word.startswith("weave:"))
 
 
 def quoted(word: str) -> str:
-    """A word as one part of a path."""
+    """A word quoted as one part of a path."""
     return quote(word, safe="")

@@ -151,7 +151,7 @@ async def connect_unix(path: str) -> Side:
 
 
 def tcp_options(writer: asyncio.StreamWriter) -> bool:
-    """Disable Nagle's algorithm, for interactive streams over TCP. Returns False for a unix socket."""
+    """Disable Nagle's algorithm and enable keepalive, for streams over TCP. Returns False for a unix socket."""
     sock = writer.get_extra_info("socket")
     if sock is not None and sock.family == socket.AF_UNIX:
         return False

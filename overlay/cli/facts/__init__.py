@@ -1,7 +1,7 @@
-"""What `weave check` looks at on a real host. Changes nothing, and sends packets to this host's own addresses only.
+"""Collects facts about a real host for `weave check`. Changes nothing, and sends packets to this host's addresses only.
 
-Owns the gathering: each part yields facts, or a sentence that says why it has none. What a fact means is judged in
-`overlay.check`.
+Owns the collection: each part returns facts, or a sentence with the reason why it has none. `overlay.check` judges
+them.
 """
 
 from overlay.cli.facts.host import look

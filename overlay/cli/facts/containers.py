@@ -1,4 +1,4 @@
-"""The engine, and this host's containers on the overlay: what is on their `ethwe`, and which name servers they ask."""
+"""The engine, and this host's containers on the overlay: the addresses of their `ethwe`, and their name servers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ _TIMEOUT = 10.0
 
 
 def get(path: str, url: str) -> Any:
-    """The value behind a path of the engine. Raises `OSError`, and `ValueError` where it has none."""
+    """GET a path of the engine. Raises `OSError`, and `ValueError` if the answer is not a value."""
     status, answer = engine_answer(path, "GET", url, timeout=_TIMEOUT)
     if status >= 400 or isinstance(answer, bytes):
         raise ValueError(f"{status}")
@@ -26,7 +26,7 @@ def get(path: str, url: str) -> Any:
 
 
 def ask_engine(path: str) -> tuple[str, str]:
-    """What the engine is, and why it does not answer."""
+    """The engine's name and version, and why it does not answer."""
     if not path:
         return "", "DOCKER_HOST is no unix socket, and there is no /var/run/docker.sock"
     try:
@@ -39,7 +39,7 @@ def ask_engine(path: str) -> tuple[str, str]:
 
 
 def containers(path: str, attached: Sequence[Mapping[str, Any]]) -> tuple[tuple[ContainerFacts, ...], str]:
-    """The attached ones, as the router lists them, and why they cannot be looked at."""
+    """The attached containers in the router's list, and why they cannot be examined."""
     found = []
     problem = ""
     for entry in attached:

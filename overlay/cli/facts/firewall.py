@@ -1,6 +1,6 @@
-"""The host's packet filter, read: the chain FORWARD, and rules that drop what comes to the router's ports.
+"""Reads the host's packet filter: the chain FORWARD, and rules that drop packets to the router's ports.
 
-Programs are asked only for tables that there are, because some of them make the table that they are asked for.
+Programs are run only for existing tables, because some of them create the table that they read.
 """
 
 import json
@@ -23,7 +23,7 @@ _ENDS = ("DROP", "REJECT")
 _INPUT = ("prerouting", "input", "ingress")
 _OURS = "weave-"
 _MANAGED = re.compile("[A-Z]")
-"""Chains of iptables-nft have names in capitals."""
+"""Chains of iptables-nft have upper-case names."""
 
 
 def forwards() -> tuple[tuple[Forward, ...], str]:
@@ -59,7 +59,7 @@ def _calls(setting: str) -> bool:
 
 
 def blocks(ports: Sequence[tuple[str, int]]) -> tuple[BlockingRule, ...]:
-    """What drops packets to these ports ("udp", 6784) as they come in: rules by name, then policies."""
+    """Everything that drops incoming packets to these ports ("udp", 6784): named rules first, then policies."""
     found: list[BlockingRule] = []
     tables = Tables("WEAVE")
     try:

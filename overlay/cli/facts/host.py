@@ -1,4 +1,4 @@
-"""Everything that `weave check` wants to know of this host, in one `HostFacts`. Each part that fails says why."""
+"""All facts about this host for `weave check`, in one `HostFacts`. Each part that fails gives its reason."""
 
 import os
 import socket
@@ -41,7 +41,7 @@ def look(
     options: Mapping[str, Any],
     attached: Sequence[Mapping[str, Any]],
 ) -> HostFacts:
-    """Look at all of it. `report`, `options` and `attached`: what the router said, if it runs."""
+    """Collect all facts. `report`, `options` and `attached`: the router's answers, if it runs."""
     places = DaemonPaths.of(environment)
     root = os.geteuid() == 0
     port = int(options.get("port") or 6783)
@@ -92,7 +92,7 @@ def _settings(names: Sequence[str]) -> dict[str, str]:
 
 
 def _words(name: str) -> list[str]:
-    """The parts of a setting's path; an interface's name may have a dot in it."""
+    """The parts of a setting's path; an interface's name may contain a dot."""
     head, marker, rest = name.partition(".conf.")
     if not marker:
         return name.split(".")
@@ -132,13 +132,13 @@ def _entries() -> tuple[tuple[BridgeEntry, ...], bool, str]:
 def _dns(address: str, domain: str) -> tuple[tuple[str, str], ...]:
     if not address:
         return ()
-    # A name that nobody has: whatever code the answer bears, it is one.
+    # A name that nobody has: an answer with any response code is enough.
     query = _question(f"weave-check.{domain}")
     return ("UDP", _asked(_over_udp, address, query)), ("TCP", _asked(_over_tcp, address, query))
 
 
 def _question(name: str) -> bytes:
-    """A query for the IPv4 address of a name, written out: the library for it takes a second to import."""
+    """A query for the IPv4 address of a name, built by hand because the DNS library takes a second to import."""
     labels = b"".join(bytes((len(label),)) + label for label in name.rstrip(".").encode().split(b".") if label)
     return os.urandom(2) + b"\1\0\0\1\0\0\0\0\0\0" + labels + b"\0\0\1\0\1"
 
@@ -191,7 +191,7 @@ def _proxy(places: DaemonPaths) -> ProgramFacts:
 
 
 def _answers(path: str) -> str:
-    """Why nobody answers at a unix socket; empty: somebody does."""
+    """Why nobody answers at a unix socket; empty if somebody does."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(_DNS_TIMEOUT)

@@ -1,7 +1,7 @@
-"""What the kernel has of what the router needs: the router's own steps, tried in a scratch network namespace.
+"""Checks the kernel features that the router needs, by the router's own steps in a scratch network namespace.
 
-The namespace belongs to a child process and ends with it, so nothing is left. Modules may be loaded by the kernel, as
-`weave launch` would have it load them.
+The namespace belongs to a child process and ends with it, so nothing is left. The kernel may load modules, as it would
+for `weave launch`.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ _NAME = "02:00:00:00:00:01"
 
 
 class Trial:
-    """Begins at once; `collect` waits for the end of it."""
+    """Starts at once; `collect` waits for its end."""
 
     def __init__(self) -> None:
         reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -45,7 +45,7 @@ class Trial:
         self._pipe = reading
 
     def collect(self) -> tuple[tuple[KernelFeature, ...], str]:
-        """The features, and why they were not tried (then there are none)."""
+        """The features, and why they were not tried (there are none then)."""
         with os.fdopen(self._pipe, "rb") as pipe:
             said = pipe.read()
         os.waitpid(self._child, 0)
@@ -58,7 +58,7 @@ class Trial:
 def _child() -> tuple[tuple[KernelFeature, ...], str]:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)  # what drivers log is not for the terminal
+        os.dup2(null, descriptor)  # keep the drivers' log off the terminal
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(ctypes.c_int(_CLONE_NEWNET)) < 0:
         return (), f"the kernel cannot be tried without root ({os.strerror(ctypes.get_errno())})"
@@ -66,7 +66,7 @@ def _child() -> tuple[tuple[KernelFeature, ...], str]:
 
 
 def _tried() -> Iterator[KernelFeature]:
-    from overlay.kernel.wireguard import open_wireguard  # in the child alone: it takes a while to import
+    from overlay.kernel.wireguard import open_wireguard  # only in the child, because the import is slow
 
     config = Config(name=_NAME, nickname="check")
     plan = vxlan_plan(config, _UNDERLAY)
