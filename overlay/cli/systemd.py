@@ -143,7 +143,7 @@ def _install(words: list[str], environment: Mapping[str, str]) -> str:
     names = [ROUTER, PROXY] if proxy is not None else [ROUTER]
     texts = unit_texts(_program())
     kept = {name: environment[name] for name in _KEPT if environment.get(name)}
-    if options.password:  # only root can read the file, but everybody the command line
+    if options.password:  # in the environment file, which only root reads; the command line is public
         kept["WEAVE_PASSWORD"] = options.password
         router = _without(router, "password")
     kept["WEAVE_FLAGS"] = " ".join(map(_word, router))

@@ -217,7 +217,7 @@ class Containers:
             record = await self.lives.revive(self._journal.get(container), info)
             return record.addresses if record is not None else ()
 
-    # --- the rest ----------------------------------------------------------------------------------------------------
+    # --- other requests ----------------------------------------------------------------------------------------------
 
     async def detach(self, reference: str, addresses: Sequence[str] = ()) -> tuple[str, ...]:
         """Take addresses (none named: all) from a container; returns those that it had and released, maybe none."""

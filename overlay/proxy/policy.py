@@ -43,7 +43,7 @@ class AttachmentPolicy(Struct, frozen=True, kw_only=True):
     hostname_match: str = "(.*)"
     """The part of the name that is its host name (a regular expression)."""
     hostname_replacement: str = "$1"
-    """What it becomes; `$1`, `$name`, `${name}` or `\\\\1` stand for groups."""
+    """The replacement for that part; `$1`, `$name`, `${name}` or `\\\\1` stand for groups."""
 
     def hostname(self, name: str, labels: dict[str, str]) -> str:
         """The host name for a container of this name; empty: none.
