@@ -1,7 +1,7 @@
-"""The captures of a run: files of packets that hosts give, with marks of what the run does.
+"""The packet captures of a run: files of packets that hosts deliver, with marks of the run's events.
 
-Owns which places a capture has (containers come and go, hosts are switched off and on again), and what a mark says.
-Files are `lab.capture.file`'s, packets the hosts'. A capture that breaks off never breaks the run.
+Owns the places of a capture (containers come and go, hosts are switched off and on) and the text of a mark.
+`lab.capture.file` owns the files, hosts deliver the packets. A failing capture never fails the run.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from overlay.clean import clean
 __all__ = ["Captures", "mark_of"]
 
 _AGAIN = UNITS["ms"] * 20
-"""Between two tries at a place that is gone."""
+"""Time between two attempts to capture at a place that is gone."""
 _BEGINNING = 30.0
 """Seconds in which a host must begin to capture."""
 _ENDING = 15.0
 _HOLD = 2 * UNITS["s"]
-"""For how long of virtual time packets wait to be put in order: some are known after later ones."""
+"""How long in virtual time packets are buffered for sorting, because some arrive after later ones."""
 
 
 class Captures:
-    """All captures of a run. `folder` is the run directory; None: what is captured is counted, and written nowhere."""
+    """All captures of a run. `folder` is the run directory; None: packets are counted but not written."""
 
     def __init__(self, lab: Lab, live: LiveState, folder: Path | None, *, about: str, virtual: bool) -> None:
         self._lab = lab
@@ -49,7 +49,7 @@ class Captures:
         self._names: dict[str, None] = {}
 
     async def begin(self, key: object, request: CaptureRequest) -> str:
-        """Begin to capture, and return the file's name when packets are. Raises `LabError`."""
+        """Begin to capture; return the file's name once packets are captured. Raises `LabError`."""
         hosts = {name: spec.address for name, spec in self._live.scenario.hosts.items()}
         program = compiled(request.filter, hosts)
         places = list(self._places(request))
@@ -81,7 +81,7 @@ class Captures:
         return f"{name}.pcapng"
 
     async def end(self, key: object) -> dict[str, int]:
-        """End a capture: what it came to, as an event says it. Nothing for one that was never begun."""
+        """End a capture and return its totals, in the form of an event; empty for one that was never begun."""
         capture = self._open.pop(key, None)
         if capture is None:
             return {}
@@ -90,7 +90,7 @@ class Captures:
         return {"packets": file.packets, "bytes": file.written} | ({"lost": file.lost} if file.lost else {})
 
     def feed(self, event: Event) -> None:
-        """Something was done or judged: a mark in each file, and containers that there were not before."""
+        """Write a mark of the event into each file, and capture at new containers."""
         if not self._open:
             return
         text = mark_of(event)
@@ -101,7 +101,7 @@ class Captures:
             capture.follow(self._places(capture.request))
 
     async def close(self, text: str = "") -> None:
-        """The run is over: all files are whole; idempotent. `text` is their last mark."""
+        """Complete all files at the end of the run; idempotent. `text` is their last mark."""
         for key, capture in list(self._open.items()):
             if text:
                 capture.file.mark(self._lab.wall_clock(), f"{_at(self._lab.now())}: {text}")
@@ -113,7 +113,7 @@ class Captures:
         return not place.container or place.container in self._live.running
 
     def _places(self, request: CaptureRequest) -> Iterator[CapturePlace]:
-        """Where packets of this capture pass, those of containers that were never started included."""
+        """The places of this capture, including those of containers that were never started."""
         scenario, hosts = self._live.scenario, self._lab.hosts
         replicas = {replica.name: replica for replica in scenario.replicas()} | self._live.placed
         for where in hosts if request.on == (ALL,) else request.on:
@@ -130,7 +130,7 @@ class Captures:
 
 
 class _Recording:
-    """One file, and the places whose packets go there."""
+    """One file, and the places whose packets go into it."""
 
     def __init__(self, lab: Lab, file: CaptureFile, request: CaptureRequest, program: str) -> None:
         self.file = file
@@ -142,7 +142,7 @@ class _Recording:
         self._begun: dict[CapturePlace, asyncio.Future[None]] = {}
 
     async def begin(self, places: list[CapturePlace], is_up: Callable[[CapturePlace], bool]) -> None:
-        """Return when packets are captured wherever there is something now."""
+        """Begin, and return when packets are captured at every place that is up."""
         self.follow(iter(places))
         waiting = [self._begun[place] for place in places if is_up(place)]
         try:
@@ -161,7 +161,7 @@ class _Recording:
                 self._tasks[place] = asyncio.create_task(self._at(place, begun))
 
     async def end(self) -> None:
-        """Let the hosts give what they have, and close the file."""
+        """Let the hosts deliver their remaining packets, and close the file."""
         self._enough.set()
         tasks = list(self._tasks.values())
         if tasks:
@@ -172,7 +172,7 @@ class _Recording:
         self.file.close(self._lab.wall_clock())
 
     async def _at(self, place: CapturePlace, begun: "asyncio.Future[None]") -> None:
-        """Capture at a place whenever it is there."""
+        """Capture at a place whenever it is up."""
         host = self._lab.hosts[place.host]
         if not hasattr(host, "sniff"):
             begun.set_exception(LabError("packets of hosts of this backend cannot be captured"))
@@ -193,7 +193,7 @@ class _Recording:
                 work = asyncio.create_task(cast(Sniffed, host).sniff(wanted, take, self._enough))
                 await asyncio.wait({work, over}, return_when=asyncio.FIRST_COMPLETED)
                 if not work.done() and not source.begun:
-                    work.cancel()  # it waits for a place that is not there
+                    work.cancel()  # it waits for a place that is not up
                 error = (await asyncio.gather(work, return_exceptions=True))[0]
                 why = source.complaint if not source.begun else ""
                 if why and not begun.done():
@@ -221,7 +221,7 @@ class _Recording:
 
 
 def mark_of(event: Event) -> str:
-    """What a capture says of an event: when in the run, which step, what became of it; empty: nothing."""
+    """The mark of an event: time in the run, step, result; empty for an event without a mark."""
     detail: Mapping[str, Any] = event.detail
     label = str(detail.get("label", "")) or event.what
     head = f"{_at(event.t)}: " + (f"{step_number(event.step)}, " if event.step >= 0 else "")

@@ -1,8 +1,8 @@
-"""Hands on a run that goes on: steps of other terminals, pages and programs, during or after its own timeline.
+"""Manual steps in a running run: steps from other terminals, pages and programs, during or after its own timeline.
 
-Owns that one change is made at a time and whole, what the next hand is told of it, who did what (in the history), what
-is in force, and what undoing means. Each request either becomes one step of the run or is refused with nothing
-touched. Knows nothing of sockets and terminals; which steps there are is `lab.runner.open_timeline`'s affair.
+Owns the serialization of changes, what the next client is told of each change, the author of each change (in the
+history), the list of what is in force, and undo. Each request either becomes one step of the run or is refused without
+any effect. Knows nothing of sockets and terminals; `lab.runner.open_timeline` owns the valid steps.
 """
 
 import asyncio
@@ -30,31 +30,31 @@ from overlay.clean import clean
 __all__ = ["Hands", "Move"]
 
 _NAME = 64
-"""Characters of who did something."""
+"""Maximum length of a client's name, in characters."""
 _TOLD = 12
-"""Faults and moves that a sentence names."""
+"""Maximum number of faults and moves that a message names."""
 _LAST_TURN = 10.0
-"""Seconds that a step under way gets when the run ends."""
+"""Seconds that a step in progress gets when the run ends."""
 _OWN = ("at", "on_failure")
-"""What a hand's step does not say: it is done now, and the lab goes on."""
+"""Keys that a manual step must not have: it is carried out now, and the lab continues on failure."""
 
 Play = Callable[[Step, int], Awaitable[None]]
 """Carries out a step under a number."""
 
 
 class Move(Struct, frozen=True):
-    """A change that somebody made by hand."""
+    """A change that a client made by hand."""
 
     index: int
     by: str
     t: int
     label: str
     back: dict[str, Any] | None = None
-    """The step that takes it back; None: it is a fault, or nothing does."""
+    """The step that reverts it; None if it is a fault, or cannot be reverted."""
 
 
 class Hands:
-    """What others may do in a run, and what they have done."""
+    """The operations of other clients on a run, and the changes they have made."""
 
     def __init__(
         self,
@@ -64,26 +64,26 @@ class Hands:
         run_dir: Path | None = None,
         begun: Callable[[], None] | None = None,
     ) -> None:
-        """`stands`: the run has no end of its own, but goes on until somebody takes the lab down. `begun` is called
-        once, when the first step is taken by hand."""
+        """`stands`: the run has no end of its own; it goes on until a user takes the lab down. `begun` is called once,
+        at the first manual step."""
         self.timeline = timeline
         self.stands = stands
         self.run_dir = run_dir
         self._begun = begun
         self.moves: list[Move] = []
         self._taken_back: set[int] = set()
-        """Moves that were taken back by a step, and those that did it."""
+        """Moves that were reverted by a step, and the steps that reverted them."""
         self._waiting: dict[int, Event | None] = {}
-        """The steps that are being taken, each with the event that says what became of it."""
+        """Steps in progress, each with the event of its result."""
         self._turn = asyncio.Lock()
         self._stage: Stage | None = None
         self._play: Play | None = None
         self._closed = "the lab is coming up: ask again when its first steps are done"
 
-    # What the run says
+    # Called by the run
 
     def meet(self, stage: Stage, play: Play) -> None:
-        """The lab is up, and this is how steps are carried out."""
+        """The lab is up; `play` carries out steps."""
         self._stage, self._play = stage, play
 
     def feed(self, record: AnyRecord) -> None:
@@ -92,11 +92,11 @@ class Hands:
             self._waiting[record.step] = record
 
     def open(self) -> None:
-        """From now on steps are taken."""
+        """Accept steps from now on."""
         self._closed = ""
 
     async def close(self, why: str) -> None:
-        """Take no more steps; returns when the one under way is done, or has had its time."""
+        """Refuse further steps; returns when the step in progress is done, or its time is up."""
         self._closed = why
         if self._turn.locked():
             with contextlib.suppress(TimeoutError):
@@ -105,20 +105,20 @@ class Hands:
 
     @property
     def is_open(self) -> bool:
-        """Whether steps are taken."""
+        """Whether steps are accepted."""
         return not self._closed
 
     @contextlib.asynccontextmanager
     async def turn(self, step: Step) -> AsyncIterator[None]:
-        """A turn to carry out a step; what only watches or waits goes on next to others."""
+        """Wait for the turn to carry out a step; steps that only watch or wait run concurrently."""
         async with self._turn if step.kind.setup != "watch" else contextlib.nullcontext():
             yield
 
-    # What hands ask
+    # Called by clients
 
     async def take(self, asked: Any) -> tuple[int, Event]:
-        """Take a step of the program that drives the run: it is the timeline's next, and may end the run. Raises
-        `StepRefused` where nothing was done."""
+        """Take a step of the program that drives the run: it is the next step of the timeline, and may end the run.
+        Raises `StepRefused` if nothing was done."""
         async with self._turn:
             following = self.timeline.understood(asked)
             index = self.timeline.take(following)
@@ -129,7 +129,8 @@ class Hands:
     async def step(
         self, *, step: Any, by: str = "", lease: int | None = None, seen: int | None = None
     ) -> dict[str, Any]:
-        """Take a step now. `lease`: nanoseconds that its fault may last; `seen`: how many moves the hand knows of."""
+        """Take a step now. `lease`: maximum duration of its fault in nanoseconds; `seen`: number of moves that the
+        client has seen."""
         before = len(self.moves) if seen is None else seen
         asked, by = _leased(step, lease), _named(by)
         async with self._turn:
@@ -144,7 +145,7 @@ class Hands:
         return answer | ({"meanwhile": meanwhile} if meanwhile else {})
 
     async def add_host(self, *, host: str, network: str | None = None, by: str = "") -> dict[str, Any]:
-        """Let one more host join: fabric and engine, then the overlay is launched there and told of the first host."""
+        """Add a host: fabric and engine first, then the overlay is launched there with the first host as its peer."""
         stage, by, before = self._now(), _named(by), len(self.moves)
         if not hasattr(stage.lab, "join"):
             raise LabError(
@@ -169,7 +170,7 @@ class Hands:
         return {"host": spec.name, "address": spec.address, "steps": done}
 
     async def remove_host(self, *, host: str, by: str = "") -> dict[str, Any]:
-        """Let a host leave: its peer says farewell and forgets, then its power and its cables are cut."""
+        """Remove a host: its peer says farewell and forgets its state, then its power and its cables are cut."""
         stage, by, before = self._now(), _named(by), len(self.moves)
         async with self._turn:
             self._now()
@@ -185,7 +186,7 @@ class Hands:
         return {"host": host, "steps": done}
 
     async def undo(self, *, index: int | None = None, by: str = "") -> dict[str, Any]:
-        """Take the last move back that can be, or end the fault of a step."""
+        """Revert the last move that can be reverted, or end the fault of a step."""
         stage = self._now()
         before = len(self.moves)
         async with self._turn:
@@ -214,11 +215,11 @@ class Hands:
         return move.back is not None and move.index not in self._taken_back
 
     def _is_over(self, move: Move) -> bool:
-        """Whether nothing is left of a move that could be undone: it was taken back, or its fault has ended."""
+        """Whether a move has no effect left to undo: it was reverted, or its fault has ended."""
         return move.index in self._taken_back or self.timeline.resolved.timeline[move.index].kind.lasts
 
     async def state(self) -> dict[str, Any]:
-        """What is in force, since when and who asked for it, and where the run is written."""
+        """What is in force, its start time and its requester, and the path of the run directory."""
         stage, by = self._stage, {move.index: move.by for move in self.moves}
         faults = [
             {
@@ -244,7 +245,8 @@ class Hands:
     # Internals
 
     async def _meant(self, asked: Any, before: int) -> NextStep:
-        """The step that is asked for, which makes sense now. Raises `StepRefused`; to be asked in one's turn."""
+        """Check that the requested step makes sense now, and return it. Raises `StepRefused`. Call it in the step's
+        turn."""
         stage = self._now()
         try:
             following = self.timeline.understood(asked)
@@ -267,7 +269,7 @@ class Hands:
         return index
 
     async def _changed(self, following: NextStep, index: int, by: str) -> Event:
-        """Make a change, and remember it if it was made."""
+        """Make a change, and remember it if it succeeded."""
         assert self._stage is not None
         begun, back = self._stage.lab.now(), following.step.kind.inverse(following.step.body, self._stage)
         event = await self._or_fail(self._carried_out(_forgiving(following.step), index))
@@ -276,7 +278,7 @@ class Hands:
         return event
 
     async def _one_of(self, step: dict[str, Any], before: int, by: str) -> dict[str, Any]:
-        """One of several steps that a hand takes in one turn."""
+        """Take one of several steps that a client takes in one turn."""
         following = await self._meant(step, before)
         index = self._taken(following, by)
         event = await self._changed(following, index, by)
@@ -290,12 +292,12 @@ class Hands:
         return self._stage
 
     async def _carried_out(self, step: Step, index: int) -> Event:
-        """Carry out a step; the event that says what became of it."""
+        """Carry out a step, and return the event of its result."""
         assert self._play is not None
         return await self._heard(index, self._play(step, index))
 
     async def _heard(self, index: int, work: Awaitable[Any]) -> Event:
-        """The event with which some work on a step ends."""
+        """Run work on a step, and return the event with which it ends."""
         self._waiting[index] = None
         try:
             await work
@@ -306,7 +308,7 @@ class Hands:
         return event
 
     async def _or_fail(self, work: Awaitable[Event]) -> Event:
-        """The same; whatever goes wrong leaves the run in no known state, and ends it."""
+        """Like the work itself; an unexpected error leaves the run in an unknown state, and ends it."""
         try:
             return await work
         except Exception as error:
@@ -328,7 +330,7 @@ class Hands:
 
 
 def _forgiving(step: Step) -> Step:
-    """The step as a hand takes it: the run goes on whatever comes of it."""
+    """The step in the form of a manual step: the run goes on if it fails."""
     return step.model_copy(update={"on_failure": "continue"})
 
 
@@ -338,12 +340,12 @@ def _undoable() -> str:
 
 
 def _named(by: str) -> str:
-    """Who did something, fit to be printed."""
+    """The client's name, safe to print."""
     return clean(str(by))[:_NAME] or "somebody"
 
 
 def _leased(step: Any, lease: int | None) -> Any:
-    """A hand's step with its lease as a scenario says it."""
+    """A manual step with its lease in the form of a scenario."""
     if not isinstance(step, dict):
         return step
     for key in _OWN:

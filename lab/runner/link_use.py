@@ -1,4 +1,4 @@
-"""What relayed links did, written to the history: when a link is changed, and at the end. Decides nothing."""
+"""Writes counters of relayed links into the history: when a link is changed, and at the end. Decides nothing."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,13 +12,13 @@ __all__ = ["follow_links", "write_links"]
 
 
 def follow_links(lab: Lab, record: Callable[[LinkUse], None]) -> None:
-    """From now on write down what a link did when it is changed."""
+    """From now on record the counters of a link each time it is changed."""
     if isinstance(lab, Relayed):
         lab.relayed = lambda counts: _write(lab.now(), counts, 0, record)
 
 
 async def write_links(lab: Lab, record: Callable[[LinkUse], None]) -> None:
-    """Write down what links have done so far."""
+    """Record the counters of all links so far."""
     if isinstance(lab, Relayed) and (found := await lab.link_counts()) is not None:
         _write(lab.now(), found.counts, found.overruns, record)
 

@@ -1,4 +1,4 @@
-"""How busy the machine is while a run goes on, once a second, and what machine it is. Reads files only."""
+"""The machine's load during a run, once a second, and a description of the machine. Reads files only."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ class LoadMeter:
         self._busy, self._total = _ticks()
 
     def read(self, now: int) -> Load:
-        """The load since the reading before."""
+        """The load since the previous reading."""
         busy, total = _ticks()
         passed = total - self._total
         cpu = (busy - self._busy) / passed if passed else 0.0
@@ -44,7 +44,7 @@ def _ticks() -> tuple[int, int]:
 
 
 async def watch_load(lab: Lab, take: Callable[[Load], None]) -> None:
-    """A reading every second of the lab's clock, until cancelled."""
+    """Take a reading every second of the lab's clock, until cancelled."""
     meter = LoadMeter()
     due = lab.now()
     while True:

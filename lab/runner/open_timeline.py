@@ -1,8 +1,8 @@
-"""A run whose timeline grows while it is played: the steps with which it begins, then those that somebody asks for.
+"""A timeline that grows while it is played: the initial steps, then those that clients request.
 
-Owns which steps the run has, under which number, and whether one more is a step of this scenario that its backend can
-carry out. What the run leaves behind names them all as its timeline, so that a report treats it like any other run.
-Knows nothing of who asks, or how a step is carried out.
+Owns the list of steps, their numbers, and the check that a requested step is valid in this scenario and supported by
+its backend. The run directory names all of them as its timeline, so a report treats it like any other run. Does not
+know the clients, or how a step is carried out.
 """
 
 import shutil
@@ -31,7 +31,7 @@ __all__ = ["NextStep", "OpenTimeline"]
 
 
 class NextStep(Struct, frozen=True):
-    """A step that may be taken next: as it is played, and as a scenario has it."""
+    """A step that may be played next: in its resolved form, and in the form that a scenario file has."""
 
     step: Step
     plain: dict[str, Any]
@@ -39,7 +39,7 @@ class NextStep(Struct, frozen=True):
 
     @property
     def changes(self) -> bool:
-        """Whether it changes anything; else it only watches or waits."""
+        """Whether the step changes anything; otherwise it only watches or waits."""
         return self.step.kind.setup != "watch"
 
 
@@ -47,25 +47,25 @@ class OpenTimeline:
     """The timeline of a run so far."""
 
     def __init__(self, model: Scenario, resolved: Resolved, backend: Backend, first: Sequence[Step]) -> None:
-        """`model` is the scenario's file, `resolved` what is played of it, `first` the steps with which it begins, as
-        the file has them."""
+        """`model` is the scenario file, `resolved` the scenario that is played, `first` the initial steps in the form
+        of the file."""
         self.backend = backend
         self.first = tuple(stretched(step, resolved.pace) for step in first)
         self.resolved = msgspec.structs.replace(resolved, timeline=self.first)
-        """With all steps until now."""
+        """The resolved scenario with all steps so far."""
         self.taken: list[dict[str, Any]] = []
-        """The steps after the first ones, as a scenario has them."""
+        """The steps after the initial ones, in the form of a scenario file."""
         self._model = model.model_copy(update={"timeline": tuple(first)})
 
     def plain_first(self) -> list[dict[str, Any]]:
-        """The first steps, which bring a lab up and say no times, as a scenario has them."""
+        """The initial steps, which bring a lab up and have no times, in the form of a scenario file."""
         return [{step.verb: _said(step.body) or "all"} for step in self.first]
 
     def understood(self, asked: Any) -> NextStep:
-        """The step that somebody asks for. Raises `StepRefused`, with every fault, for what is none here."""
+        """Parse a requested step. Raises `StepRefused`, which lists every fault, if the step is not valid here."""
         if not isinstance(asked, dict):
             raise StepRefused('found no step, expected one as a scenario has it: {"kill": "a"}')
-        # Where a failure is an answer the run goes on; after any other it is in no known state.
+        # After an expected failure the run goes on; after any other its state is unknown.
         answers = any(verb.may_fail for name, verb in verbs().items() if name in asked)
         plain = {**asked, "on_failure": "continue"} if answers else asked
         longer, problems = one_more(self._model, plain)
@@ -81,8 +81,8 @@ class OpenTimeline:
         return NextStep(step, plain, longer)
 
     def with_host(self, name: str, network: str | None) -> HostSpec:
-        """One more host, at the end of the scenario's, as a resolved scenario has it. Raises `StepRefused`, with the
-        scenario as it was."""
+        """Add one host at the end of the scenario's hosts; return it in resolved form. Raises `StepRefused` and leaves
+        the scenario unchanged."""
         underlay = self._model.underlay
         if not underlay.hosts:
             raise StepRefused("the hosts of this lab are generated, or a graph file's: none can join by its name")
@@ -100,26 +100,26 @@ class OpenTimeline:
             raise StepRefused(clean("; ".join(problem.said for problem in problems), keep=LINES))
         spec = resolve(model, seed=self.resolved.seed).hosts[name]
         self._model = model
-        # Whoever knows the scenario knows its hosts from here on.
+        # From here on everything that reads the scenario sees the host.
         self.resolved.hosts[name] = spec
         return spec
 
     def without_host(self, name: str) -> None:
-        """The last host did not come up after all."""
+        """Remove the last host again, because it did not come up."""
         underlay = self._model.underlay
         hosts = {other: spec for other, spec in underlay.hosts.items() if other != name}
         self._model = self._model.model_copy(update={"underlay": underlay.model_copy(update={"hosts": hosts})})
         del self.resolved.hosts[name]
 
     def take(self, following: NextStep) -> int:
-        """Make it the next step; its number. Between this and `understood` no other may be taken."""
+        """Append the step and return its number. No other step may be taken between `understood` and this."""
         self._model = following.model
         self.taken.append(following.plain)
         self.resolved = msgspec.structs.replace(self.resolved, timeline=(*self.resolved.timeline, following.step))
         return len(self.resolved.timeline) - 1
 
     def conclude(self, run_dir: Path) -> None:
-        """Make the history, which is complete, begin with what was played."""
+        """Rewrite the first line of the complete history with the steps that were played."""
         if not self.taken:
             return
         history = run_dir / HISTORY

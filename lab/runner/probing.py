@@ -1,8 +1,8 @@
 """Keeps the right probes running while containers come and go: from the plans of a scenario to `Host.probe` streams.
 
-Owns which series should be measured now and the streams that do it. New series get a stream next to those that run, so
-that nothing measured already is interrupted; a stream of which a series must end starts again without it (the agents'
-schedule hangs on the clock, so no series is shifted).
+Owns the set of series to measure now, and the streams that measure them. New series get an additional stream, so that
+running measurements are not interrupted. When a series must end, its stream is restarted without it; the agents'
+schedule depends only on the clock, so the other series do not shift.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from lab.scenario.values import UNITS
 
 T = TypeVar("T")
 _PATIENCE = 10 * UNITS["s"]
-"""How long to wait for containers to answer probes before they are asked all the same."""
+"""How long to wait until containers answer probes, before probing starts anyway."""
 _TAKEN = os.strerror(errno.EADDRINUSE).lower()
 Failed = Callable[[BaseException], None]
 
 
 async def drain(stream: AsyncIterator[T], take: Callable[[T], None]) -> None:
-    """Give everything that a stream yields to `take`; close it however that ends."""
+    """Pass everything that a stream yields to `take`; close the stream in every case."""
     try:
         async for item in stream:
             take(item)
@@ -43,7 +43,7 @@ async def drain(stream: AsyncIterator[T], take: Callable[[T], None]) -> None:
 
 
 class Probing:
-    """All probes of a run. `sync` after every change of containers."""
+    """All probes of a run. Call `sync` after every change of containers."""
 
     def __init__(
         self, lab: Lab, overlay: Overlay, live: LiveState, take: Callable[[Sample], None], failed: Failed
@@ -59,11 +59,11 @@ class Probing:
         self._answers: dict[tuple[str, str], asyncio.Event] = {}
         """(probe, container) -> set when the lab answers such probes there."""
         self._streams: dict[str, list[tuple[asyncio.Task[None], dict[Series, Probe]]]] = {}
-        """Host -> its streams, each with what it measures."""
+        """Host -> its streams, each with the series that it measures."""
 
     @property
     def series(self) -> list[Series]:
-        """Everything that is measured now."""
+        """All series that are measured now."""
         return [
             key
             for streams in self._streams.values()
@@ -73,17 +73,17 @@ class Probing:
         ]
 
     def add_plan(self, plan: ProbePlan) -> int:
-        """One more plan, from the next `sync` on; returns its number for `drop_plan`."""
+        """Add a plan, effective from the next `sync`; returns its number for `drop_plan`."""
         number = max(self._plans, default=-1) + 1
         self._plans[number] = plan
         return number
 
     def drop_plan(self, number: int) -> None:
-        """Take a plan away, from the next `sync` on."""
+        """Remove a plan, effective from the next `sync`."""
         self._plans.pop(number, None)
 
     async def sync(self) -> None:
-        """Make the streams measure what should be measured now."""
+        """Start and stop streams so that they measure the current set of series."""
         async with self._syncing:
             await self._sync()
 
@@ -104,7 +104,7 @@ class Probing:
             self._streams[name] = kept
             serving = [key for key, probe in left.items() if probe.serves]
             for container in dict.fromkeys(source for _, source, _ in serving):
-                # Each has a stream of its own: one that goes must not interrupt the answers of others.
+                # Each answerer has its own stream, so that removing one does not interrupt the others.
                 answering = {key: left[key] for key in serving if key[1] == container}
                 for key in answering:
                     self._answers[key[:2]] = asyncio.Event()
@@ -112,7 +112,7 @@ class Probing:
                 self._start(host, answering)
             wanted[name] = {key: probe for key, probe in left.items() if not probe.serves}
         if begun:
-            # Who asks before somebody answers is refused.
+            # Start the answerers first: a probe without an answerer is refused.
             await first_of(_all_set(begun), self._lab.sleep_until(self._lab.now() + _PATIENCE))
         for name, host in self._lab.hosts.items():
             if wanted.get(name):
@@ -143,7 +143,7 @@ class Probing:
                 )
                 self._failed(LabError(f"{text}; choose another by `options: {{port: N}}`"))
             return
-        # A try that was under way when its container was removed says nothing about anything that is there.
+        # A probe in flight when its container was removed says nothing about the remaining containers.
         asks = sample.source in self._live.running and sample.source not in self._live.stopped
         if asks and (asks_name(sample.probe) or sample.target in self._live.placed):
             self._take(sample)
@@ -168,7 +168,7 @@ class Probing:
         return phase
 
     def _in_turn(self, plan: ProbePlan, probes: list[tuple[str, Probe]]) -> list[tuple[str, Probe]]:
-        """Of a plan with a rate: its pairs take turns, evenly."""
+        """The probes of a plan with a rate: its pairs take turns at equal distances."""
         if not plan.rate:
             return probes
         every = plan.rate * len(probes)
@@ -179,7 +179,7 @@ class Probing:
         ]
 
     def _answering(self, plan: ProbePlan, probes: list[tuple[str, Probe]]) -> list[tuple[str, Probe]]:
-        """What the lab itself has to answer in the containers that are asked."""
+        """The probes that the lab itself must answer in the target containers."""
         kind = PROBES.find(_asked(plan))
         if kind is None or kind.serve is None:
             return []
@@ -233,7 +233,7 @@ class Probing:
 
 
 def _asked(plan: ProbePlan) -> str:
-    """The kind of which its tries are."""
+    """The probe kind of the plan's tries."""
     return str(plan.options.get("by", plan.kind))
 
 

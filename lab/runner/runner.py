@@ -41,21 +41,21 @@ from lab.words import are, count, step_number
 
 _UP = "bring the lab up"
 _LOOK_AGAIN = 20 * UNITS["ms"]
-"""Between two judgements of an expectation while records come in."""
+"""Longest time between two evaluations of an expectation while records come in."""
 _ASK_AGAIN = 200 * UNITS["ms"]
-"""Between two judgements that run commands."""
+"""Time between two evaluations of an expectation that runs commands."""
 _TAIL = 500 * UNITS["ms"]
-"""How long samples are still taken after the last step, for those that are under way."""
+"""How long sampling continues after the last step, so that probes in progress can finish."""
 _DOWN_DEADLINE = 20.0
-"""Seconds of real time that a lab may take to go down after an interrupt."""
+"""Seconds of real time in which a lab must be down after an interrupt."""
 
 
 Timeline = Iterable[Step] | AsyncIterable[Step]
-"""Steps in their order. Where they come from outside, each is asked for when the one before it is done."""
+"""Steps in order. An asynchronous source is asked for the next step when the previous one is done."""
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """One line for somebody who watches a run. `ok` None: it has begun. `t` is when it began, `took` until it ended."""
+    """One progress line. `ok` is None at the start of something. `t` is its start time, `took` its duration."""
 
     t: int
     step: int
@@ -67,7 +67,7 @@ class Progress(Struct, frozen=True, kw_only=True):
 
 
 class RunOutcome(Struct, frozen=True, kw_only=True):
-    """What a run came to."""
+    """The result of a run."""
 
     verdict: Verdict
     reason: str = ""
@@ -77,11 +77,11 @@ class RunOutcome(Struct, frozen=True, kw_only=True):
 
 
 class RunEnded(LabError):
-    """The run was ended from outside."""
+    """The run was stopped from outside."""
 
 
 class _Failed(Exception):
-    """A step or an expectation failed and the run ends invalid; the text says which."""
+    """A step or an expectation failed, so the run ends as invalid; the text names it."""
 
 
 class Runner:
@@ -101,10 +101,11 @@ class Runner:
         run_dir: Path | None = None,
         captures: Sequence[CaptureRequest] = (),
     ) -> None:
-        """`beside` runs as long as the lab is up, to answer other terminals, say; when it ends so does the run. `keep`
-        is told the settled outcome while the lab is still up, which goes down when it returns. `hands` are those of
-        others in the run. `captures` are made from when the lab is up until the run is over; those and the steps' are
-        in `run_dir`."""
+        """`beside` runs while the lab is up, for example to serve other terminals; when it ends, the run ends. `keep`
+        receives the settled outcome while the lab is still up; the lab goes down when `keep` returns. `hands` serves
+        other clients of the run. `captures` run from when the lab is up until the end of the run. Their files, and
+        those of capture steps, are in `run_dir`.
+        """
         self._scenario = scenario
         self._backend = backend
         self._writer = writer
@@ -116,15 +117,15 @@ class Runner:
         self._run_dir = run_dir
         self._captures = tuple(captures)
         self._virtual = isinstance(backend, Virtual)
-        """Whether time is simulated: then there is no wall clock and no load to write down."""
+        """Whether time is simulated: then there is no wall clock and no machine load to record."""
         self._expectations: list[Expectation] = []
         self._live = LiveState(scenario)
         self._steady = SteadyWatch(scenario)
 
     async def run(self, *, timeline: Timeline | None = None) -> RunOutcome:
-        """Bring the lab up, play, take it down. `timeline` replaces the scenario's.
+        """Bring the lab up, play the timeline, take the lab down. `timeline` replaces the scenario's.
 
-        A cancelled run (Ctrl-C) stops cleanly and is unknown, and so is one whose lab did not come up.
+        A cancelled run (Ctrl-C) stops cleanly with an unknown verdict; so does a run whose lab does not come up.
         """
         self._write(
             Meta(
@@ -148,7 +149,7 @@ class Runner:
             if not reason:
                 raise
             detail = {"label": _UP, "error": reason}
-            # Not `ok=False`: that would say that the scenario was tried and found wanting.
+            # Not `ok=False`: that would mean that the scenario was tried and failed.
             self._write(Event(t=0, step=-1, what="up", phase="end", detail=detail))
             return RunOutcome(verdict="unknown", reason=f"the lab did not come up: {reason}")
         scenario, where = self._scenario, "virtual time of " if self._virtual else ""
@@ -169,7 +170,7 @@ class Runner:
             await self._down(stage)
 
     async def _on(self, stage: Stage, steps: Timeline) -> RunOutcome:
-        """Play with the lab up; the outcome is settled before the lab goes down."""
+        """Play the steps with the lab up; settle the outcome before the lab goes down."""
         lab = stage.lab
         took = lab.now()
         stage.event(-1, "up", "end", ok=True, groups=True, label=_UP, took=took, hosts=list(lab.hosts))
@@ -226,19 +227,19 @@ class Runner:
             took=lab.now(),
         )
         await stage.captures.close(f"the run ends: {verdict}" + (f" ({reason})" if reason else ""))
-        with contextlib.suppress(LabError):  # a relay that has died is the verdict's business
+        with contextlib.suppress(LabError):  # a dead relay is reported by the verdict
             await write_links(lab, stage.record)
         for figure in getattr(lab, "figures", tuple)():
             stage.record(figure)
         if verdict != "unknown":
-            # In the history this event says that the run was played to its end, whatever that was.
+            # In the history this event means that the run was played to its end, whatever the result.
             stage.event(-1, "down", "point", label="take the lab down")
             if self._keep is not None:
                 stage.mute()
                 await stage.probing.stop()
                 with contextlib.suppress(asyncio.CancelledError):
                     await first_of(self._keep(outcome), _settled(stage.failure))
-                    if stage.failure.done():  # a part of the lab that was kept has died
+                    if stage.failure.done():  # a part of the kept lab has died
                         note = str(stage.failure.result())
                         self._report(Progress(t=lab.now(), step=-1, label="the lab ends", ok=False, note=note))
                     return outcome
@@ -246,7 +247,7 @@ class Runner:
         return outcome
 
     async def _captured(self, stage: Stage) -> None:
-        """Begin what is captured from beginning to end."""
+        """Begin the captures that last for the whole run."""
         for number, request in enumerate(self._captures):
             begun = stage.lab.now()
             file = await stage.captures.begin(("run", number), request)
@@ -254,7 +255,7 @@ class Runner:
             self._report(Progress(t=begun, step=-1, label=label, ok=True, took=stage.lab.now() - begun))
 
     async def _guarded(self, stage: Stage, timeline: Coroutine[Any, Any, None]) -> tuple[Verdict, str]:
-        """Play the timeline, until it ends or something in parallel goes wrong."""
+        """Play the timeline until it ends or a parallel task fails."""
         playing = asyncio.create_task(timeline)
         try:
             while True:
@@ -277,7 +278,7 @@ class Runner:
                 await playing
 
     async def _crashed(self, stage: Stage) -> str:
-        """Write down that a daemon crashed; in a sentence."""
+        """Record that a daemon crashed, and return a sentence about it."""
         host = stage.crash.result()
         tail = await self._last_words(stage, host)
         text = f"the overlay's daemon on {host} stopped and nobody had asked for it" + (f":\n{tail}" if tail else "")
@@ -287,12 +288,12 @@ class Runner:
         return text
 
     def _steady_verdict(self, stage: Stage) -> tuple[Verdict, str]:
-        """Of a timeline that went well: whether the steady state held when it had to."""
+        """The verdict of a timeline without failures: whether the steady state held when it had to."""
         verdict, wrong = verdict_of(self._steady.results(stage.lab.now()))
         return verdict, f"the steady state {wrong}" if wrong else ""
 
     def _violated(self, stage: Stage, broken: Violation) -> None:
-        """Write down that an invariant does not hold."""
+        """Record that an invariant is violated."""
         label = f"invariant: {broken.what}"
         more: dict[str, Any] = {"addresses_concerned": list(broken.addresses)} if broken.addresses else {}
         stage.event(
@@ -306,7 +307,7 @@ class Runner:
         stage.fail(RunEnded("the lab was taken down by another command"))
 
     async def _timeline(self, stage: Stage, steps: Timeline) -> None:
-        """Play all steps, and wait until all is over that they have begun."""
+        """Play all steps, then wait until everything that they began is over."""
         origin = stage.lab.now()
         index = -1
         async for step in _in_turn(steps):
@@ -317,12 +318,12 @@ class Runner:
                 await self._play(stage, step, index)
         await stage.all_healed()
         await self._steady.finish(stage)
-        # What holds now is watched until it has held for long enough to be called settled.
+        # A condition that holds now is watched until it has held long enough to count as settled.
         now, since = stage.lab.now(), self._live.tracker.holding_since
         await stage.lab.sleep_until(max(now + _TAIL, 0 if since is None else min(since, now) + HOLD))
 
     async def _play(self, stage: Stage, step: Step, index: int) -> None:
-        """Carry out one step. Raises `_Failed` when the run ends with it."""
+        """Carry out one step. Raises `_Failed` when it ends the run."""
         planning = Planning(index, tuple(stage.scenario.hosts), stage.scenario.seed, step.duration)
         plan: Plan = step.kind.plan(step.body, planning)
         if isinstance(plan, StepQuestion):
@@ -344,7 +345,7 @@ class Runner:
         except LabError as error:
             took = stage.lab.now() - begun
             self._report(Progress(t=begun, step=index, label=label, ok=False, took=took, note=str(error)))
-            if index in stage.asked:  # by hand: who asked is told, and for the run it is as if nobody had
+            if index in stage.asked:  # A step by hand: only its requester is told of the failure; the run ignores it.
                 if isinstance(plan, Fault):
                     await stage.abandon(index, plan, str(error))
                 return
@@ -376,7 +377,8 @@ class Runner:
             raise _Failed(f"{step_number(index)}: expected {words}; {error}")
 
     async def _until(self, stage: Stage, judge: Judge, deadline: int, hold: int) -> Judgement:
-        """Judge again and again until it holds (and has held for `hold`), or the deadline passes while it does not."""
+        """Evaluate repeatedly until the expectation has held for `hold`, or until the deadline passes while it does not
+        hold."""
         since: int | None = None
         lab = stage.lab
         while True:
@@ -395,7 +397,7 @@ class Runner:
             if judge.polls:
                 await lab.sleep_until(min(deadline, now + _ASK_AGAIN))
                 continue
-            # Nothing can have changed before the next record; a burst of them is judged once.
+            # Nothing can change before the next record; evaluate a burst of records once.
             await first_of(stage.changed.wait(), lab.sleep_until(deadline))
             await lab.sleep_until(min(deadline, lab.now() + _LOOK_AGAIN))
 
@@ -424,11 +426,11 @@ class Runner:
 
     @property
     def _stands(self) -> bool:
-        """Whether the run is a lab that stands until somebody takes it down."""
+        """Whether the run is a standing lab, which stays up until a user takes it down."""
         return self._hands is not None and self._hands.stands and self._hands.is_open
 
     def _first_failure(self) -> str:
-        """What became of the first step or expectation that failed; empty: none did."""
+        """The error of the first step or expectation that failed; empty if none failed."""
         failed = (expectation for expectation in self._expectations if not expectation.ok)
         return next((f"{step_number(one.step)}: {one.text}: {one.error}" for one in failed), "")
 
@@ -447,7 +449,7 @@ async def _in_turn(steps: Timeline) -> AsyncIterator[Step]:
 
 
 def _keep_going() -> None:
-    """A cancelled task that stops in good order must not be cancelled again at its next await."""
+    """Clear the task's cancellation, so that its orderly shutdown is not cancelled at the next await."""
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()

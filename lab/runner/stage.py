@@ -1,6 +1,6 @@
-"""The stage on which a timeline is played: the running lab, its overlay, probes, live state and history, together.
+"""The state of a played timeline: the running lab, its overlay, probes, live state and history, together.
 
-Owns writing records (and so their order), carrying out actions, and the faults in force with their own ends. It is the
+Owns writing records (and so their order), carrying out actions, and the faults in force with their ends. It is the
 `Bench` that verbs work on. Knows no verb.
 """
 
@@ -27,23 +27,23 @@ from lab.runner.upkeep import Upkeep
 from lab.scenario.resolve import Resolved
 
 Seen = Callable[[AnyRecord], None]
-"""Is shown every record of the run."""
+"""Called with every record of the run."""
 
 Healed = Callable[[int, int, str], None]
-"""Told (time, step, label) when a fault's time is over."""
+"""Called with (time, step, label) when the duration of a fault is over."""
 
 
 class FaultInForce(Struct, frozen=True):
-    """A fault that was not healed yet."""
+    """A fault that is not healed yet."""
 
     fault: Fault
     since: int
     until: int | None
-    """When it ends by itself; None: when somebody ends it."""
+    """When it ends by itself; None if a step must end it."""
 
 
 class Stage:
-    """What steps, faults and expectations work on."""
+    """The object that steps, faults and expectations work on."""
 
     def __init__(
         self,
@@ -61,11 +61,11 @@ class Stage:
         self.overlay = make_overlay(lab, scenario)
         self.live = live
         self.changed = asyncio.Event()
-        """Set at every record; a task that waits for news clears it."""
+        """Set at every record; a task that waits for records clears it."""
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        """The first error of something that runs in parallel with the timeline."""
+        """The first error of a task that runs in parallel with the timeline."""
         self.crash: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """The first host whose daemon stopped although nobody asked for it."""
+        """The first host whose daemon stopped without a request."""
         self.probing = Probing(lab, self.overlay, live, self.record, self.fail)
         self.captures = captures
         self.upkeep = Upkeep(self)
@@ -74,7 +74,7 @@ class Stage:
         self._seen = seen
         self._muted = False
         self.asked: dict[int, dict[str, Any]] = {}
-        """Of steps that are not the scenario's own: what their first event says of who asked for them."""
+        """Steps that are not the scenario's own -> the details of the request, for their first event."""
         self._faults: dict[int, FaultInForce] = {}
         self._timers: dict[int, asyncio.Task[None]] = {}
         self._healing: dict[int, asyncio.Task[None]] = {}
@@ -89,7 +89,7 @@ class Stage:
             self.beside(watch_load(self.lab, self.record))
 
     async def host_joins(self, host: str, **detail: Any) -> None:
-        """The lab has one more host, which is up; `detail` is what its event says. Faults in force hold for it too."""
+        """The lab has a new host, which is up; `detail` is for its event. Faults in force apply to it too."""
         self.upkeep.host_joins(host)
         for step, found in self.faults().items():
             await found.fault.host_joins(self, step, host)
@@ -98,7 +98,7 @@ class Stage:
         self.event(-1, "host", "point", ok=True, groups=True, label=f"add host {host}", hosts=[host], **detail)
 
     async def stop(self) -> None:
-        """End probes, watchers and timers; what is broken stays so."""
+        """End probes, watchers and timers; faults in force stay."""
         tasks = [*self._watchers, *self._timers.values(), *self._healing.values()]
         for task in tasks:
             task.cancel()
@@ -111,7 +111,7 @@ class Stage:
     # History
 
     def record(self, record: AnyRecord) -> None:
-        """Append to the history and bring the live state up to date."""
+        """Append a record to the history and update the live state."""
         if not self._muted:
             self._writer.write(record)
         self.live.feed(record)
@@ -124,7 +124,7 @@ class Stage:
         self.changed.set()
 
     def mute(self) -> None:
-        """The history is complete: what happens from now on is not written down."""
+        """The history is complete: do not record anything from now on."""
         self._muted = True
 
     def event(
@@ -138,7 +138,7 @@ class Stage:
         groups: bool = False,
         **detail: Any,
     ) -> None:
-        """Record that something was done; with `groups`, which hosts can reach each other from now on."""
+        """Record an event; with `groups`, which hosts can reach each other from now on."""
         self.record(
             Event(
                 t=self.lab.now() if t is None else t,
@@ -152,7 +152,7 @@ class Stage:
         )
 
     def _told(self, step: int) -> dict[str, Any]:
-        """Who asked for a step; what they asked for is said once."""
+        """The details of the request for a step; returned only once."""
         told = self.asked.get(step)
         if told is None:
             return {}
@@ -160,7 +160,7 @@ class Stage:
         return told
 
     def containers(self) -> dict[str, Any]:
-        """Where every container runs and what its overlay address is, as events say it."""
+        """Host and overlay address of every container, in the form of an event."""
         awake = self.live.awake()
         addresses = {name: self.overlay.address_of(name) for name in awake}
         return {
@@ -169,7 +169,7 @@ class Stage:
         }
 
     def fail(self, error: BaseException) -> None:
-        """Something in parallel with the timeline went wrong: the run cannot go on."""
+        """A task in parallel with the timeline failed: the run cannot go on."""
         if not self.failure.done():
             self.failure.set_result(error)
 
@@ -187,7 +187,7 @@ class Stage:
         try:
             detail = await action.do(self)
         except Exhausted:
-            raise  # the machine's fault: the step was not tried
+            raise  # an error of the machine: the step was not tried
         except LabError as error:
             took = self.lab.now() - begun
             self.event(step, verb.name, "end", ok=False, label=action.label, took=took, error=str(error))
@@ -196,7 +196,7 @@ class Stage:
         self.event(step, verb.name, "end", ok=True, groups=verb.regroups, label=action.label, took=took, **detail)
 
     async def strike(self, step: int, fault: Fault, duration: int | None) -> None:
-        """Inject a fault, and heal it by itself after `duration` nanoseconds."""
+        """Inject a fault, and heal it after `duration` nanoseconds."""
         async with self.upkeep.working_on(fault.works_on(self)):
             begun = self.lab.now()
             self._faults[step] = FaultInForce(fault, begun, None if duration is None else begun + duration)
@@ -208,7 +208,7 @@ class Stage:
             self._timers[step].add_done_callback(self._ended)
 
     async def abandon(self, step: int, fault: Fault, error: str) -> None:
-        """Take back what was begun of a fault that could not be injected, and say that it failed."""
+        """Revert the part of a fault that was injected before its injection failed, and record the failure."""
         if self._faults.pop(step, None) is not None:
             async with self.upkeep.working_on(fault.works_on(self)):
                 with contextlib.suppress(LabError):
@@ -217,17 +217,17 @@ class Stage:
             self.event(step, fault.what, "point", ok=False, groups=True, label=fault.label, error=error)
 
     async def heal(self, step: int, **more: Any) -> None:
-        """Heal the fault of a step, now, and say so; `more` is what else its event says."""
+        """Heal the fault of a step now, and record it; `more` is additional detail for its event."""
         self._cancel(step)
         fault = self._faults.pop(step).fault
         async with self.upkeep.working_on(() if fault.frees else fault.works_on(self)):
             begun = self.lab.now()
             await fault.heal(self, step)
             await self.probing.sync()
-            # A switch takes effect at once; what must start again is back when it has started.
+            # A switch takes effect at once; a process that must start again is back when it has started.
             t = begun if fault.switch else self.lab.now()
             detail = self._detail(fault) | more
-            # Another fault may keep the daemon down still.
+            # Another fault may still keep the daemon down.
             detail["hosts"] = [host for host in fault.hosts if host in self.live.daemons]
             if t > begun:
                 detail["took"] = t - begun
@@ -237,9 +237,10 @@ class Stage:
         await self.upkeep.try_again()
 
     async def restart(self, fault: Restartable) -> list[str]:
-        """Start again what `fault` would have killed; kills in force of the same victim are over. Writes no event.
+        """Start again what `fault` would have killed; ends the kills in force of the same victim. Records no event.
 
-        Returns the hosts whose daemon runs again."""
+        Returns the hosts whose daemon runs again.
+        """
         for step in [step for step, other in self._faults.items() if other.fault.victim == fault.victim]:
             self._cancel(step)
             del self._faults[step]
@@ -254,11 +255,11 @@ class Stage:
         return {step: found.fault for step, found in self._faults.items() if found.fault.what == what}
 
     def faults(self) -> dict[int, FaultInForce]:
-        """By step, all that are in force and not being healed, in their order."""
+        """Step -> fault, for all faults that are in force and not being healed, in order."""
         return dict(self._faults)
 
     async def all_healed(self) -> None:
-        """Wait until every fault that ends by itself has ended."""
+        """Wait until every fault with a duration has ended."""
         while tasks := [*self._timers.values(), *self._healing.values()]:
             await asyncio.wait(tasks)
 
@@ -283,7 +284,7 @@ class Stage:
             timer.cancel()
 
     def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run this as long as the stage is in use; an error of it ends the run."""
+        """Run the coroutine while the stage is in use; its error ends the run."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._ended)
         self._watchers.append(task)
@@ -293,7 +294,7 @@ class Stage:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
 
-    # What verbs and upkeep ask and say
+    # Called by verbs and upkeep
 
     @property
     def broken(self) -> bool:

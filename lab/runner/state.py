@@ -1,7 +1,7 @@
-"""What is true in a run right now, kept up to date record by record: containers, daemons, cuts, the latest samples.
+"""The current state of a run, updated record by record: containers, daemons, partitions, the latest samples.
 
-Owns the live state that steps and expectations ask. No I/O: records come in through `feed`, facts through the
-methods that faults and steps call. What agreement means is `lab.checkers.convergence`'s.
+Owns the live state that steps and expectations read. No I/O: records come in through `feed`, other facts through the
+methods that faults and steps call. `lab.checkers.convergence` defines agreement.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ Series = tuple[str, str, str]
 
 
 class LiveState:
-    """The present of a run."""
+    """The current state of a run."""
 
     def __init__(self, scenario: Resolved) -> None:
         self.scenario = scenario
@@ -28,30 +28,30 @@ class LiveState:
         self.placed: dict[str, Replica] = {}
         """Containers that were started and not removed, dead or alive, by name."""
         self.running: dict[str, Replica] = {}
-        """Those that should be alive."""
+        """Containers that should be alive."""
         self.stopped: dict[str, None] = {}
-        """Those of them whose processes have got a SIGSTOP: nobody can demand anything of them."""
+        """Running containers whose processes received SIGSTOP: they cannot be expected to answer."""
         self.daemons: dict[str, None] = {}
         """Hosts whose daemon should be alive."""
         self._asked: dict[str, None] = {}
-        """Hosts whose daemon was ended by a command of the scenario's author; a later one may start it again."""
+        """Hosts whose daemon a command of the scenario's author stopped; a later command may start it again."""
         self.hosts_down: dict[str, None] = {}
         self.cuts: dict[int, frozenset[tuple[str, str]]] = {}
         self.addresses: dict[int, tuple[str, str, str]] = {}
-        """Step -> host, network and address, of the faults in force that have given a host another one."""
+        """Step -> (host, network, address), for faults in force that changed a host's address."""
         self.latest: dict[Series, Sample] = {}
-        """Per series the sample that was due last."""
+        """Series -> the sample with the latest due time."""
         self.recent: dict[Series, deque[Sample]] = {}
-        """Per series the last few samples as they came in, to show."""
+        """Series -> the last few samples in order of arrival, for display."""
         self.crashed: PeerGone | None = None
-        """The first daemon that stopped although nobody asked for it."""
+        """The first daemon that stopped without a request."""
 
     def feed(self, record: AnyRecord) -> None:
         """Take the next record of the history."""
         self.tracker.feed(record)
         if isinstance(record, Sample):
             if record.error == "late":
-                return  # the prober's own fault, which says nothing about the network
+                return  # an error of the prober, which says nothing about the network
             key = (record.probe, record.source, record.target)
             self.recent.setdefault(key, deque(maxlen=_SHOWN)).append(record)
             if key not in self.latest or self.latest[key].t <= record.t:
@@ -71,7 +71,7 @@ class LiveState:
         return groups_of(alive, union(self.cuts))
 
     def chosen(self, names: Sequence[str], *, alive: bool) -> list[Replica]:
-        """Replicas meant by names of services or replicas: `all` means those that run; names, with `alive` too."""
+        """Replicas for names of services or replicas. `all` selects those that run; a name does too if `alive`."""
         pool: Mapping[str, Replica] = self.running if alive or tuple(names) == (ALL,) else self.placed
         if tuple(names) == (ALL,):
             return list(pool.values())
@@ -82,7 +82,7 @@ class LiveState:
         sample = self.latest.get(key)
         return sample if sample is not None and sample.t >= since else None
 
-    # What steps and faults say
+    # Reported by steps and faults
 
     def daemon_stops(self, host: str) -> None:
         """From now on the host's daemon is not expected to run."""
@@ -90,18 +90,18 @@ class LiveState:
         self._asked.pop(host, None)
 
     def crash_survived(self) -> None:
-        """The run goes on without the daemon that crashed; somebody may start it again."""
+        """The run continues without the crashed daemon, which may be started again."""
         if self.crashed is not None:
             host, self.crashed = self.crashed.host, None
             self.daemon_stops(host)
             self._asked[host] = None
 
     def may_return(self, host: str) -> bool:
-        """Whether its daemon was ended, or stopped, by somebody who may let it run again."""
+        """Whether a command or a fault stopped the host's daemon, so that it may start again."""
         return host in self._asked
 
     def daemon_runs(self, host: str) -> None:
-        """The host's daemon runs (again)."""
+        """The host's daemon has started."""
         self._asked.pop(host, None)
         self.daemons[host] = None
 
@@ -117,7 +117,7 @@ class LiveState:
         self.hosts_down.pop(host, None)
 
     def container_runs(self, name: str) -> None:
-        """A placed container runs (again)."""
+        """A placed container has started."""
         self.running[name] = self.placed[name]
 
     def container_stops(self, name: str) -> None:
@@ -126,7 +126,7 @@ class LiveState:
         self.stopped.pop(name, None)
 
     def awake(self) -> Mapping[str, Replica]:
-        """Containers that should be alive, and whose processes get turns."""
+        """Containers that should be alive and are not paused."""
         return {name: replica for name, replica in self.running.items() if name not in self.stopped}
 
     def container_placed(self, replica: Replica) -> None:

@@ -1,7 +1,7 @@
-"""Watches the steady state while a run goes on: writes down when a condition breaks and holds again, and ends the run.
+"""Watches the steady state during a run: records when a condition breaks and holds again, and ends the run.
 
-Owns when a window is judged. How, and which windows count, is `lab.checkers.steady`'s, which judges the history by the
-same rules afterwards.
+Owns when a window is judged. `lab.checkers.steady` owns how it is judged and which windows count; it judges the history
+afterwards by the same rules.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from lab.scenario.values import UNITS
 __all__ = ["SteadyBroken", "SteadyWatch"]
 
 _SLACK = 200 * UNITS["ms"]
-"""After a window and its longest tries: until their samples are here."""
+"""Extra wait after a window and its longest tries, until their samples have arrived."""
 _LOOK = 100 * UNITS["ms"]
-"""Between two looks at most so long, and at least."""
+"""Interval between two looks."""
 
 
 class SteadyBroken(LabError):
@@ -27,13 +27,13 @@ class SteadyBroken(LabError):
 
 
 class SteadyWatch:
-    """The conditions of one run."""
+    """The steady-state conditions of one run."""
 
     def __init__(self, scenario: Resolved) -> None:
         self._judges = judges_of(scenario.steady, scenario.services)
         self._faults = Disturbances()
         self._seen = [0] * len(self._judges)
-        """Per condition: up to where windows were looked at."""
+        """Per condition: the time up to which its windows were evaluated."""
         self._held = [False] * len(self._judges)
         self._state = [""] * len(self._judges)
         self._busy: int | None = None
@@ -51,9 +51,10 @@ class SteadyWatch:
 
     @contextlib.contextmanager
     def disturbing(self, stage: Stage) -> Iterator[None]:
-        """While something is done to the lab nothing is judged that is due after it began: its event comes later.
+        """While a step changes the lab, do not judge tries that are due after its start, because its event comes later.
 
-        Raises `SteadyBroken` if it is the first, and a condition that aborts did not hold before."""
+        Raises `SteadyBroken` if it is the first disturbance and an aborting condition did not hold before.
+        """
         self._gate(stage)
         before, self._busy = self._busy, stage.lab.now() if self._busy is None else self._busy
         try:
@@ -73,14 +74,14 @@ class SteadyWatch:
                 )
 
     async def watch(self, stage: Stage) -> None:
-        """Look again and again, until cancelled."""
+        """Evaluate repeatedly, until cancelled."""
         pause = max(_LOOK, min(judge.pane for judge in self._judges))
         while True:
             await stage.lab.sleep_until(stage.lab.now() + pause)
             self._look(stage)
 
     async def finish(self, stage: Stage) -> None:
-        """The timeline is over: wait until it can be said of each condition whether it holds again."""
+        """After the timeline: wait until it is known for each condition whether it holds again."""
         for judge in self._judges:
             wait = judge.condition.timeout + _SLACK
             ends = [judge.condition.window + first] if (first := judge.first_due) is not None else []
@@ -90,7 +91,7 @@ class SteadyWatch:
         self._look(stage)
 
     def results(self, now: int) -> tuple[SteadyResult, ...]:
-        """What became of the conditions."""
+        """The result of each condition."""
         return tuple(judge.result(self._faults.all, now - judge.condition.timeout) for judge in self._judges)
 
     def _horizon(self, judge: SteadyJudge, now: int) -> int:
@@ -107,7 +108,7 @@ class SteadyWatch:
             self._seen[index] = max(self._seen[index], until)
 
     def _tell(self, stage: Stage, index: int, judge: SteadyJudge, window: SteadyWindow) -> None:
-        """Write down a change of the condition; end the run if that is what it asks for."""
+        """Record a change of the condition; end the run if the condition aborts."""
         state, condition = window.reading.state, judge.condition
         if not window.part or state == "unknown":
             return

@@ -1,10 +1,11 @@
-"""Keeps hosts, daemons, containers and devices as the faults in force leave them: one place kills and starts.
+"""Keeps hosts, daemons, containers and devices in the state that the faults in force require: the one place that kills
+and starts.
 
-Owns the holds: which fault (by its step) keeps which thing down, or disturbs it. A thing runs when nothing holds it and
-what it runs on is there. So faults may overlap in any way and each heals on its own time: the fault that drops the last
-hold starts the thing, and what cannot be started (its host is off, its daemon is down) starts together with what it
-waits for; what fails to start because of another fault (a full disk, say) is tried again when that has ended. Works on
-one host at a time, under that host's lock. Knows no verb and no schedule.
+Owns the holds: which fault (by its step) keeps a thing down or disturbs it. A thing runs when nothing holds it and the
+things that it depends on run. So faults may overlap in any way, and each heals at its own time. The fault that drops
+the last hold starts the thing. A thing that cannot start yet (its host is off, its daemon is down) starts together with
+what it waits for. A start that fails because of another fault (for example a full disk) is retried when that fault
+ends. Works on one host at a time, under that host's lock. Knows no verb and no schedule.
 """
 
 import asyncio
@@ -26,32 +27,33 @@ Thing = tuple[str, str]
 """Kind and name: ("host", a), ("daemon", a), ("engine", a), ("container", web-1), ("disk", a) and other devices."""
 
 Adjust = Callable[[Adjustable, Sequence[Any], bool], Awaitable[None]]
-"""Sets a device of a host: given what its faults in force say, the first first, and whether one of them strikes now."""
+"""Sets a device of a host. Arguments: the host, the settings of its faults in force (oldest first), whether one of them
+strikes now."""
 
 
 _TURNS = "turns of container"
 _BY_HAND = -1
-"""The step of a hold that ends within the same step."""
+"""Step number of a hold that begins and ends within one step."""
 
 
 class Upkeep:
-    """What is held, by which steps, and what follows from it."""
+    """The holds, the steps that took them, and the starts and kills that follow from them."""
 
     def __init__(self, bench: "Bench") -> None:
         self._bench = bench
         self._holds: dict[Thing, dict[int, Any]] = {}
-        """Thing -> step of each fault that holds it -> how (of disks and clocks), the first first."""
+        """Thing -> step of each fault that holds it -> setting (of disks and clocks), oldest first."""
         self._disturbed: dict[Thing, Adjust] = {}
-        """Devices that were disturbed once -> how they are set."""
+        """Devices that were disturbed at least once -> the function that sets them."""
         self._engines: dict[str, bool] = {}
-        """Hosts whose engine nothing keeps down, but which has not started yet -> whether it takes over containers."""
+        """Hosts whose engine is not held but has not started yet -> whether it takes over running containers."""
         self._leftovers: dict[str, Replica] = {}
-        """Containers that were removed while their host was off, which are on its disk still."""
+        """Containers that were removed while their host was off, and are still on its disk."""
         self.waiting: dict[str, str] = {}
-        """Hosts on which something did not start while something else was broken too -> why not."""
+        """Hosts on which a start failed while another fault was in force -> the error."""
         self._locks = {host: asyncio.Lock() for host in bench.scenario.hosts}
         self._adjusting: dict[Thing, asyncio.Lock] = {}
-        """Devices have locks of their own: what is under way on a host may be waiting for its disk."""
+        """Devices have their own locks, because work in progress on a host may be waiting for its disk."""
 
     def host_joins(self, host: str) -> None:
         """The lab has one more host."""
@@ -59,10 +61,10 @@ class Upkeep:
 
     @contextlib.asynccontextmanager
     async def working_on(self, hosts: Iterable[str]) -> AsyncIterator[None]:
-        """Have these hosts for oneself: what is under way on them ends first. Not to be nested."""
+        """Lock these hosts; waits until work in progress on them ends. Must not be nested."""
         wanted = set(hosts)
         async with contextlib.AsyncExitStack() as stack:
-            for host, lock in self._locks.items():  # always in one order, so that two cannot wait for each other
+            for host, lock in self._locks.items():  # always in the same order, to prevent deadlock
                 if host in wanted:
                     await stack.enter_async_context(lock)
             yield
@@ -70,14 +72,14 @@ class Upkeep:
     # Taking holds
 
     async def host_down(self, host: str, step: int) -> None:
-        """Cut the host's power, and keep it off."""
+        """Cut the host's power, and keep the host off."""
         self._take(("host", host), step)
         if host not in self._bench.live.hosts_down:
             self._bench.live.host_stops(host)
             await self._bench.lab.hosts[host].kill()
 
     async def daemon_down(self, host: str, step: int, *, farewell: bool = False) -> None:
-        """Kill the host's daemon, or stop it in good order, and keep it down. Raises `LabError` if there is none."""
+        """Kill the host's daemon, or stop it gracefully, and keep it down. Raises `LabError` if there is no daemon."""
         thing = ("daemon", host)
         if host not in self._bench.live.hosts_down and (host in self._bench.live.daemons or not self._holds.get(thing)):
             self._bench.live.daemon_stops(host)
@@ -92,8 +94,8 @@ class Upkeep:
             await self._bench.overlay.kill(replica)
 
     async def engine_down(self, host: str, step: int, *, live_restore: bool, number: int = SIGKILL) -> None:
-        """End the host's container engine, and keep it down. Without `live_restore` nothing is demanded of its
-        containers until it is back: they run on, or have ended with it."""
+        """Stop the host's container engine, and keep it down. Without `live_restore` its containers are not expected to
+        answer until it is back: they may keep running or end with it."""
         thing, live = ("engine", host), self._bench.live
         if host not in live.hosts_down and not self._held(*thing):
             await engined(self._bench, host).end_engine(number, live_restore=live_restore)
@@ -103,16 +105,17 @@ class Upkeep:
             self._take(_turns(replica), step)
 
     async def disturb(self, device: Thing, step: int, how: Any, adjust: Adjust) -> None:
-        """Disturb a host's device; `adjust` sets it, again when another fault ends and when the host is back."""
+        """Disturb a host's device with `adjust`, which is called again when another fault ends and when the host is
+        back."""
         adjustable(self._bench, device[1])
         self._take(device, step, how)
         self._disturbed[device] = adjust
         await self._adjust(device, struck=True)
 
-    # Dropping them; without a step: all holds on the thing, because somebody wants it back now
+    # Dropping holds. Without a step: drop all holds on the thing, because it is wanted back now.
 
     async def host_up(self, host: str, step: int | None) -> None:
-        """Switch the host on again, with all on it that nothing else holds, unless something else keeps it off."""
+        """Switch the host on unless another fault holds it, and start everything on it that is not held."""
         held = self._drop(("host", host), step)
         if host in self._bench.live.hosts_down:
             if held:
@@ -120,7 +123,7 @@ class Upkeep:
             await self._bench.lab.hosts[host].start()
             self._bench.live.host_runs(host)
             self._engines.pop(host, None)
-            if self._held("engine", host):  # it boots with one
+            if self._held("engine", host):  # a booting host starts its engine
                 await engined(self._bench, host).end_engine(SIGKILL, live_restore=True)
             for device in list(self._disturbed):
                 if device[1] == host:
@@ -134,7 +137,7 @@ class Upkeep:
             raise LabError(f"host {host} is running already")
 
     async def daemon_up(self, host: str, step: int | None) -> None:
-        """Launch the daemon again with the options that it had, unless something else keeps it down."""
+        """Launch the daemon again with its previous options, unless another fault holds it."""
         self._drop(("daemon", host), step)
         if step is None and host in self._bench.live.daemons:
             raise LabError(f"the overlay's daemon on {host} is running already")
@@ -142,9 +145,10 @@ class Upkeep:
         await self.start_containers(host)
 
     async def engine_up(self, host: str, step: int | None, *, live_restore: bool) -> None:
-        """Start the engine again, unless something else keeps it down, and the containers that it has not kept.
+        """Start the engine again unless another fault holds it, then the containers that it did not keep running.
 
-        Without a step an engine that runs is ended first."""
+        Without a step a running engine is stopped first.
+        """
         thing, live = ("engine", host), self._bench.live
         if step is None and not self._held(*thing) and host not in self._engines:
             if host in live.hosts_down:
@@ -165,48 +169,48 @@ class Upkeep:
         await self.start_containers(host)
 
     async def containers_up(self, replicas: Iterable[Replica], step: int | None) -> None:
-        """Start containers again, those that nothing else keeps down."""
+        """Start those of the containers again that no other fault holds."""
         for replica in replicas:
             self._drop(("container", replica.name), step)
             if step is None and replica.name in self._bench.live.running:
-                # Nothing here has killed it, but who wants it started may know better.
+                # No fault here killed it, but the caller may know that it is down.
                 await self._bench.overlay.restart(replica)
             await self.start_containers(replica.host)
 
     async def calm(self, device: Thing, step: int) -> None:
-        """Let a host's device be as those faults leave it that are still in force."""
+        """Drop the step's setting of a host's device; the faults still in force determine its state."""
         self._drop(device, step)
         await self._adjust(device, struck=False)
 
-    # Of things that a fault stops and lets go on by itself
+    # Things that a fault itself stops and resumes
 
     def hold(self, thing: Thing, step: int) -> None:
         """Take a hold on a thing."""
         self._take(thing, step)
 
     def let_go(self, thing: Thing, step: int) -> None:
-        """Drop it."""
+        """Drop the step's hold on a thing."""
         self._drop(thing, step)
 
     def is_held(self, thing: Thing) -> bool:
         """Whether a fault holds the thing."""
         return self._held(*thing)
 
-    # What steps of the timeline do besides faults
+    # Called by steps of the timeline other than faults
 
     async def launched(self, host: str) -> None:
-        """Somebody launched the daemon: no fault keeps it down any more, and containers may start that waited."""
+        """The daemon was launched: drop all holds on it, and start the containers that waited for it."""
         self._drop(("daemon", host), None)
         await self.start_containers(host)
 
     def removed(self, replica: Replica) -> None:
-        """The container is gone for good; on a host that is off it goes when that is back."""
+        """The container was removed; on a host that is off it is deleted when the host is back."""
         self._drop(("container", replica.name), None)
         if replica.host in self._bench.live.hosts_down:
             self._leftovers[replica.name] = replica
 
     async def start_containers(self, host: str) -> None:
-        """Start what is placed on a host, does not run and is not held, once it can run."""
+        """Start the containers placed on a host that do not run and are not held, as soon as they can run."""
         bench = self._bench
         waits = (
             self._held("engine", host)
@@ -226,7 +230,7 @@ class Upkeep:
                     bench.live.container_runs(replica.name)
 
     async def try_again(self) -> None:
-        """Start what has failed to: a fault has ended. Says what came of it."""
+        """Retry failed starts, because a fault has ended. Records the result."""
         for host in list(self.waiting):
             async with self.working_on((host,)):
                 if self.waiting.pop(host, ""):
@@ -255,7 +259,7 @@ class Upkeep:
 
     @contextlib.contextmanager
     def _excused(self, host: str) -> Iterator[None]:
-        """Something is started here; that it fails is no error as long as another fault may be why."""
+        """Around a start: its failure is not an error as long as another fault may be the cause."""
         try:
             yield
         except LabError as error:
@@ -264,10 +268,10 @@ class Upkeep:
             self.waiting[host] = str(error)
 
     async def _adjust(self, device: Thing, *, struck: bool) -> None:
-        """Set a device to what all faults in force make of it. `struck`: one of them begins, or does again."""
+        """Set a device according to all faults in force. `struck`: one of them begins or strikes again."""
         _, host = device
         async with self._adjusting.setdefault(device, asyncio.Lock()):
-            if host not in self._bench.live.hosts_down:  # else it is set when the host is back
+            if host not in self._bench.live.hosts_down:  # otherwise it is set when the host is back
                 in_force = list(self._holds.get(device, {}).values())
                 await self._disturbed[device](adjustable(self._bench, host), in_force, struck)
 
@@ -275,7 +279,7 @@ class Upkeep:
         self._holds.setdefault(thing, {})[step] = how
 
     def _drop(self, thing: Thing, step: int | None) -> bool:
-        """Whether it is held still."""
+        """Drop holds, and return whether the thing is still held."""
         if step is None:
             self._holds.pop(thing, None)
         else:
@@ -287,12 +291,12 @@ class Upkeep:
 
 
 def _turns(replica: Replica) -> Thing:
-    """What a pause of a container holds too: whether it gets turns."""
+    """The additional hold of a paused container: whether its processes are scheduled."""
     return _TURNS, replica.name
 
 
 def engined(bench: "Bench", host: str) -> Engined:
-    """The host as one whose engine can be ended; raises `LabError` where it cannot."""
+    """The host as an `Engined`, whose engine can be stopped; raises `LabError` if it is not one."""
     found = bench.lab.hosts[host]
     if not hasattr(found, "end_engine"):
         raise LabError(f"the container engine of {host} cannot be ended: its backend has no way to do so")
@@ -300,7 +304,7 @@ def engined(bench: "Bench", host: str) -> Engined:
 
 
 def adjustable(bench: "Bench", host: str) -> Adjustable:
-    """The host as one whose devices can be disturbed; raises `LabError` where they cannot."""
+    """The host as an `Adjustable`, whose devices can be disturbed; raises `LabError` if it is not one."""
     found = bench.lab.hosts[host]
     if not hasattr(found, "set_disk"):
         raise LabError(f"{host} has no disk and no clock that can be disturbed")

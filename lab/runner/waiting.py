@@ -1,4 +1,4 @@
-"""Waiting for one of several things. Knows nothing of what they are."""
+"""Waits for the first of several coroutines. Knows nothing about them."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ __all__ = ["first_of"]
 
 
 async def first_of(*work: Coroutine[Any, Any, Any]) -> None:
-    """Wait for whichever ends first, and cancel the rest."""
+    """Wait for the first coroutine that ends, and cancel the others."""
     tasks = [asyncio.create_task(item) for item in work]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
