@@ -1,7 +1,7 @@
-"""Checkers: pure functions of a recorded history to valid, invalid or unknown, merged worst first.
+"""Checkers: pure functions from a recorded history to valid, invalid or unknown, merged worst first.
 
-Each can be run again on a stored history (`lab check RUN`). The list is explicit; a new checker is a function of a
-`RecordedRun` to a `CheckResult`, entered here.
+Each can be run again on a stored history (`lab check RUN`). The list is explicit: a new checker is a function from a
+`RecordedRun` to a `CheckResult` that is added here.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,12 +29,12 @@ CHECKERS: tuple[Callable[[RecordedRun], CheckResult], ...] = (
 
 
 def check_run(run: RecordedRun) -> Verdict:
-    """All checkers over a history that is already sorted out."""
+    """Run all checkers over a `RecordedRun`."""
     checkers = (*CHECKERS, check_steady) if run.scenario.get("steady") else CHECKERS
     results = tuple(checker(run) for checker in checkers)
     return Verdict(verdict=merge(result.verdict for result in results), results=results)
 
 
 def check(records: Iterable[AnyRecord]) -> Verdict:
-    """All checkers over the records of a history, in their order in the file."""
+    """Run all checkers over the records of a history, in file order."""
     return check_run(RecordedRun(records))

@@ -1,30 +1,29 @@
-"""How long after each change the overlay agrees with itself again, and with what should be true. Pure.
+"""How long after each change the peers agree with each other again, and with the expected state. Pure.
 
-After a change, and until the next one, four things are watched, each on its own:
+From each change until the next one, four metrics are watched independently:
 
 - `topology`: in every group of hosts that can reach each other all peers have the same view of the mesh, and that
-  view has exactly the peers of the group;
-- `ring`: they know exactly their group, and their views of who owns which addresses are equal;
-- `dns`: the same for names, and every DNS probe gets the answer that it should;
+  view contains exactly the peers of the group;
+- `ring`: they know exactly their group, and their views of the owners of address ranges are equal;
+- `dns`: the same for names, and every DNS probe gets the expected answer;
 - `reachability`: every HTTP and ICMP probe that should succeed does, every other one (across a cut) does not.
 
 A metric's time, counted from the change, is when it became true *and stayed so* for `HOLD`, or until the step of the
-next change began. What comes after that is not convergence but an incident of its own: it is counted in `lapses`. A
-probe counts with its first try that was due after the change, a good one from the moment when its answer was in. Where
-links lose packets a series is bad only after more failures in a row than they would make by themselves
-(`lab.checkers.losses`).
+next change began. A later loss is not part of convergence; it is counted in `lapses`. A probe counts from its first try
+that was due after the change; a good try counts from the arrival of its answer. On lossy links a series is bad only
+after more failures in a row than the links would cause by themselves (`lab.checkers.losses`).
 
-Views say at once when they change; probes say it with their next try. So a time that ends with a probe is only known
-to be within bounds: above the due time of the last bad try, which is `after`, and up to the first good answer. The
-same bounds hold for the latest of many series. `half` is the time of the middle one of the series that the change
-disturbed (those with another duty than before, and those with a bad try).
+Views report a change at once; probes report it with their next try. So a time that ends with a probe is only known
+within bounds: above the due time of the last bad try, which is `after`, and up to the first good answer. The same
+bounds hold for the latest of many series. `half` is the median time of the series that the change disturbed (those
+whose expected result changed, and those with a bad try).
 
-What holds when the history ends and has not held for `HOLD` is not reached: nobody knows whether it would have lasted.
-It took longer than the last bad try, and more is not known. Cut short by the next step it is reached, for many steps
-wait for just that, and what ends a wait must not count as a time that nobody saw the end of (`waited`).
+A metric that holds at the end of the history, but for less than `HOLD`, is not reached, because it might not have
+lasted. Its time is longer than the last bad try; more is not known. If the next step cuts it short, it is reached: many
+steps wait for exactly that, and the end of a wait must not count as a censored time (`waited`).
 
-`ConvergenceTracker` works record by record (the runner's `expect: converged` asks its `state()`); `convergence` runs
-one over a whole history. A record costs O(1), but for changes, which cost one pass over hosts and series.
+`ConvergenceTracker` works record by record (the runner's `expect: converged` reads its `state()`); `convergence` runs
+one over a whole history. A record costs O(1), except for changes, which cost one pass over hosts and series.
 """
 
 from collections import Counter, deque
@@ -45,17 +44,17 @@ __all__ = ["HOLD", "METRICS", "ConvergenceState", "ConvergenceTracker", "EventCo
 
 METRICS = ("topology", "ring", "dns", "reachability")
 HOLD = 3_000_000_000
-"""Nanoseconds that a metric must stay true to be called settled."""
+"""Nanoseconds that a metric must stay true to count as settled."""
 _ECHO = 100_000_000
-"""Nanoseconds within which two events of healing are one change."""
+"""Nanoseconds within which two heal events count as one change."""
 _KEPT = 256
-"""Good tries remembered per series, so that a failure that is reported late still counts at its place."""
+"""Good tries remembered per series, so that a failure that is reported late is still placed correctly."""
 _NAMED = 6
-"""How many single reasons `ConvergenceState.waiting` names."""
+"""Maximum number of reasons in `ConvergenceState.waiting`."""
 
 
 class EventConvergence(Struct, frozen=True, kw_only=True):
-    """What became of one change. Times in nanoseconds."""
+    """The result of one change. Times in nanoseconds."""
 
     t: int
     """When the change took effect, since the start of the run."""
@@ -68,42 +67,43 @@ class EventConvergence(Struct, frozen=True, kw_only=True):
     ended_by: str = ""
     """Label of the next change; empty at the end of the history."""
     metrics: dict[str, int | None]
-    """Metric -> nanoseconds from the change until it was settled, None when it never was. Only metrics that apply."""
+    """Metric -> nanoseconds from the change until it settled, None if it never did. Only metrics that apply."""
     overall: int | None
-    """Until all of them held together."""
+    """Nanoseconds until all of them held together."""
     lapses: dict[str, int]
     """Metric -> how often it was lost after it had settled."""
     half: int | None = None
-    """As `metrics`: until half of the disturbed pairs were as they should be. None too where none was disturbed."""
+    """Like `metrics`: until half of the disturbed pairs were correct. Also None if no pair was disturbed."""
     after: dict[str, int] = {}
-    """Metric (and "overall", "half") -> nanoseconds that it certainly took longer than, in which it was last known not
-    to hold; equal to the time where that is known exactly."""
+    """Metric (and "overall", "half") -> lower bound of its time in nanoseconds: when it was last known not to hold.
+    Equal to the time if that is known exactly."""
     floor: dict[str, int] = {}
     """Metric -> nanoseconds below which its time cannot be measured: the interval of its probes."""
     waited: bool = False
-    """The next change waited for this one (`expect: converged`): when the window ends depends on what is measured."""
+    """The next change waited for this one (`expect: converged`), so the end of the window depends on the measured
+    value."""
 
 
 class ConvergenceState(Struct, frozen=True, kw_only=True):
-    """The present: does it hold now, and what is still missing."""
+    """Whether everything holds now, and what is still missing."""
 
     since: int
     """When the last change took effect."""
     metrics: dict[str, bool]
     converged: bool
     waiting: tuple[str, ...]
-    """What is missing, in words, worst first; at most a few entries."""
+    """The missing conditions in words, worst first; at most a few entries."""
 
 
 class _Bounds(NamedTuple):
-    """A time in nanoseconds since the change: longer than `after`, and up to `at`, if it has come."""
+    """A time in nanoseconds since the change: longer than `after`, and at most `at`, if that is known."""
 
     after: int
     at: int | None
 
 
 class _Tally:
-    """Counts over the views of one group, so that agreement is known without looking at them all."""
+    """Counters over the views of one group, so that agreement can be read without scanning all views."""
 
     def __init__(self, members: list[str]) -> None:
         self.members = members
@@ -112,7 +112,7 @@ class _Tally:
         self.digests: dict[str, Counter[str]] = {name: Counter() for name in ("topology", "ring", "dns")}
 
     def count(self, view: View, by: int) -> None:
-        """Take a view in (by=1) or out (by=-1)."""
+        """Add (by=1) or subtract (by=-1) a view."""
         self.present += by
         self.reachable[view.reachable] += by
         for name, digests in self.digests.items():
@@ -122,7 +122,7 @@ class _Tally:
                 del digests[digest]
 
     def lacks(self, name: str) -> bool:
-        """Whether peers of this overlay have no such view."""
+        """Whether peers of this overlay do not have this view."""
         return list(self.digests[name]) == [""]
 
     def agrees(self, name: str) -> bool:
@@ -131,7 +131,7 @@ class _Tally:
 
 
 class _SeriesTries:
-    """The tries of one series since the change, judged."""
+    """The judged tries of one series since the change."""
 
     __slots__ = ("bad", "disturbed", "duty", "failed", "good_since", "goods", "row", "should")
 
@@ -140,22 +140,22 @@ class _SeriesTries:
     ) -> None:
         self.should = should
         self.duty = duty
-        """What should have been true before the change, until it is known what should be true now."""
+        """The expected result: that from before the change, until that from after it is known."""
         self.disturbed = disturbed
-        """Its duty is another than before the change."""
+        """Whether the change altered its expected result."""
         self.row = row
         """How many failures in a row are bad; None: failures say nothing."""
         self.bad = -1
         """Due time of the latest bad try."""
         self.failed: list[int] = []
-        """When tries were due that failed and were not bad so far, the latest; of links that lose packets only."""
+        """Due times of the latest failed tries that are not bad so far; only for lossy links."""
         self.goods: deque[tuple[int, int]] = deque(maxlen=_KEPT)
-        """(due, answered) of good tries, in the order of their reports."""
+        """(due, answered) of good tries, in order of report."""
         self.good_since: int | None = None
         """When the first good try after the latest bad one was answered."""
 
     def judge(self, due: int, done: int, good: bool, *, failed: bool) -> bool:
-        """Take a verdict; True when `good_since` changed. `failed`: it is bad because nothing came back."""
+        """Take a verdict; return True if `good_since` changed. `failed`: it is bad because there was no answer."""
         before = self.good_since
         if failed and self.row != 1:
             worst = self._end_of_row(due)
@@ -172,7 +172,7 @@ class _SeriesTries:
         return self.good_since != before
 
     def _end_of_row(self, due: int) -> int | None:
-        """The last due time of the row of failures that a failed try makes bad; None when it is too short for that."""
+        """The last due time of the row of failures that this failed try makes bad; None if the row is too short."""
         self.failed = [*self.failed[-_KEPT:], due]
         if self.row is None:
             return None
@@ -198,11 +198,11 @@ class _Window:
         self._half = half
         self._floors = floors
         self.half: _Bounds | None = None
-        """Of the middle one of the disturbed pairs, once it is settled."""
+        """Bounds of the median of the disturbed pairs, once it has settled."""
         self.after: dict[str, int] = {}
-        """Metric that is settled -> since when it may have held."""
+        """Settled metric -> earliest time from which it may have held."""
         self.asked = False
-        """Something was expected since the change, and waited for."""
+        """An expectation has waited since the change."""
         self.waited = False
         self.since: dict[str, int | None] = {}
         """Metric (and "overall") -> since when it has held."""
@@ -211,10 +211,10 @@ class _Window:
         self.settled: dict[str, int] = {}
         self.lapses: Counter[str] = Counter()
         self.closing = False
-        """The step of the next change is under way: what is reached counts as settled, what is lost does not count."""
+        """The step of the next change is in progress: a reached metric counts as settled, a loss does not count."""
 
     def put(self, name: str, since: int | None) -> None:
-        """Metric `name` holds since then, or not at all."""
+        """Set since when metric `name` holds; None if it does not."""
         if since is not None:
             since = max(since, self.event.t)
         elif self.since.get(name) is not None and name in self.settled and not self.closing:
@@ -233,7 +233,7 @@ class _Window:
         took: dict[str, int | None] = {}
         after: dict[str, int] = {}
         for name, since in self.since.items():
-            # At the end of the history what has not held for long enough is not known to have settled.
+            # At the end of the history a metric that has not held long enough is not known to have settled.
             at = self.settled.get(name, since if ended_by else None)
             took[name] = None if at is None else at - self.event.t
             known = max(self.event.t, min(until if at is None else at, self._bounds(name)))
@@ -265,7 +265,7 @@ class ConvergenceTracker:
 
     def __init__(self) -> None:
         self.world = ExpectedState()
-        """The present, for callers that ask what should be true."""
+        """The expected state, for callers that need it."""
         self._now = 0
         self._window: _Window | None = None
         self._done: list[EventConvergence] = []
@@ -275,14 +275,14 @@ class ConvergenceTracker:
         self._unsettled: dict[str, dict[SeriesKey, None]] = {"reachability": {}, "dns": {}}
         """Metric -> series that should be judged and are not good now."""
         self._good_since: dict[str, int | None] = {}
-        """Metric -> latest `good_since` of its series; missing when it must be computed again."""
+        """Metric -> latest `good_since` of its series; missing if it must be recomputed."""
         self._plans: Sequence[Mapping[str, Any]] = ()
         self._timed: frozenset[int] = frozenset()
-        """Steps that begin at a time of their own."""
+        """Steps that begin at a fixed time."""
         self._last_bad: dict[str, int] = {}
-        """Metric -> when the latest bad try of its series was due."""
+        """Metric -> due time of the latest bad try of its series."""
         self._judged: Counter[str] = Counter()
-        """Metric -> how many series it is judged by."""
+        """Metric -> number of series that it is judged by."""
 
     def feed(self, record: AnyRecord) -> None:
         """Take the next record of the history."""
@@ -309,14 +309,14 @@ class ConvergenceTracker:
             self._window.settle(self._now)
 
     def results(self) -> list[EventConvergence]:
-        """Of every change so far; the last one as of now."""
+        """The results of all changes so far; the last one as of now."""
         if self._window is None:
             return list(self._done)
         return [*self._done, self._window.result(self._now, "")]
 
     @property
     def holding_since(self) -> int | None:
-        """Since when everything has held, if it does."""
+        """Since when everything has held; None if it does not."""
         return None if self._window is None else self._window.since.get("overall")
 
     def state(self) -> ConvergenceState:
@@ -360,7 +360,7 @@ class ConvergenceTracker:
                 for key, series in self._series.items()
             }
         elif changes and event.phase == "start" and self._window is not None:
-            # From now on the next step disturbs what has been reached, though it takes effect only at its end.
+            # From here on the next step disturbs what was reached, although it takes effect only at its end.
             self._window.closing = True
             return
         elif before == after:
@@ -373,8 +373,8 @@ class ConvergenceTracker:
         self._look(event.t)
 
     def _echoes(self, event: Event) -> bool:
-        """Whether the event only says once more what the last change was: a `heal` step ends partitions, each with
-        an event of its own."""
+        """Whether the event only repeats the last change: a `heal` step ends several partitions, each with its own
+        event."""
         window = self._window
         return (
             window is not None
@@ -417,7 +417,7 @@ class ConvergenceTracker:
             return
         if sample.error == "late":
             return
-        # What should be true has been the same since the last change; of names there is more to ask than that.
+        # The expected reachability is the same since the last change; names need a further check.
         good = self.world.good(sample) if metric == "dns" else sample.ok == series.should
         before = series.good_since
         failed = series.should is True and not sample.ok
@@ -436,7 +436,7 @@ class ConvergenceTracker:
         self._look(done)
 
     def _regard(self, metric: str, before: int | None, now: int | None) -> None:
-        """Keep the latest `good_since` of a metric's good series as one of them changed."""
+        """Update the latest `good_since` of a metric's good series after one of them changed."""
         known = self._good_since.get(metric)
         if known is None:
             return
@@ -463,7 +463,7 @@ class ConvergenceTracker:
                     tally.count(view, 1)
 
     def _rejudge(self) -> None:
-        """What should be true may have changed: series whose duty changed start again."""
+        """The expected state may have changed: reset series whose expected result changed."""
         self._unsettled = {metric: {} for metric in self._unsettled}
         self._good_since.clear()
         self._last_bad.clear()
@@ -486,7 +486,7 @@ class ConvergenceTracker:
                 self._unsettled[metric][key] = None
 
     def _look(self, now: int) -> None:
-        """Bring the window's metrics up to date after a record of time `now`."""
+        """Update the window's metrics after a record of time `now`."""
         window = self._window
         if window is None:
             return
@@ -511,7 +511,7 @@ class ConvergenceTracker:
             window.put(name, since)
 
     def _probes_since(self, metric: str) -> int | None:
-        """Since when all series of a metric have been good."""
+        """Since when all series of a metric have been good; None if they are not."""
         if self._unsettled[metric]:
             return None  # the latest `good_since` of the others stays known meanwhile
         if metric not in self._good_since:
@@ -525,7 +525,7 @@ class ConvergenceTracker:
         return self._good_since[metric]
 
     def _not_before(self, name: str) -> int:
-        """When a metric, or all together, was last known not to hold; the present where it does not hold now."""
+        """When a metric, or all together, was last known not to hold; now, if it does not hold."""
         if name == "overall":
             return max(self._not_before(metric) for metric in METRICS if self._window and metric in self._window.since)
         known = self._last_bad.get(name, -1)
@@ -538,9 +538,10 @@ class ConvergenceTracker:
         return floors(self._plans, (key[0] for key in self._series))
 
     def _half(self, now: int, asks_hold: bool) -> "_Bounds | None":
-        """Until when the middle one of the disturbed pairs was as it should be; None when none was disturbed.
+        """Bounds of the time when the median of the disturbed pairs was correct; None if no pair was disturbed.
 
-        `asks_hold`: it counts only if it has stayed so for `HOLD`."""
+        `asks_hold`: it counts only if it has stayed so for `HOLD`.
+        """
         if self._window is None:
             return None
         begun = self._window.event.t
@@ -554,7 +555,7 @@ class ConvergenceTracker:
             highs.append(inf if since is None or (asks_hold and now - since < HOLD) else max(since - begun, 0))
         if not lows:
             return None
-        # The middle one of all is above the middle one of the lower bounds, and not above that of the upper ones.
+        # The median lies above the median of the lower bounds, and not above that of the upper bounds.
         middle = (len(lows) - 1) // 2
         at = sorted(highs)[middle]
         return _Bounds(sorted(lows)[middle], None if at == inf else int(at))
@@ -588,13 +589,13 @@ def _metric_of(key: SeriesKey) -> str:
 
 
 def _latest(times: list[int | None]) -> int | None:
-    """The maximum, None when any is missing (or none is there)."""
+    """The maximum; None if any value is missing or there are no values."""
     known = [time for time in times if time is not None]
     return max(known) if known and len(known) == len(times) else None
 
 
 def convergence(records: Iterable[AnyRecord]) -> list[EventConvergence]:
-    """What became of every change of a history."""
+    """The results of all changes of a history."""
     tracker = ConvergenceTracker()
     for record in records:
         tracker.feed(record)

@@ -1,12 +1,12 @@
-"""How long did names answer with the dead, and how long without the living? Pure.
+"""How long did names resolve to dead replicas, and how long not to live ones? Pure.
 
-For every replica that stops (or is cut off) while somebody asks for its name: the last answer that still had its
-address, counted from its end; for every one that starts: the first answer that had it. Bounds are a scenario's to
-set; here only an answer that is still stale ten seconds after, with nothing else having happened, is invalid.
+For each replica that stops (or is cut off) while its name is probed: the last answer that still contained its address,
+counted from its end. For each replica that starts: the first answer that contained it. A scenario sets its own bounds;
+here a run is invalid only if an answer is still wrong ten seconds after a change, with no other event since.
 
-Findings: {name, source, replica, address, change (ns, when it stopped or started), what: "stale" | "missing",
-lasted (ns from the change to the last wrong answer, 0 when there was none), streak (ns of the longest time without a
-right answer between: a host that comes back says its names before its step has ended), tries (wrong ones), cleared}.
+Findings: {name, source, replica, address, change (ns, when it stopped or started), what: "stale" | "missing", lasted
+(ns from the change to the last wrong answer, 0 when there was none), streak (ns of the longest time without a right
+answer in between: a returning host announces its names before its step has ended), tries (wrong ones), cleared}.
 """
 
 from itertools import pairwise
@@ -25,7 +25,7 @@ BOUND = 10_000_000_000
 
 
 def staleness(run: RecordedRun) -> list[dict[str, Any]]:
-    """Wrong answers after each change of who stands behind a name, per asking replica."""
+    """Wrong answers after each change of the replicas of a name, per probing replica."""
     findings: list[dict[str, Any]] = []
     changes = _changes(run)
     for key, samples in run.series.items():
@@ -38,7 +38,7 @@ def staleness(run: RecordedRun) -> list[dict[str, Any]]:
             until = next(
                 (later.start for _, later in changes[index + 1 :] if later.answers.get(key) != new), run.end + 1
             )
-            # A daemon that is killed takes its names along: from then on they are missing for another reason.
+            # A killed daemon withdraws its names: from then on they are missing for another reason.
             until = min([until, *(change.t for change in run.convergence if change.t > now.start)])
             after = [sample for sample in samples if now.start <= sample.t < until and sample.error != "late"]
             for what, addresses in (("stale", set(old) - set(new)), ("missing", set(new) - set(old))):

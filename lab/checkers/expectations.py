@@ -1,7 +1,7 @@
-"""Did what the scenario expects come true, and did its steps work? Pure.
+"""Were the scenario's expectations met, and did its steps succeed? Pure.
 
-Two checkers: `check_expectations` judges the `expect` steps, `check_steps` the others, and whether the run went on to
-its end. Findings: {step, label, t, took (ns or None), ok, error}.
+Two checkers: `check_expectations` judges the `expect` steps; `check_steps` judges the others, and whether the run
+reached its end. Findings: {step, label, t, took (ns or None), ok, error}.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ def _finding(step: PlayedStep) -> dict[str, Any]:
 
 
 def check_expectations(run: RecordedRun) -> CheckResult:
-    """Every `expect` step came true in time."""
+    """Every `expect` step was met in time."""
     steps = [step for step in run.steps if verb_of(step.what).asks]
     if not steps:
         return CheckResult(checker="expectations", verdict="valid", summary="The scenario expects nothing.")
@@ -48,9 +48,9 @@ def check_expectations(run: RecordedRun) -> CheckResult:
 
 
 def check_steps(run: RecordedRun) -> CheckResult:
-    """Every step was carried out, and the run went on to its end."""
+    """Every step was carried out, and the run reached its end."""
     steps = [step for step in run.steps if not verb_of(step.what).asks]
-    # What somebody tried by hand and could not do is no step of the scenario.
+    # A failed manual step is not a step of the scenario.
     failed = [step for step in steps if step.ok is False and not step.detail.get("by")]
     if failed:
         return CheckResult(

@@ -1,8 +1,8 @@
-"""How finely each time to settle can be measured, and how such a time is said. Pure.
+"""The resolution of each settling time, and how such a time is formatted. Pure.
 
-No probe sees a change before its next try. A view says at once when it changes, so `topology` and `ring` have no floor;
-`reachability` has the longest interval of the probes that it is judged by, `dns` that of probes of names, all together
-the longer of both.
+A probe sees a change only at its next try. A view reports a change at once, so `topology` and `ring` have no floor. The
+floor of `reachability` is the longest interval of its probes, that of `dns` the longest interval of name probes, the
+overall floor the larger of both.
 """
 
 from collections import Counter
@@ -16,9 +16,10 @@ __all__ = ["bounded", "floors", "limit"]
 
 
 def floors(plans: Iterable[Mapping[str, Any]], kinds: Iterable[str]) -> dict[str, int]:
-    """Metric -> nanoseconds between two tries of the series that is asked least often; missing where none is asked.
+    """Metric -> longest interval of its series in nanoseconds; missing where the metric has no series.
 
-    `plans`: the probes of a resolved scenario; `kinds`: of each series that is asked."""
+    `plans`: the probes of a resolved scenario; `kinds`: the probe kind of each series.
+    """
     series = Counter(kinds)
     found: dict[str, int] = {}
     for plan in plans:
@@ -37,17 +38,17 @@ def floors(plans: Iterable[Mapping[str, Any]], kinds: Iterable[str]) -> dict[str
 
 
 def limit(took: int, after: int | None, floor: int) -> int:
-    """What a time was within: its upper bound, or the floor, if the first try after the change was good."""
+    """The upper bound of a time: its measured value, or the floor if the first try after the change was good."""
     return max(took, floor) if after == 0 else took
 
 
 def bounded(took: int | None, after: int | None, floor: int) -> str:
-    """A time with its bounds: `3.47 s` where it is known, `≤ 200 ms` below the floor, else `3.47–3.67 s`."""
+    """A time with its bounds: `3.47 s` if exact, `≤ 200 ms` below the floor, otherwise `3.47–3.67 s`."""
     if took is None or after is None or after >= took:
         return span(took)
     if after == 0:
         return f"≤ {span(limit(took, after, floor))}"
     low, high = span(after), span(took)
     number, _, unit = low.rpartition(" ")
-    # Of one unit it is said once.
+    # Name a common unit once.
     return high if low == high else f"{number if high.endswith(f' {unit}') else low}–{high}"

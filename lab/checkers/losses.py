@@ -1,13 +1,13 @@
-"""How many tries in a row links that lose packets may be expected to fail. Pure.
+"""How many failed tries in a row are normal on lossy links. Pure.
 
-On a link without loss one failed try is wrong. On one that loses every fifth packet many fail, and a run says
-something only by rows of failures that such a link would hardly ever make by itself. `ExpectedLoss` follows a history
-(the scenario's links, and steps that change them) and says for two hosts how long such a row is at least: with the
-chance q that a try fails after one that failed, a row of k begins at a given try with a chance of at most q^k, and k is
-the least number for which that is below `CHANCE`.
+On a link without loss one failed try is wrong. On a link that loses every fifth packet many tries fail, so only a row
+of failures that the link would hardly ever cause by itself is significant. `ExpectedLoss` follows a history (the
+scenario's links, and steps that change them) and returns the minimum length of such a row for two hosts. If q is the
+probability that a try fails after a failed one, a row of k begins at a given try with probability at most q^k; k is the
+least number for which that is below `CHANCE`.
 
-q is taken large rather than small: of bursts and of correlated losses the chance that a packet is lost *after a lost
-one* counts, and a try may need as many packets as `_PACKETS` says. What cuts and obstacles do is not the links'.
+q is estimated high: for bursts and correlated losses it uses the probability that a packet is lost *after a lost one*,
+and a try may need as many packets as `_PACKETS` says. Partitions and obstacles are not properties of links.
 """
 
 from collections.abc import Mapping
@@ -25,21 +25,21 @@ from lab.scenario.from_json import link_values, links_from_json, topology_from_j
 __all__ = ["CHANCE", "ExpectedLoss"]
 
 CHANCE = 1e-5
-"""Of a row at a given try; a run has thousands of tries."""
+"""Probability of a row at a given try; a run has thousands of tries."""
 _NEVER = 0.99
-"""From this chance on nothing can be said of a try that fails."""
+"""From this probability on a failed try says nothing."""
 _PACKETS = {"icmp": 1, "udp": 1}
-"""Protocol -> packets each way on which a try depends; of others (TCP) two, for a handshake and an exchange."""
+"""Protocol -> packets each way that a try needs; others (TCP) need two, for a handshake and an exchange."""
 
 
 class ExpectedLoss:
-    """The present of a run, moved on by `meta` and `event`."""
+    """The current links of a run, updated by `meta` and `event`."""
 
     def __init__(self) -> None:
         self._links = ChangedLinks(Links())
         self._cables: ChangedTopology | None = None
         self._lossless = True
-        """No link loses anything unless a step changes it."""
+        """No link loses packets unless a step changes it."""
 
     def meta(self, scenario: Mapping[str, Any]) -> None:
         """Begin with the links of a resolved scenario."""
@@ -71,7 +71,7 @@ class ExpectedLoss:
         cables.set(event.step, None if event.phase == "end" else change)
 
     def _passes(self, sender: str, receiver: str) -> float:
-        """The probability that a packet gets from one host to another, as far as links lose it."""
+        """The probability that links do not lose a packet from one host to another."""
         passes = 1 - _after_a_loss(self._links.between(sender, receiver))
         if self._cables is not None:
             for number in self._cables.path(sender, receiver) or ():
@@ -79,8 +79,8 @@ class ExpectedLoss:
         return passes
 
     def row(self, probe: str, here: str, there: str) -> int | None:
-        """Failed tries in a row, between these hosts, that say that something else than the links is wrong: 1 where
-        links lose nothing; None where tries fail nearly always."""
+        """Number of failed tries in a row between these hosts that links do not explain: 1 for lossless links; None
+        where tries fail nearly always."""
         if here == there or (self._lossless and not self._links.any_changed and self._cables is None):
             return 1
         packets = _PACKETS.get(protocol_of(probe), 2)
@@ -94,7 +94,7 @@ class ExpectedLoss:
 
 
 def _after_a_loss(link: Link) -> float:
-    """The chance that a packet is lost after one that was."""
+    """The probability that a packet is lost after a lost one."""
     lost = link.loss + (1 - link.loss) * link.loss_correlation if link.loss else 0.0
     lost = 1 - (1 - lost) * (1 - link.corrupt)
     if link.burst is not None:

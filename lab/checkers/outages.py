@@ -1,11 +1,11 @@
-"""What an outage is, once for checkers, summary, page, figures and tables. Pure.
+"""The definition of an outage, shared by checkers, summary, page, figures and tables. Pure.
 
-An *outage* is a longest row of failed tries of one series, with no good one between. It lasts from when its first
-failed try was due until the next good try was answered; one that no good try follows lasts to the end of the record.
-A try that was never sent in time (`late`) says nothing: it is no part of an outage and ends none.
+An *outage* is a maximal row of failed tries of one series, without a good try in between. It lasts from the due time of
+its first failed try until the answer of the next good try; without a next good try it lasts to the end of the record. A
+try that was never sent in time (`late`) says nothing: it does not belong to an outage and does not end one.
 
-A *pair* is a source and a target. It may be asked by HTTP and by ICMP; what a report says of pairs, it says by HTTP,
-which demands more, where there is HTTP. `RecordedRun` has the pairs and outages of a history; here is what they are.
+A *pair* is a source and a target. It may be probed by HTTP and by ICMP; a report uses HTTP where there is HTTP, because
+it demands more. `RecordedRun` has the pairs and outages of a history.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from lab.words import natural
 __all__ = ["Outage", "failed", "in_rows", "outages", "pairs", "series_order"]
 
 _LATER = 2_000_000_000
-"""Nanoseconds after the first pair from which a pair is a late-comer."""
+"""Nanoseconds after the first pair from which a pair counts as late."""
 
 
 class Outage(Struct, frozen=True, kw_only=True):
@@ -28,17 +28,17 @@ class Outage(Struct, frozen=True, kw_only=True):
 
     series: SeriesKey
     start: int
-    """When the first failed try was due."""
+    """Due time of the first failed try."""
     end: int
     """When the next good try was answered, or the record ended."""
     tries: tuple[Sample, ...]
-    """The failed ones."""
+    """The failed tries."""
     ended: bool
     """False: no good try followed."""
 
     @property
     def lasted(self) -> int:
-        """How long nothing got through."""
+        """Duration of the outage."""
         return self.end - self.start
 
 
@@ -50,9 +50,9 @@ def failed(sample: Sample) -> bool | None:
 def in_rows(
     samples: Iterable[Sample], wrong: Callable[[Sample], bool | None]
 ) -> list[tuple[tuple[Sample, ...], Sample | None]]:
-    """The longest rows of wrong tries with no right one between, each with the right one that ended it (or None).
+    """Maximal rows of wrong tries without a right one in between, each with the right try that ended it (or None).
 
-    `wrong` is None for a try that says nothing: such a one is in no row and ends none.
+    `wrong` is None for a try that says nothing: it does not belong to a row and does not end one.
     """
     rows: list[tuple[tuple[Sample, ...], Sample | None]] = []
     row: list[Sample] = []
@@ -67,8 +67,8 @@ def in_rows(
 
 
 def outages(series: SeriesKey, samples: Iterable[Sample], *, end: int, stop: int) -> list[Outage]:
-    """The outages of one series, in order. Tries that are due at `stop` or later, when the lab is taken down, do not
-    count; `end` is when the last record was."""
+    """The outages of one series, in order. Tries due at `stop` (when the lab is taken down) or later do not count;
+    `end` is the time of the last record."""
     return [
         Outage(
             series=series,
@@ -82,7 +82,7 @@ def outages(series: SeriesKey, samples: Iterable[Sample], *, end: int, stop: int
 
 
 def pairs(series: Mapping[SeriesKey, Sequence[Sample]]) -> tuple[SeriesKey, ...]:
-    """One series of each pair, in the order in which pairs are shown: by name, late-comers last."""
+    """One series of each pair, in display order: by name, late pairs last."""
     probes: dict[tuple[str, str], str] = {}
     rank = {probe: index for index, probe in enumerate(ordered_probes(key[0] for key in series))}
     for probe, source, target in series:
@@ -90,10 +90,10 @@ def pairs(series: Mapping[SeriesKey, Sequence[Sample]]) -> tuple[SeriesKey, ...]
             probes[source, target] = min(probe, probes.get((source, target), probe), key=rank.__getitem__)
     keys: list[SeriesKey] = [(probe, source, target) for (source, target), probe in probes.items()]
     began = min((series[key][0].t for key in keys), default=0)
-    # Pairs that came later (a service was scaled) go below those that were there from the beginning.
+    # Late pairs (a service was scaled) go below those that were there from the beginning.
     return tuple(sorted(keys, key=lambda key: (series[key][0].t > began + _LATER, series_order(key)[1:], key[0])))
 
 
 def series_order(key: SeriesKey) -> tuple[object, ...]:
-    """A key to sort series by: probe, source and target, with numbers in names as numbers."""
+    """Sort key of a series: probe, source and target, with numbers in names compared as numbers."""
     return key[0], natural(key[1]), natural(key[2])

@@ -1,11 +1,11 @@
-"""Did every pair reach each other exactly when it should, once things had settled? Pure.
+"""Could every pair reach each other exactly when it should, outside of transitions? Pure.
 
-A *wrong negative* is a try that failed though source and target run in hosts that can reach each other; a *wrong
-positive* one that succeeded though they cannot. From a change until reachability has settled (or the next change,
-if it never does) is a transition, and not judged here: how long that takes is `convergence`'s, whether it was too
-long is an expectation's. Single wrong tries are counted; two in a row of one series, or more than links that lose
-packets would make by themselves, are an outage and make the run invalid, unless the machine was busy, which makes it
-unknown. So does a transition that never ends, if it leaves more tries unjudged than were judged.
+A *wrong negative* is a try that failed although source and target run on hosts that can reach each other. A *wrong
+positive* is a try that succeeded although the hosts cannot. The time from a change until reachability has settled (or
+until the next change, if it never settles) is a transition and not judged here: `convergence` measures its length, and
+an expectation judges whether it was too long. Single wrong tries are counted. Two in a row of one series, or more than
+lossy links would cause by themselves, are an outage and make the run invalid; if the machine was busy, unknown. A
+transition that never ends also makes the run unknown if it leaves more tries unjudged than were judged.
 
 Findings: {series, should, start, end (ns, first and last wrong try), tries, busy}.
 """
@@ -26,23 +26,23 @@ from lab.words import count
 __all__ = ["BUSY", "busy", "check_reachability", "transitions"]
 
 BUSY = 0.95
-"""Fraction of all cores above which a machine's measurements are doubtful."""
+"""Fraction of all cores; when more are busy, measurements on the machine are doubtful."""
 _SHOWN = 50
 
 
 def transitions(run: RecordedRun) -> list[tuple[int, int]]:
-    """(start, end) of the times in which reachability was on its way, in order."""
+    """(start, end) of the times in which reachability was changing, in order."""
     spans: list[tuple[int, int]] = []
     for change in run.convergence:
         took = change.metrics.get("reachability")
         spans.append((change.t, change.until if took is None else change.t + took))
-    # A step under way has done part of its work already, and says so only at its end.
+    # A step in progress has done part of its work already, but reports it only at its end.
     spans += [
         (step.start, run.end if step.end is None else step.end)
         for step in run.steps
         if verb_of(step.what).changes == "end"
     ]
-    # So does the end of a fault: of a host's containers the first answer while others still start.
+    # So does the end of a fault: some containers of a host answer while others still start.
     spans += [
         (event.t - took, event.t)
         for event in run.events
@@ -54,7 +54,7 @@ def transitions(run: RecordedRun) -> list[tuple[int, int]]:
 
 
 def _unended(run: RecordedRun) -> list[tuple[int, int]]:
-    """(start, end) of what is left of transitions that did not end, after the time that they should have taken."""
+    """(start, end) of the rest of transitions that did not end, after the time that they should have taken."""
     return [
         (change.t + PATIENCE, change.until)
         for change in run.convergence
@@ -74,7 +74,7 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def busy(run: RecordedRun, start: int, end: int) -> bool:
-    """Whether the machine had no time to spare at some moment between."""
+    """Whether the machine had no idle time at some moment in the interval."""
     previous = run.start
     for load in run.loads:
         if load.cpu >= BUSY and previous <= end and load.t >= start:
@@ -105,7 +105,7 @@ def check_reachability(run: RecordedRun) -> CheckResult:
             place = bisect_right(starts, sample.t) - 1
             settled = good is not None and (place < 0 or sample.t > under_way[place][1])
             if settled and not good:
-                # What the next change interrupts is not wrong: the answer by a cut, or by a heal the wait for one.
+                # A row that the next change interrupts is not wrong: a cut may end the answer, a heal the wait for it.
                 end = sample.t + (timeout if sample.latency is None else sample.late + sample.latency)
                 settled = not any(sample.t <= edge < end for edge in edges)
             judged += settled

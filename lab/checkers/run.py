@@ -1,6 +1,6 @@
-"""A history, sorted out once for all checkers, plots and the report: steps, faults, series, views. Pure.
+"""A history, parsed once for all checkers, plots and the report into steps, faults, series, views. Pure.
 
-Owns no judgement but one: whether a sample is what it should have been at its time (`RecordedRun.judge`).
+Makes only one judgement: whether a sample had the expected result at its time (`RecordedRun.judge`).
 """
 
 import re
@@ -43,13 +43,13 @@ class PlayedStep(Struct, frozen=True, kw_only=True):
     label: str
     start: int
     end: int | None
-    """None: it never ended (the run was cut short), or lasts for ever."""
+    """None: it never ended (the run was cut short), or has no end."""
     ok: bool | None
     detail: dict[str, Any]
 
 
 class FaultBand(Struct, frozen=True, kw_only=True):
-    """A fault as it is shaded on plots."""
+    """A fault as a shaded band on plots."""
 
     what: str
     label: str
@@ -58,11 +58,11 @@ class FaultBand(Struct, frozen=True, kw_only=True):
     healed: bool
     """False: it lasted to the end of the history."""
     colour: str = ""
-    """What the fault itself wants to be drawn in, as `#rrggbb`; empty when it does not care."""
+    """The colour that the fault asks for, as `#rrggbb`; empty for the default."""
 
 
 class Epoch(Struct, frozen=True, kw_only=True):
-    """A time in which the same things should be true."""
+    """A time in which the expected state does not change."""
 
     start: int
     should: dict[SeriesKey, bool]
@@ -73,13 +73,13 @@ class Epoch(Struct, frozen=True, kw_only=True):
     replicas: dict[str, str]
     addresses: dict[str, str]
     rows: dict[SeriesKey, int | None]
-    """Series over links that lose packets -> failures in a row that are wrong; see `ExpectedState.row`."""
+    """Series over lossy links -> failures in a row that are wrong; see `ExpectedState.row`."""
     denied: frozenset[SeriesKey]
     """Series that policies forbid."""
 
 
 class RecordedRun:
-    """Everything that a history says, by subject."""
+    """Everything in a history, by subject."""
 
     def __init__(self, records: Iterable[AnyRecord]) -> None:
         self.records: tuple[AnyRecord, ...] = in_order(records)
@@ -89,26 +89,26 @@ class RecordedRun:
         self.series: dict[SeriesKey, list[Sample]] = {}
         """Series -> its samples by due time; keys sorted, web-2 before web-10."""
         self.views: dict[str, list[View | PeerGone]] = {}
-        """Host -> what its peer believed, from when on; in order."""
+        """Host -> the views of its peer, in order of time."""
         self._latencies: dict[str, list[int]] = {}
         self._sort_out()
         self.start = min((record.t for record in self.records), default=0)
         self.end = max((_end_of(record) for record in self.records), default=0)
-        """When the last record says that something was."""
+        """Time of the last record."""
         self.steps = _steps(self.events)
         self.bands = _bands(self.events, self.end)
         self.epochs = self._epochs()
         self._starts = [epoch.start for epoch in self.epochs]
-        # Taking the lab down undoes what had converged: what became of the changes is settled before that.
+        # Taking the lab down breaks convergence, so the results of the changes are settled before that.
         self.stop = next((event.t for event in self.events if event.what == "down"), self.end + 1)
-        """When the lab was taken down; after the end when it was not."""
+        """When the lab was taken down; after the end if it was not."""
         tracker = ConvergenceTracker()
         for record in self.records:
             if record.t < self.stop:
                 tracker.feed(record)
         self.convergence: list[EventConvergence] = tracker.results()
         self.final: ConvergenceState = tracker.state()
-        """What held at the end, and what did not."""
+        """The convergence state at the end."""
 
     @property
     def scenario(self) -> Mapping[str, Any]:
@@ -122,7 +122,7 @@ class RecordedRun:
 
     @property
     def complete(self) -> bool:
-        """Whether the run went on through its whole timeline until it took its lab down."""
+        """Whether the run played its whole timeline until it took its lab down."""
         return any(event.what == "down" for event in self.events) and not self.unreached
 
     @property
@@ -134,12 +134,12 @@ class RecordedRun:
 
     @cached_property
     def pairs(self) -> tuple[SeriesKey, ...]:
-        """One series of each pair of containers that is asked by HTTP or ICMP, in the order in which they are shown."""
+        """One series of each pair of containers that is probed by HTTP or ICMP, in display order."""
         return pairs(self.series)
 
     @cached_property
     def outages(self) -> dict[SeriesKey, list[Outage]]:
-        """The outages of every pair. What a policy denies is none."""
+        """The outages of every pair. A failure that a policy requires is not an outage."""
         return {key: outages(key, self._permitted(key), end=self.end, stop=self.stop) for key in self.pairs}
 
     def _permitted(self, key: SeriesKey) -> Iterable[Sample]:
@@ -150,15 +150,15 @@ class RecordedRun:
 
     @property
     def longest_outage(self) -> Outage | None:
-        """The longest of any pair, the first of equal ones; None when no try failed."""
+        """The longest outage of any pair, the first of equal ones; None if no try failed."""
         every = [outage for found in self.outages.values() for outage in found]
         return max(every, key=lambda outage: (outage.lasted, -outage.start), default=None)
 
     def cause(self, outage: Outage) -> tuple[FaultBand | None, int | None]:
-        """(the fault that an outage belongs to, time from its end until the pair was back), None where there is none.
+        """(the fault that caused an outage, time from its end until the pair was back), None where there is none.
 
-        Of the faults that were in force meanwhile it is the one that was healed last before the outage ended; where
-        none was, the one that struck last.
+        Of the faults in force during the outage it is the one that was healed last before the outage ended; if none was
+        healed, the one that struck last.
         """
         during = [band for band in self.bands if band.start < outage.end and band.end > outage.start]
         healed = [band for band in during if band.healed and band.end <= outage.end]
@@ -168,7 +168,7 @@ class RecordedRun:
         return max(during, key=lambda band: band.start, default=None), None
 
     def latencies(self, probe: str) -> list[int]:
-        """Of all tries of a kind that succeeded, sorted."""
+        """Latencies of all successful tries of a kind, sorted."""
         if probe not in self._latencies:
             samples = (sample for key, series in self.series.items() if key[0] == probe for sample in series)
             found = sorted(sample.latency for sample in samples if sample.ok and sample.latency is not None)
@@ -176,12 +176,12 @@ class RecordedRun:
         return self._latencies[probe]
 
     def epoch(self, t: int) -> Epoch | None:
-        """What should be true at a time; None before the first record."""
+        """The epoch of a time; None before the first record."""
         index = bisect_right(self._starts, t) - 1
         return self.epochs[index] if index >= 0 else None
 
     def judge(self, sample: Sample) -> bool | None:
-        """Whether a sample is what it should have been when it was due; None when that cannot be said."""
+        """Whether a sample had the expected result when it was due; None if that cannot be said."""
         epoch = self.epoch(sample.t)
         key = series_of(sample)
         if epoch is None or sample.error == "late" or key not in epoch.should:
@@ -192,7 +192,7 @@ class RecordedRun:
         return sample.ok == should
 
     def row(self, sample: Sample) -> int | None:
-        """How many failed tries in a row, from this one on, are wrong; None: no number of them."""
+        """How many failed tries in a row, starting with this one, are wrong; None: no number of failures is."""
         epoch = self.epoch(sample.t)
         return 1 if epoch is None else epoch.rows.get(series_of(sample), 1)
 
@@ -244,7 +244,7 @@ class RecordedRun:
                 break
             should = _known({key: world.should(key) for key in self.series})
             answers = _known({key: world.should_answer(key[1], key[2]) for key in should if asks_name(key[0])})
-            # Two records of one moment: the later one has the last word.
+            # Of two records at the same time, the later one counts.
             if epochs and epochs[-1].start >= record.t:
                 epochs.pop()
             epochs.append(
@@ -263,15 +263,16 @@ class RecordedRun:
 
 
 def nearest_rank(values: Sequence[int], percentile: int) -> int | None:
-    """A percentile that is a value that occurred; None of nothing. `values` are sorted."""
+    """A percentile that is one of the values (nearest rank); None for no values. `values` are sorted."""
     return values[max(0, -(-len(values) * percentile // 100) - 1)] if values else None
 
 
 def in_order(records: Iterable[AnyRecord]) -> tuple[AnyRecord, ...]:
-    """The records as they were written, but every event at its own time.
+    """The records in their written order, except that every event is moved to its own time.
 
-    An event is written when what it did is done, and says when it took effect: meanwhile others wrote what they saw
-    of it already. Samples stay where they were reported, which for failed ones is well after they were due.
+    An event is written when its action is done, and contains the time at which it took effect; in between, others
+    already recorded their observations of it. Samples stay where they were reported, which for failed ones is well
+    after their due time.
     """
     records = list(records)
     events = sorted((record for record in records if isinstance(record, Event)), key=lambda event: event.t)
@@ -297,7 +298,7 @@ def _end_of(record: AnyRecord) -> int:
 
 
 def _steps(events: list[Event]) -> list[PlayedStep]:
-    """Pair starts with ends, by step number and kind; in order of their starts."""
+    """Pair starts with ends, by step number and kind; in order of start."""
     steps: list[PlayedStep] = []
     open_steps: dict[tuple[int, str], int] = {}
     for event in events:
@@ -334,26 +335,26 @@ def _steps(events: list[Event]) -> list[PlayedStep]:
 
 
 def begins_fault(event: Event) -> bool:
-    """Whether from here on a fault is in force."""
+    """Whether a fault is in force from this event on."""
     verb = verb_of(event.what)
     return verb.lasts and not verb.setup and event.phase != "end" and event.ok is not False
 
 
 def ends_fault(event: Event, fault: Event) -> bool:
-    """Whether a later event ends the fault that `fault` began: it is its own end, or a heal of its kind."""
+    """Whether a later event ends the fault that `fault` began: its own end, or a heal of its kind."""
     if event.what == fault.what and event.step == fault.step and event.phase == "end":
         return True
     return fault.what in verb_of(event.what).ends and is_change(event)
 
 
 def colour_of(fault: Event) -> str:
-    """What a fault wants to be drawn in, as `#rrggbb`; empty when it does not care."""
+    """The colour that a fault asks for, as `#rrggbb`; empty for the default."""
     colour = str(fault.detail.get("colour") or "")
     return colour if _COLOUR.fullmatch(colour) else ""
 
 
 def _bands(events: list[Event], end: int) -> list[FaultBand]:
-    """Faults from when they struck until they were healed."""
+    """Faults from strike to heal."""
     bands: list[FaultBand] = []
     for index, event in enumerate(events):
         if not begins_fault(event):

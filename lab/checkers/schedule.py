@@ -1,8 +1,8 @@
-"""Did the probes keep their schedule? Pure. A lab that measured with holes cannot say what happened inside them.
+"""Did the probes keep their schedule? Pure. A measurement with holes cannot say what happened during the holes.
 
-Findings: {series, kind, t, tries}, `kind` being `hole` (tries are missing, from `t` on) or `drift` (a try is off the
-grid of its series, first at `t`). Holes at changes that start or stop containers are not held against a series,
-nor are tries that were under way then. A single missing try hides no outage (see `reachability`) and is only told.
+Findings: {series, kind, t, tries}, `kind` being `hole` (tries are missing from `t` on) or `drift` (a try is off the
+grid of its series, first at `t`). Holes at changes that start or stop containers do not count, and neither do tries
+that were in flight then. A single missing try cannot hide an outage (see `reachability`) and is only reported.
 """
 
 from collections import Counter
@@ -20,32 +20,32 @@ from lab.words import are, count, were
 __all__ = ["check_schedule", "interval"]
 
 _TOLERANCE = 1_000_000
-"""Nanoseconds that a try may be off its grid: backends translate clocks."""
+"""Nanoseconds that a try may be off its grid, because backends translate clocks."""
 _SHOWN = 20
 
 
 def interval(samples: list[Sample]) -> int:
-    """The interval of a series: the commonest distance of due times; 0 when it has fewer than two tries."""
+    """The interval of a series: the most frequent distance of due times; 0 for fewer than two tries."""
     distances = Counter(later.t - earlier.t for earlier, later in pairwise(samples))
     return min(distances, key=lambda distance: (-distances[distance], distance)) if distances else 0
 
 
 def _moves(what: str) -> bool:
-    """Whether containers start or stop in such a step; taking the lab down is one."""
+    """Whether such a step starts or stops containers; taking the lab down does."""
     return what == "down" or verb_of(what).moves
 
 
 def check_schedule(run: RecordedRun) -> CheckResult:
     """No series of samples has holes or drifts."""
     restarts = [event.t for event in run.events if is_change(event) and verb_of(event.what).moves]
-    # A step that moves containers takes its time, and so do its probes: from its start to its end.
+    # A step that moves containers takes time, and so do its probes: from its start to its end.
     spans = [(step.start, step.end or run.end) for step in run.steps if _moves(step.what)]
     findings: list[dict[str, Any]] = []
     late: list[int] = []
     tries = 0
     for key, samples in run.series.items():
         if is_open_loop(key[0]):
-            continue  # it begins and ends with its step, and each of its tries says how late it was
+            continue  # it begins and ends with its step, and each try records its own lateness
         every = interval(samples)
         tries += len(samples)
         late.extend(sample.late for sample in samples)

@@ -1,6 +1,6 @@
-"""Was everything back at the end? Pure. The last change had its time: then the overlay must have converged.
+"""Had everything converged at the end? Pure. The last change must have converged, if it had enough time.
 
-How much time that is the scenario says where it waits for convergence after the change; else it is `PATIENCE`.
+The scenario gives that time where it waits for convergence after the change; otherwise it is `PATIENCE`.
 
 Finding: the last change, as {label, t, until, waiting}.
 """
@@ -13,11 +13,11 @@ from lab.checkers.verdict import CheckResult
 __all__ = ["PATIENCE", "check_settled"]
 
 PATIENCE = 10_000_000_000
-"""Nanoseconds after the last change before its convergence is demanded."""
+"""Nanoseconds from the last change until its convergence is required."""
 
 
 def check_settled(run: RecordedRun) -> CheckResult:
-    """What the last change disturbed has converged again, if it had the time."""
+    """The last change has converged, if it had the time."""
     changes = run.convergence
     if not changes:
         return CheckResult(checker="settled", verdict="valid", summary="Nothing was changed.")
@@ -53,13 +53,13 @@ def check_settled(run: RecordedRun) -> CheckResult:
 
 
 def _limit(last: EventConvergence) -> str:
-    """What the time to settle was within, which is no less than the interval of the probes that say so."""
+    """The upper bound of the settling time, at least the interval of its probes."""
     took = limit(last.overall or 0, last.after.get("overall"), last.floor.get("overall", 0))
     return f"{took / 1e9:.2f} s"
 
 
 def _patience(run: RecordedRun, since: int) -> int:
-    """Nanoseconds in which what a change at `since` disturbed must be back."""
+    """Nanoseconds in which the change at `since` must have converged."""
     asked = [
         step.start - since + within
         for step in run.steps

@@ -1,13 +1,13 @@
 """Do the conditions of `steady:` hold before the first fault, may they break now, and do they hold again? Pure.
 
-Owns how a window of tries is judged, and which windows count. Windows end on a grid, five of them in the length of one,
-and are judged when every try in them has ended. With too few tries a condition is not known to hold: it is judged as if
-the missing ones had been good, and is broken if it would be so even then, else unknown. A try without an answer counts
-as slower than any limit. Tries that the prober started too late (`late`), and those whose container was gone, say
-nothing of the network and are not counted.
+Owns how a window of tries is judged, and which windows count. Windows end on a grid, five per window length; a window
+is judged when every try in it has ended. With too few tries, the missing ones are assumed to be good: if the condition
+is broken even then, the window is broken, otherwise unknown. A try without an answer counts as slower than any limit.
+Tries that the prober started too late (`late`), and those whose container was gone, say nothing about the network and
+are not counted.
 
-The runner asks the same judge while the run goes on (to end it: `abort`), so that both say the same.
-Findings of the checker: {name, state, words, reason, before, during, after, windows, tries, breaks}.
+The runner uses the same judge during the run (to end it: `abort`), so both give the same result. Findings of the
+checker: {name, state, words, reason, before, during, after, windows, tries, breaks}.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -43,25 +43,26 @@ __all__ = [
 ]
 
 _PANES = 5
-"""Windows that begin within the length of one."""
+"""Number of windows that begin within one window length."""
 _SAYS_NOTHING = ("late", "gone")
 State = Literal["held", "broken", "unknown"]
 _WORST_FIRST: tuple[State, ...] = ("broken", "unknown", "held")
 Part = Literal["before", "during", "after", ""]
-"""Before the first fault, while a fault may break it, at any other time; empty: before it held for the first time."""
+"""Before the first fault, while a fault may break it, or at any other time; empty: before it held for the first time.
+"""
 
 
 class SteadyReading(Struct, frozen=True):
-    """What a window says of a condition."""
+    """The evaluation of one condition over one window."""
 
     state: State
     text: str
-    """The values that were found, next to their limits."""
+    """The measured values, next to their limits."""
     tries: int
 
 
 class SteadyWindow(Struct, frozen=True):
-    """A window [start, end) and how it was judged. `cause`: the faults that may break it, or were in force."""
+    """A window [start, end) and its verdict. `cause`: the faults that may break it, or were in force."""
 
     start: int
     end: int
@@ -71,18 +72,18 @@ class SteadyWindow(Struct, frozen=True):
 
 
 class SteadyBreak(Struct, frozen=True, kw_only=True):
-    """A time in which one window after another was broken."""
+    """A sequence of consecutive broken windows."""
 
     start: int
     end: int
     text: str
-    """Of the first of them."""
+    """The text of the first broken window."""
     allowed: bool
     cause: str = ""
 
 
 class SteadyResult(Struct, frozen=True, kw_only=True):
-    """What became of one condition. `before`, `during`, `after` are empty where there was no such time."""
+    """The result of one condition. `before`, `during`, `after` are empty where there was no such time."""
 
     name: str
     words: str
@@ -97,12 +98,12 @@ class SteadyResult(Struct, frozen=True, kw_only=True):
 
 
 def disturbs(verb: Verb[Any]) -> bool:
-    """Whether a step of this verb is a disturbance: it neither sets things up, watches, nor ends another."""
+    """Whether a step of this verb is a disturbance: it does not set things up, watch, or end another step."""
     return bool(verb.name) and not verb.setup and not verb.ends
 
 
 class FaultSpan(Struct):
-    """Something that was done to the lab, from when until when (None: still in force)."""
+    """A disturbance of the lab, from when until when (None: still in force)."""
 
     step: int
     what: str
@@ -112,13 +113,13 @@ class FaultSpan(Struct):
 
 
 class Disturbances:
-    """What was done to the lab, from its events."""
+    """The disturbances of the lab, from its events."""
 
     def __init__(self) -> None:
         self.all: list[FaultSpan] = []
 
     def feed(self, event: Event) -> None:
-        """Take the next event, in the order in which they were written."""
+        """Take the next event, in written order."""
         verb = verb_of(event.what)
         if verb.ends and is_change(event):
             for one in self.all:
@@ -146,7 +147,7 @@ def _key(event: Event) -> tuple[int, str]:
 
 
 class SteadyJudge:
-    """The tries that one condition is about, and what they say."""
+    """The tries of one condition, and their evaluation."""
 
     def __init__(self, condition: SteadyCondition, services: Iterable[str]) -> None:
         self.condition = condition
@@ -174,7 +175,7 @@ class SteadyJudge:
 
     @property
     def pane(self) -> int:
-        """From the beginning of one window to that of the next."""
+        """Time from the beginning of one window to that of the next."""
         return self.condition.window // _PANES
 
     @property
@@ -189,16 +190,17 @@ class SteadyJudge:
         return service in names and service in self._services and number.isdigit()
 
     def reading(self, start: int, end: int) -> SteadyReading:
-        """How it was in the window [start, end)."""
+        """The evaluation of the window [start, end)."""
         tries = self._tries[bisect_left(self._due, start) : bisect_left(self._due, end)]
         return _reading(self.condition, tries)
 
     def windows(
         self, faults: Sequence[FaultSpan], until: int, *, since: int = 0, held: bool = False
     ) -> Iterator[SteadyWindow]:
-        """All windows that end after `since` and are complete at `until`, in the order of their ends.
+        """All windows that end after `since` and are complete at `until`, in order of their ends.
 
-        The window that ends at the first fault is one of them. `held`: it held once before `since`."""
+        Includes the window that ends at the first fault. `held`: the condition held before `since`.
+        """
         if not self._due:
             return
         length, pane = self.condition.window, self.pane
@@ -229,8 +231,8 @@ class SteadyJudge:
         return "after", ", ".join(one.label for one in near if one.end is None or start < one.end)
 
     def owes_until(self, faults: Sequence[FaultSpan]) -> int | None:
-        """When the window ends by which it must hold again after the last fault that may break it; None: it owes none,
-        or the fault is in force still."""
+        """End of the window by which the condition must hold again after the last fault that may break it; None if no
+        window is due, or the fault is still in force."""
         mine = [one for one in faults if one.what in self.condition.may_break]
         if not mine or any(one.end is None for one in mine):
             return None
@@ -238,7 +240,7 @@ class SteadyJudge:
         return -(-(start + self.condition.window) // self.pane) * self.pane
 
     def result(self, faults: Sequence[FaultSpan], until: int) -> SteadyResult:
-        """What became of it, by all tries that had ended when the samples due at `until` had."""
+        """The result of the condition, from all tries that had ended when the samples due at `until` had."""
         windows = list(self.windows(faults, until))
         first = first_start(faults)
         states: dict[str, State] = {}
@@ -292,7 +294,7 @@ def _worst(states: Sequence[State]) -> State:
 
 
 def _breaks(windows: Iterable[SteadyWindow]) -> Iterator[SteadyBreak]:
-    """Runs of broken windows, those of the warm-up apart."""
+    """Sequences of broken windows, without those of the warm-up."""
     run: list[SteadyWindow] = []
     for window in [*windows, None]:
         broken = window is not None and bool(window.part) and window.reading.state == "broken"
@@ -344,7 +346,7 @@ def _reading(condition: SteadyCondition, tries: Sequence[Sample]) -> SteadyReadi
 
 
 def _measured(condition: SteadyCondition, tries: Sequence[Sample]) -> Iterator[tuple[str, bool | None]]:
-    """(words, whether the limit is passed; None: not known) of what probes measure besides success and time."""
+    """(words, whether the limit is exceeded; None: unknown) for quantities other than success and time."""
     if condition.loss is not None:
         sent = sum(sample.measured.get("sent", 0) for sample in tries)
         lost = sum(sample.measured.get("lost", 0) for sample in tries)
@@ -410,7 +412,7 @@ def in_words(condition: SteadyCondition) -> str:
 
 
 def conditions_of(scenario: Mapping[str, Any]) -> tuple[SteadyCondition, ...]:
-    """The conditions of a resolved scenario as a history has it."""
+    """The conditions of the resolved scenario in a history."""
     try:
         return msgspec.convert(scenario.get("steady") or (), tuple[SteadyCondition, ...])
     except msgspec.ValidationError:
@@ -418,13 +420,13 @@ def conditions_of(scenario: Mapping[str, Any]) -> tuple[SteadyCondition, ...]:
 
 
 def judges_of(conditions: Iterable[SteadyCondition], services: Iterable[str]) -> tuple[SteadyJudge, ...]:
-    """A judge for each."""
+    """One judge per condition."""
     names = tuple(services)
     return tuple(SteadyJudge(condition, names) for condition in conditions)
 
 
 def results_of(run: RecordedRun) -> tuple[SteadyResult, ...]:
-    """What became of the conditions of a recorded run."""
+    """The results of the conditions of a recorded run."""
     judges = judges_of(conditions_of(run.scenario), run.scenario.get("services") or ())
     if not judges:
         return ()
@@ -444,7 +446,7 @@ _VALIDITY: dict[State, Validity] = {"held": "valid", "broken": "invalid", "unkno
 
 
 def verdict_of(results: Sequence[SteadyResult]) -> tuple[Validity, str]:
-    """Of all conditions together, and what is wrong with the first of those that decide it; empty where all held."""
+    """The merged verdict of all conditions, and the error of the first one that decides it; empty if all held."""
     verdict = merge(_VALIDITY[result.state] for result in results) if results else "valid"
     if verdict == "valid":
         return verdict, ""

@@ -1,6 +1,7 @@
-"""What became of each try, once for the page, tables and pictures. Pure.
+"""The outcome of each try, defined once for the page, tables and pictures. Pure.
 
-The live page has to say it of each try as it comes (`lab.report.feed`), everything else of a whole series (`outcomes`).
+The live page computes it for each try as it arrives (`lab.report.feed`), everything else for a whole series
+(`outcomes`).
 """
 
 from lab.checkers.run import RecordedRun
@@ -10,24 +11,24 @@ from lab.records.history import Sample
 __all__ = ["CUT", "LEAKED", "MISSED", "NOTHING", "REACHED", "WRONG", "outcome", "outcomes"]
 
 NOTHING, MISSED, REACHED, LEAKED, WRONG, CUT = range(6)
-"""What became of a try: none was made in time; it failed; it succeeded; it succeeded across a cut; a name got a wrong
-answer; it failed across a cut, as it should."""
+"""Outcome of a try: not made in time; failed; succeeded; succeeded across a cut; a name got a wrong answer; failed
+across a cut, as it should."""
 
 
 def outcome(sample: Sample, should: bool | None, answers: tuple[str, ...] | None = None) -> int:
-    """What became of a try, given whether it should have succeeded when it was due, and the addresses that a name had
-    then."""
+    """The outcome of a try. `should`: whether it should have succeeded when it was due; `answers`: the addresses of
+    its name then."""
     if sample.error == "late":
         return NOTHING
     if not sample.ok:
         return CUT if should is False else MISSED
-    if answers is not None:  # a name: an answer from a moment ago is wrong, whatever it is now
+    if answers is not None:  # a name: an outdated answer is wrong, even if it was right a moment ago
         return REACHED if sample.answers == answers else WRONG
     return LEAKED if should is False else REACHED
 
 
 def outcomes(run: RecordedRun, key: SeriesKey) -> list[int]:
-    """What became of each try of a series."""
+    """The outcome of each try of a series."""
     duties = [(epoch.start, epoch.should.get(key), epoch.answers.get(key)) for epoch in run.epochs]
     place, should, answers = 0, None, None
     found = []

@@ -22,17 +22,17 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     summary: str
     """One sentence."""
     findings: tuple[dict[str, Any], ...] = ()
-    """Single observations, as plain data; each checker's docstring says their keys. Times in nanoseconds."""
+    """Observations as plain data; each checker's docstring lists the keys. Times in nanoseconds."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """All checkers together: the worst of them."""
+    """The results of all checkers, merged to the worst."""
 
     verdict: Validity
     results: tuple[CheckResult, ...]
 
 
 def merge(verdicts: Iterable[Validity]) -> Validity:
-    """The worst: invalid before unknown before valid. Nothing at all is unknown."""
+    """The worst: invalid before unknown before valid. Unknown for no verdicts."""
     found = list(verdicts)
     return next((verdict for verdict in _WORST_FIRST if verdict in found), "unknown")

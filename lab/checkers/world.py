@@ -1,8 +1,8 @@
-"""What should be true at a moment of a run: who is up, which containers can reach each other, which probe should
-succeed. Pure.
+"""What should be true at a moment of a run: which hosts and containers run, which containers can reach each other,
+which probe should succeed. Pure.
 
-`ExpectedState` follows the events of a history and answers for the present; it judges nothing. Groups of hosts come
-from the events themselves, services from their `replicas` detail (see `lab.records.history.Event`).
+`ExpectedState` follows the events of a history and answers for the current moment; it judges nothing. Groups of hosts
+come from the events themselves, services from their `replicas` detail (see `lab.records.history.Event`).
 """
 
 from typing import Any
@@ -24,11 +24,11 @@ SeriesKey = tuple[str, str, str]
 JOIN = "join"
 """The event of a host whose peer is back while a fault goes on."""
 HEAL = "heal"
-"""What the end of a partition is called, in labels and among the events of a sweep."""
+"""Name of the end of a partition, in labels and among the events of a sweep."""
 
 
 def is_change(event: Event) -> bool:
-    """Whether from here on something else should be true than before."""
+    """Whether the expected state changes with this event."""
     changes = verb_of(event.what).changes
     if not changes or event.ok is False:
         return False
@@ -36,7 +36,7 @@ def is_change(event: Event) -> bool:
 
 
 def heals(event: Event) -> bool:
-    """Whether it joins hosts that were apart."""
+    """Whether it connects hosts that were partitioned."""
     verb = verb_of(event.what)
     return verb.heals and (not verb.lasts or event.phase == "end")
 
@@ -51,17 +51,17 @@ def label_of(event: Event) -> str:
 
 
 def series_of(sample: Sample) -> SeriesKey:
-    """The series that a sample belongs to."""
+    """The key of a sample's series."""
     return (sample.probe, sample.source, sample.target)
 
 
 def name_of(series: SeriesKey) -> str:
-    """A series as a report calls it: `http svc1 → svc3`."""
+    """The name of a series in a report: `http svc1 → svc3`."""
     return f"{series[0]} {series[1]} → {series[2]}"
 
 
 class ExpectedState:
-    """The present of a run, moved on by `feed`."""
+    """The expected state at the current moment, advanced by `feed`."""
 
     def __init__(self) -> None:
         self.kind = DEFAULT
@@ -75,28 +75,28 @@ class ExpectedState:
         self.addresses: dict[str, str] = {}
         """Running service replica -> overlay address, where known."""
         self.removed: set[str] = set()
-        """Replicas that were removed; others that do not run are dead, and should not answer."""
+        """Replicas that were removed; other replicas that do not run are dead, and should not answer."""
         self.views: dict[str, View] = {}
-        """Host -> what its peer believes."""
+        """Host -> the view of its peer."""
         self.gone: set[str] = set()
         """Hosts whose peer stopped and has not been seen or started since."""
         self.launched: set[str] = set()
-        """Hosts that should have a peer, as far as they are not gone."""
+        """Hosts whose peer was launched, including those whose peer is gone."""
         self.churning: dict[int, str] = {}
-        """Steps of the faults that go on and change things all the time until they end -> their verbs."""
+        """Step -> verb, for faults in force that keep changing things until they end."""
         self._losses = ExpectedLoss()
         self._policies = Hearsay()
         self._closed = False
         self._services: dict[str, Any] = {}
         self._domain = domain_of({})
         self._named: dict[str, list[str]] = {}
-        """DNS name -> the services that it names."""
+        """DNS name -> services with that name."""
         self._plans: list[dict[str, Any]] = [{}]
         self._group_of: dict[str, int] = {}
 
     @property
     def has_views(self) -> bool:
-        """Whether this overlay has peers that believe something."""
+        """Whether this overlay has peers that report views."""
         return self._has_views or (self.kind not in OVERLAYS and bool(self.views or self.gone))
 
     def feed(self, record: AnyRecord) -> None:
@@ -120,7 +120,7 @@ class ExpectedState:
         return [host for host in group if host in self.launched and host not in self.gone]
 
     def owners(self, name: str) -> list[str]:
-        """Running replicas that a DNS name names: `files.weave.local` -> files, files-1, files-2 …"""
+        """Running replicas with a DNS name: `files.weave.local` -> files, files-1, files-2 …"""
         if name not in self._named:
             full = full_name(name, self._domain).lower()
             known = self._services or {self._service_of(replica): {} for replica in self.replicas}
@@ -135,10 +135,10 @@ class ExpectedState:
         return service if replica not in self._services and service and number.isdecimal() else replica
 
     def should(self, series: SeriesKey) -> bool | None:
-        """Whether a try of this series should succeed now; None when nothing can be said.
+        """Whether a try of this series should succeed now; None if unknown.
 
-        Nothing is said when the asking container does not run, when the one asked was removed, and, between hosts,
-        while the peer of one of them is down: its data path may live on in the kernel for a while.
+        Unknown if the probing container does not run, if the target was removed, and, between hosts, while the peer of
+        one of them is down, because its data path may stay in the kernel for a while.
         """
         probe, source, target = series
         here = self.replicas.get(source)
@@ -158,7 +158,7 @@ class ExpectedState:
         return self._joined(here, there) and self._permitted(probe, source, target)
 
     def _permitted(self, probe: str, source: str, target: str) -> bool:
-        """Whether policies let a probe pass, as far as the hosts of both ends have heard of them."""
+        """Whether policies let a probe pass, according to what the hosts of both ends know of them."""
         if not self._policies and not self._closed:
             return True
         ends = self._member(source), self._member(target)
@@ -176,7 +176,7 @@ class ExpectedState:
         return port_of(probe, plan.get("options") or {})
 
     def _member(self, replica: str) -> Member:
-        """A container as policies see it."""
+        """A container in the form that policies use."""
         service = self._service_of(replica)
         spec = self._services.get(service) or {}
         names = tuple(dict.fromkeys((replica, str(spec.get("hostname") or service).partition(f".{self._domain}")[0])))
@@ -185,7 +185,7 @@ class ExpectedState:
         return Member("", self.replicas[replica], replica, names, labels, (address,) if address else ())
 
     def denies(self, series: SeriesKey) -> bool:
-        """Whether hosts that can reach each other keep these two containers apart, as policies want it."""
+        """Whether policies keep these two containers apart although their hosts can reach each other."""
         probe, source, target = series
         here, there = self.replicas.get(source), self.replicas.get(target)
         if here is None or there is None or asks_name(probe) or self._permitted(probe, source, target):
@@ -193,15 +193,15 @@ class ExpectedState:
         return self._joined(here, there)
 
     def row(self, series: SeriesKey) -> int | None:
-        """How many failed tries in a row say that something is wrong; see `ExpectedLoss.row`."""
+        """How many failed tries in a row are wrong; see `ExpectedLoss.row`."""
         probe, source, target = series
         here, there = self.replicas.get(source), self.replicas.get(target)
-        # A name is asked of the container's own host.
+        # A name is resolved on the container's own host.
         return 1 if here is None or there is None else self._losses.row(probe, here, there)
 
     def demands(self, series: SeriesKey) -> bool | None:
-        """As `should`, but None too when nobody probes this series all the time, so that no try need ever come: its
-        target does not run, or no plan of the scenario has it (an expectation asks for a name on its own)."""
+        """Like `should`, but also None if the series is not probed continuously, so that another try may never come:
+        its target does not run, or no plan of the scenario contains it (an expectation resolves a name by itself)."""
         probe, _, target = series
         if not asks_name(probe) and target not in self.replicas:
             return None
@@ -218,7 +218,7 @@ class ExpectedState:
         return tuple(sorted(self.addresses[owner] for owner in owners))
 
     def good(self, sample: Sample) -> bool | None:
-        """Whether a sample is as it should be now; None when that cannot be said."""
+        """Whether a sample has the expected result now; None if unknown."""
         if sample.error == "late":
             return None
         should = self.should(series_of(sample))
@@ -234,7 +234,7 @@ class ExpectedState:
         return group is not None and group == self._group_of.get(other)
 
     def _told(self, here: str, owner: str) -> bool:
-        """Whether the peer of `here` is to know a replica's name: a peer that is gone has taken its names along."""
+        """Whether the peer of `here` should know a replica's name: a peer that is gone withdraws its names."""
         there = self.replicas[owner]
         return self._joined(here, there) and not self._down(there)
 
@@ -279,7 +279,7 @@ class ExpectedState:
                 self.churning[event.step] = event.what
             else:
                 self.churning.pop(event.step, None)
-        # The start of a step does not say yet which hosts it is about.
+        # The start of a step does not yet name the hosts that it affects.
         restarted = verb.launches and event.phase != "start"
         if (restarted or event.what == JOIN) and event.ok is not False:
             for host in self._hosts_of(event):
@@ -297,7 +297,7 @@ class ExpectedState:
 
 
 def _plans(plan: dict[str, Any], series: SeriesKey) -> bool:
-    """Whether a plan of the resolved scenario has this series; what a plan does not say, it does not restrict."""
+    """Whether a plan of the resolved scenario contains this series; a missing key of a plan restricts nothing."""
     probe, source, target = series
     if plan.get("kind", probe) != probe or not _names(plan.get("sources"), source):
         return False
@@ -307,7 +307,7 @@ def _plans(plan: dict[str, Any], series: SeriesKey) -> bool:
 
 
 def _names(names: Any, replica: str) -> bool:
-    """Whether one of these names of services or replicas means this replica."""
+    """Whether one of these names of services or replicas selects this replica."""
     if not isinstance(names, list | tuple):
         return True
     service, _, number = replica.rpartition("-")
