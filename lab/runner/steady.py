@@ -19,7 +19,7 @@ __all__ = ["SteadyBroken", "SteadyWatch"]
 _SLACK = 200 * UNITS["ms"]
 """Extra wait after a window and its longest tries, until their samples have arrived."""
 _LOOK = 100 * UNITS["ms"]
-"""Longest time between two evaluations, and the shortest."""
+"""Shortest time between two evaluations."""
 
 
 class SteadyBroken(LabError):

@@ -1,19 +1,19 @@
-"""Many runs of one scenario: every combination of parameter values, with many seeds, and what they say together.
+"""Many runs of one scenario: every combination of parameter values, with many seeds, and their statistics.
 
     grid.py        which runs: `--set` and `--seeds`, and scenario files with values put in
     measure.py     one run's history -> one `Point` of numbers
-    ledger.py      the points that are done, on disk, so that a sweep can go on where it ended
+    ledger.py      the finished points on disk, so that a sweep can resume
     play.py        one run, in a worker
-    pools.py       where runs run: processes of this machine, a Dask cluster
+    pools.py       where runs are played: processes of this machine, a Dask cluster
     run.py         the sweep as a whole
     columns.py     a point's rows: columns of one type each, with their units
     table.py       points -> one CSV (or Parquet) table, and back
     statistics.py  estimates with confidence bands, tests; censored times
     compare.py     two sweeps: do they differ, in words
-    fidelity.py    the simulator against real packets
+    fidelity.py    the simulator compared with real packets
     groups.py      points by assignment, and metrics as samples
     figures.py     distributions, scaling curves, traffic
     page.py        the page
 
-Nothing heavy is imported until it is used.
+Heavy modules are imported only when they are used.
 """

@@ -1,9 +1,9 @@
 """The columns of a sweep's table: their names, units, types and order; a point -> its rows. Pure.
 
-Each column holds one type: whole numbers, numbers, or text; an empty cell means that the value does not apply or is not
-known. A name ends in its unit. Whether a time was reached has a column of its own (`overall_censored`), so the column
-of times holds times only. A parameter stands twice: in `set:PATH` as a number in the base unit where all its values are
-numbers of one unit, and in `parameters` as it was typed, so that reading back is exact.
+Each column has one type: integer, number, or text; an empty cell means that the value does not apply or is unknown. A
+name ends in its unit. Whether a time was reached has its own column (`overall_censored`), so the column of times
+contains only times. A parameter appears twice: in `set:PATH` as a number in the base unit if all its values are numbers
+of one unit, and in `parameters` as typed, so that reading back is exact.
 """
 
 import re
@@ -17,7 +17,7 @@ from lab.sweep.measure import TIMES, EventResult, Point
 __all__ = ["AFTER", "CENSORED", "FLOOR", "PARAMETER", "kind_of", "numeric", "rows", "time_columns", "unit_of"]
 
 PARAMETER = "set:"
-"""Begins the name of a parameter's column, so that no parameter can be taken for something else."""
+"""Prefix of a parameter's column, so that it cannot collide with another column."""
 CENSORED, AFTER, FLOOR = "_censored", "_after_ns", "_floor_ns"
 Kind = Literal["whole", "number", "text"]
 
@@ -33,12 +33,12 @@ _UNITS: dict[str, tuple[str, float]] = {
     "m": ("_s", 60.0), "h": ("_s", 3600.0), "%": ("_fraction", 0.01), "bit": ("_bit_per_s", 1.0),
     "kbit": ("_bit_per_s", 1e3), "mbit": ("_bit_per_s", 1e6), "gbit": ("_bit_per_s", 1e9),
 }  # fmt: skip
-"""Unit as it is typed -> end of the column's name, and what it is in the base unit."""
+"""Unit as typed -> suffix of the column's name, and factor to the base unit."""
 _QUANTITY = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*([a-zµ%]*)")
 
 
 def time_columns(metric: str) -> dict[str, Kind]:
-    """The columns of one time after an event: its upper bound, whether there is none, and its lower bound."""
+    """The columns of one time after an event: its upper bound, whether it is censored, and its lower bound."""
     return {f"{metric}_ns": "whole", f"{metric}{CENSORED}": "whole", f"{metric}{AFTER}": "whole"}
 
 
@@ -48,14 +48,14 @@ _EVENT: dict[str, Kind] = {name: kind for metric in TIMES for name, kind in time
 
 
 def kind_of(column: str, cells: Sequence[Any]) -> Kind:
-    """The type of a column; of a parameter's, what is in it."""
+    """The type of a column; for a parameter, derived from its cells."""
     if column.startswith(PARAMETER):
         return "text" if any(isinstance(cell, str) for cell in cells) else "number"
     return (_HEAD | _EVENT | _RUN).get(column, "text")
 
 
 def rows(points: Iterable[Point]) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows: one for each run and event, one for a run without events. An empty cell is None."""
+    """Header and rows: one row per run and event, one for a run without events. An empty cell is None."""
     points = list(points)
     paths = list(dict.fromkeys(path for point in points for path in point.parameters))
     columns = {path: _column(path, [point.parameters.get(path) for point in points]) for path in paths}
@@ -72,8 +72,8 @@ def rows(points: Iterable[Point]) -> tuple[list[str], list[list[Any]]]:
 
 
 def numeric(values: Iterable[str | None]) -> tuple[str, dict[str, float]] | None:
-    """(end of a column's name, value as typed -> number in the base unit); None where one is no number, or where units
-    of different kinds are mixed."""
+    """(suffix of a column's name, value as typed -> number in the base unit); None if a value is not a number, or if
+    units of different kinds are mixed."""
     found: dict[str, float] = {}
     ends: set[str] = set()
     for value in values:
@@ -91,7 +91,7 @@ def numeric(values: Iterable[str | None]) -> tuple[str, dict[str, float]] | None
 
 
 def unit_of(value: str) -> tuple[str, float]:
-    """The unit of a number as it is typed, and what one of it is in the base unit. Raises `ValueError`."""
+    """The unit of a number as typed, and the factor to the base unit. Raises `ValueError`."""
     match = _QUANTITY.fullmatch(value)
     if match is None or match[2] not in _UNITS:
         raise ValueError(f"{value} is no number with a unit")

@@ -1,12 +1,12 @@
-"""Two sweeps: do they differ, where, by how much, in words. Pure; reads points only.
+"""Compares two sweeps: do they differ, where, by how much, in words. Pure; reads points only.
 
-Runs of equal assignments are compared event by event and metric by metric. Each comparison is a permutation test on
-censored times, with the ratio of medians as effect size. Where both sweeps played the same seeds the runs are pairs.
-The verdict is that of the primary outcome, if one is named; otherwise all comparisons together are held to one error
-rate (Holm). What never varies, and what has the numbers of another comparison, is no comparison of its own.
+Runs of equal assignments are compared per event and metric. Each comparison is a permutation test on censored times,
+with the ratio of medians as effect size. Runs are paired where both sweeps played the same seeds. The verdict is that
+of the primary outcome, if one is named; otherwise the error rate of all comparisons together is controlled (Holm).
+Constant metrics, and metrics with the same numbers as another one, are not separate comparisons.
 
-That no difference was found says nothing where none could have been found, and is no proof that there is none: for
-`alike` the whole interval of the ratio must lie within a margin that the user names (two one-sided tests).
+"No difference found" means nothing if the samples were too small to show one, and does not prove that there is none.
+For `alike` the whole interval of the ratio must lie within a margin that the user names (two one-sided tests).
 """
 
 from collections.abc import Sequence
@@ -34,14 +34,14 @@ from lab.words import count
 __all__ = ["ALPHA", "Comparison", "MetricDifference", "compare"]
 
 ALPHA = 0.05
-"""The chance of a false alarm among all comparisons together."""
+"""Probability of any false alarm among all comparisons together."""
 _WORDS = {"half": "until half of the pairs are as they should be",
           "overall": "until all has settled", "bytes_per_peer": "bytes sent per peer",
           "messages_per_peer": "messages per peer", "valid": "share of valid runs"}  # fmt: skip
 
 
 class MetricDifference(Struct, frozen=True, kw_only=True):
-    """One metric after one event, for one assignment. Times in seconds."""
+    """The comparison of one metric after one event, for one assignment. Times in seconds."""
 
     setting: str
     event: str
@@ -49,40 +49,42 @@ class MetricDifference(Struct, frozen=True, kw_only=True):
     metric: str
     runs: tuple[int, int]
     a: float | None
-    """Median of the first sweep; None: not reached in half of the runs. Of `valid`, the share."""
+    """Median of the first sweep; None: not reached in half of the runs. For `valid`, the share."""
     b: float | None
     ratio: float | None
-    """b / a; None where it cannot be said."""
+    """b / a; None where it is undefined."""
     low: float | None
     high: float | None
     """Its 95 % bootstrap interval."""
     superiority: float
-    """Probability that a run of B is above one of A, ties counting half."""
+    """Probability that a run of B is above a run of A; ties count half."""
     p: float
-    """After Holm's correction; of a primary outcome, among the primary ones alone."""
+    """After Holm's correction; for a primary outcome, among the primary ones alone."""
     paired: bool
     """Whether runs of equal seeds were compared."""
     differs: bool
     alike: bool
-    """Whether the difference is certainly within the margin; False without one."""
+    """Whether the difference is certainly within the margin; False if no margin is given."""
     words: str
     floor: float = 0.0
-    """Seconds between two tries of the probes that this is measured by; a median below is only known to be below."""
+    """Seconds between two tries of the probes that measure this; of a smaller median only this upper
+    bound is known."""
     waited: bool = False
-    """Steps waited for this, and some runs did not get there: when these were cut short depends on what is measured."""
+    """Steps waited for this metric, and some runs did not reach it, so their censoring time depends on the measured
+    value."""
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """What there is to say of two sweeps."""
+    """The result of comparing two sweeps."""
 
     verdict: str
-    """`differ`; `alike` (within the margin); `no difference` (none was found); `unknown` (none could be found, or
-    neither a difference nor that it is within the margin could be shown)."""
+    """`differ`; `alike` (within the margin); `no difference` (none was found); `unknown` (the samples are too small to
+    show one, or neither a difference nor equivalence within the margin could be shown)."""
     words: str
     differences: tuple[MetricDifference, ...]
-    """Every comparison that was made, those that differ first, the clearest ahead."""
+    """All comparisons, those that differ first, sorted by clarity."""
     unmatched: tuple[str, ...]
-    """What only one of the two has."""
+    """Groups that exist in only one of the two sweeps."""
 
 
 class _Pair(Struct):
@@ -104,7 +106,7 @@ class _Pair(Struct):
 
     @property
     def numbers(self) -> tuple[bytes, ...]:
-        """Comparisons of the same numbers are one."""
+        """Key of the comparison: comparisons of the same numbers are one."""
         return tuple(part.tobytes() for side in (self.a, self.b) for part in (side.values, side.reached, side.after))
 
     @property
@@ -113,7 +115,7 @@ class _Pair(Struct):
 
     @property
     def constant(self) -> bool:
-        """Both sides are one and the same value."""
+        """Whether both sides are one and the same value."""
         return (
             self.a.constant
             and self.b.constant
@@ -152,11 +154,12 @@ def _names(pairs: Sequence[_Pair]) -> str:
 
 
 def _family(pairs: Sequence[_Pair], seed: int) -> dict[tuple[bytes, ...], float]:
-    """Test these; their adjusted p values by their numbers. Constants are left out, duplicates are one."""
+    """Test the pairs; returns adjusted p values by their numbers. Constants are left out, duplicates are
+    tested once."""
     raw: dict[tuple[bytes, ...], float] = {}
     for pair in pairs:
         if not pair.constant:
-            # The test's probability is that of A above B.
+            # The test returns the probability that A is above B.
             pair.p, above = (paired_test if pair.paired else permutation_test)(pair.a, pair.b, seed=seed)
             pair.superiority = 1 - above
             raw[pair.numbers] = pair.p
@@ -166,7 +169,7 @@ def _family(pairs: Sequence[_Pair], seed: int) -> dict[tuple[bytes, ...], float]
 def _verdict(
     deciding: Sequence[MetricDifference], family: Sequence[_Pair], comparisons: int, margin: float | None
 ) -> tuple[str, str]:
-    """The verdict and a sentence or two. `comparisons`: how many there are of the family, without duplicates."""
+    """The verdict and a sentence or two. `comparisons`: their number in the family, without duplicates."""
     if not deciding:
         return "unknown", "The two have no runs of a common setting."
     made = count(comparisons, "comparison")
@@ -198,7 +201,7 @@ def _verdict(
 
 
 def _runs_needed(comparisons: int, *, paired: bool) -> int:
-    """The fewest runs on each side with which one of this many comparisons can differ."""
+    """The fewest runs on each side with which one of this many comparisons can be significant."""
     runs = 2
     while least_p(runs, runs, paired=paired) * comparisons >= ALPHA:
         runs += 1
@@ -210,7 +213,7 @@ def _margin(margin: float) -> str:
 
 
 def _matched(a: list[Group], b: list[Group]) -> tuple[list[tuple[str, Group, Group]], list[str]]:
-    """Groups of equal assignments; two sweeps of one assignment each are compared whatever it is."""
+    """Pairs of groups with equal assignments; two sweeps with one assignment each are always compared."""
     if len(a) == len(b) == 1:
         one, other = a[0], b[0]
         label = one.label if one.assignment == other.assignment else f"{one.label or 'A'} / {other.label or 'B'}"
@@ -245,7 +248,7 @@ def _pairs(setting: str, a: Group, b: Group) -> list[_Pair]:
 
 
 def _in_pairs(a: Group, b: Group) -> tuple[Group, Group, bool]:
-    """Both in the order of their seeds, and whether these are the same: then the runs are pairs."""
+    """Both groups sorted by seed, and whether their seeds are equal, so that the runs are pairs."""
     a, b = (replace(group, points=tuple(sorted(group.points, key=lambda point: point.seed))) for group in (a, b))
     seeds = [[point.seed for point in group.points] for group in (a, b)]
     return a, b, seeds[0] == seeds[1] and len(set(seeds[0])) == len(seeds[0])
@@ -283,7 +286,7 @@ def _difference(pair: _Pair, p: float, margin: float | None, seed: int) -> Metri
 
 
 def _within(pair: _Pair, found: MetricDifference, margin: float) -> bool:
-    """Whether the 95 % interval, which is stricter than two one-sided tests at 5 % need, lies within the margin."""
+    """Whether the 95 % interval, which is stricter than two one-sided tests at 5 %, lies within the margin."""
     if pair.constant:
         return True
     if pair.metric == "valid":
@@ -292,8 +295,8 @@ def _within(pair: _Pair, found: MetricDifference, margin: float) -> bool:
 
 
 def _share_gap(a: int, b: int, *, middles: tuple[float, float]) -> float:
-    """The largest difference of two shares that agrees with these (Newcombe 1998, method 10)."""
-    # Takes a second to import, and only this needs it.
+    """The largest difference of two shares that is compatible with these (Newcombe 1998, method 10)."""
+    # Imported here because the import takes a second and only this function needs it.
     from scipy.stats import binomtest  # type: ignore[attr-defined]
 
     wilson = [binomtest(round(share * runs), runs).proportion_ci(CONFIDENCE, "wilson")
@@ -329,7 +332,7 @@ def _say(item: MetricDifference) -> str:
     else:
         direction = "B takes longer" if more else "B is sooner"
     if low == high:
-        # The distributions differ though their medians are alike to the digit.
+        # The distributions differ although their medians are equal in all shown digits.
         text = f"{head}: {direction} in most pairs of runs, though both medians are {low}"
     else:
         text = f"{head}: {direction}: {high} instead of {low}"

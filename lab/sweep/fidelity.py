@@ -1,9 +1,9 @@
-"""The simulator against real packets: how far times to settle and message counts differ. Pure; reads points only.
+"""The simulator compared with real packets: how far settling times and message counts differ. Pure; reads points only.
 
-Owns which figures are comparable, the ratio of the simulator's to the real one's, and what it says in words. A ratio
-near 1 means that the simulator foretells the figure; times shorter than `NOISE` on both sides are called equal, for
-they are made of a probe's phase and a scheduler's whim. What is not reached within the shorter of two windows counts as
-not reached on both sides. An event is not compared where one side began it settled and the other did not.
+Owns which figures are comparable, the ratio simulated / real, and its description in words. A ratio near 1 means that
+the simulator predicts the figure. Times shorter than `NOISE` on both sides are called equal, because they depend mostly
+on the phase of a probe and on the scheduler. Both sides are censored at the shorter of the two windows. An event is not
+compared if it began in a settled state on one side only.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from lab.sweep.statistics import CensoredSample, median, ratio_of_medians
 __all__ = ["NOISE", "Fidelity", "Line", "fidelity"]
 
 NOISE = 0.1
-"""Seconds. What is shorter on both sides is not told apart."""
+"""Seconds. Times that are shorter on both sides are not distinguished."""
 _FACTOR = 2.0
 """Within this factor a figure is called close."""
 _ALPHA = 0.05
@@ -35,37 +35,38 @@ class Line(Struct, frozen=True, kw_only=True):
     event: str
     metric: str
     runs: tuple[int, int]
-    """In the simulator, and on real packets."""
+    """Number of runs in the simulator, and on real packets."""
     sim: float | None
     """Median; None: not reached in half of the runs."""
     real: float | None
     ratio: float | None
-    """sim / real; None where it cannot be said, or both are shorter than `NOISE`."""
+    """sim / real; None where it is undefined, or both are shorter than `NOISE`."""
     low: float | None
     high: float | None
     """Its 95 % bootstrap interval."""
     closeness: Closeness
     """`close`: the whole interval is within a factor of two, or both are equal, shorter than `NOISE`, or not reached.
-    `off`: the whole interval is outside, or one side was not reached. `unclear`: the interval has the limit in it, or
-    there is none."""
+    `off`: the whole interval is outside, or only one side was reached. `unclear`: the interval contains the limit, or
+    there is no interval.
+    """
 
 
 class Fidelity(Struct, frozen=True, kw_only=True):
-    """What there is to say."""
+    """The result of the comparison."""
 
     words: str
     lines: tuple[Line, ...]
     verdicts: tuple[str, str]
-    """How many runs of the simulator, and of the real backend, were valid: `5 of 5`."""
+    """Number of valid runs of the simulator, and of the real backend: `5 of 5`."""
     agree: bool | None
-    """All runs of both are valid, or none of both; False: their shares certainly differ (Fisher's exact test); None:
-    there are too few runs to tell."""
+    """True: all runs of both are valid, or none of both; False: their shares differ significantly (Fisher's exact
+    test); None: there are too few runs to decide."""
     left_out: tuple[str, ...] = ()
-    """Events that both have and that began in different states."""
+    """Events of both that began in different states."""
 
 
 def fidelity(sim: Sequence[Point], real: Sequence[Point], *, seed: int = 0) -> Fidelity:
-    """Compare the runs of one scenario on both."""
+    """Compare the runs of one scenario on both backends."""
     ours, theirs = grouped(sim), grouped(real)
     lines: list[Line] = []
     left_out: list[str] = []
@@ -92,7 +93,7 @@ def fidelity(sim: Sequence[Point], real: Sequence[Point], *, seed: int = 0) -> F
 
 
 def _began_settled(groups: Sequence[Group], event: str) -> bool:
-    """Whether what the event before had disturbed was settled when this one began, in half of the runs at least."""
+    """Whether the changes of the previous event had settled when this one began, in at least half of the runs."""
     settled = runs = 0
     for point in (point for group in groups for point in group.points):
         names = [one.name for one in point.events]
@@ -104,13 +105,13 @@ def _began_settled(groups: Sequence[Group], event: str) -> bool:
 
 
 def _window(groups: Sequence[Group], event: str) -> float:
-    """The shortest time that a run gave this event, in seconds."""
+    """The shortest window that a run gave this event, in seconds."""
     points = (point for group in groups for point in group.points)
     return min(one.window for point in points for one in point.events if one.name == event) / 1e9
 
 
 def _within(sample: CensoredSample, window: float) -> CensoredSample:
-    """The same, had nobody looked for longer than `window`."""
+    """The sample censored at `window`."""
     reached = sample.reached & (sample.values <= window)
     after = np.minimum(sample.after, window)
     return CensoredSample(list(np.where(reached, sample.values, after)), list(reached), list(after))
@@ -172,13 +173,13 @@ def _words(lines: Sequence[Line], left_out: Sequence[str], verdicts: tuple[str, 
 
 
 def _agree(sim: tuple[int, int], real: tuple[int, int]) -> bool | None:
-    """Of (valid, all) runs of each side."""
+    """Agreement from (valid, all) runs of each side."""
     shares = [valid / runs if runs else None for valid, runs in (sim, real)]
     if shares[0] == shares[1] and shares[0] in (0, 1):
         return True
     if None in shares or set(shares) == {0, 1}:
         return False
-    # Takes a second to import, and only this needs it.
+    # Imported here because the import takes a second and only this function needs it.
     from scipy.stats import fisher_exact
 
     table = [[valid, runs - valid] for valid, runs in (sim, real)]

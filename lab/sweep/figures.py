@@ -1,6 +1,6 @@
-"""The figures of a sweep: distributions of convergence times, how they grow with a parameter, traffic per peer.
+"""The figures of a sweep: distributions of convergence times, their growth with a parameter, traffic per peer.
 
-Each is a pure function of the groups of a sweep to a `Figure`, in the language of `lab.plots.style`. The same points
+Each is a pure function from the groups of a sweep to a `Figure`, in the style of `lab.plots.style`. The same points
 give the same bytes.
 """
 
@@ -36,7 +36,7 @@ __all__ = ["figures"]
 
 _MOST_EVENTS = 6
 _MOST_CURVES = 12
-"""More assignments than that in one plot cannot be told apart: the first and last ones are drawn."""
+"""More curves in one plot cannot be told apart: then only the first and last assignments are drawn."""
 _ALPHA = 0.18
 _DECADES = 30
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
@@ -55,7 +55,7 @@ _WAITED = (
 
 
 def figures(groups: Sequence[Group]) -> list[Figure]:
-    """All figures that these points have something for, the most telling first."""
+    """All figures for which these points have data, the most informative first."""
     events = settling(groups)
     first = headline(events)
     ordered = [first, *(event for event in events if event != first)][:_MOST_EVENTS] if events else []
@@ -73,7 +73,8 @@ def figures(groups: Sequence[Group]) -> list[Figure]:
 
 
 def _shown(groups: Sequence[Group]) -> list[tuple[Group, str]]:
-    """The groups that are drawn, with their colours: a scale where a parameter is a number, else distinct ones."""
+    """The groups that are drawn, with their colours: a colour scale for a numeric parameter, otherwise distinct
+    colours."""
     picked = list(groups)
     if len(picked) > _MOST_CURVES:
         places = np.linspace(0, len(picked) - 1, _MOST_CURVES).round().astype(int)
@@ -87,7 +88,7 @@ def _shown(groups: Sequence[Group]) -> list[tuple[Group, str]]:
 
 
 def _distribution(groups: Sequence[Group], event: str) -> Figure:
-    """Distribution functions of every time after an event, a curve for each assignment, with bands."""
+    """Distribution functions of every time after an event, one curve per assignment, with bands."""
     metrics = metrics_of(groups, event)
     shown = _shown(groups)
     figure = canvas(11, 4.9)
@@ -150,12 +151,12 @@ def _one_curve(
 
 
 def _style(found: Curve) -> str:
-    """Times within bounds lie on lines between them."""
+    """The drawing style: interval-censored times are joined by lines."""
     return "default" if found.sloped else "steps-post"
 
 
 def _draw_floor(line: Any, floor: float) -> None:
-    """Below this no time can be told from another."""
+    """Mark the floor, below which times cannot be told apart."""
     if floor:
         line(floor, color=INK, lw=1, ls=":", label="probe interval")
 
@@ -194,7 +195,7 @@ def _scaling(groups: Sequence[Group], path: str, events: Sequence[str]) -> Figur
             if name not in colours:
                 continue
             known = [(at, band) for at, _, band in points if np.isfinite(band.value)]
-            # What is only known to be below the floor is drawn there, with the mark of an upper limit.
+            # A value below the floor is drawn at the floor, with the mark of an upper limit.
             drawn = [(at, Estimate(limit, 0.0, limit) if band.value < limit else band) for at, band in known]
             bars = [[_below(band) for _, band in drawn], [_above(band) for _, band in drawn]]
             axes.errorbar(
@@ -231,11 +232,11 @@ def _scaling(groups: Sequence[Group], path: str, events: Sequence[str]) -> Figur
 
 
 Line = list[tuple[float, str, Estimate]]
-"""(place on the axis, value as it was typed, median)."""
+"""(position on the axis, value as typed, median)."""
 
 
 def _lines(groups: Sequence[Group], path: str, events: Sequence[str], *, split: bool) -> dict[str, dict[str, Line]]:
-    """Metric -> name of a line -> its points: a line for each event, or (`split`) for each choice of the other
+    """Metric -> name of a line -> its points: one line per event, or (`split`) one line per combination of the other
     parameters after the first event."""
     found: dict[str, dict[str, Line]] = {metric: {} for metric in ("half", "overall", "topology", *TRAFFIC)}
     for group in groups:
@@ -257,7 +258,7 @@ def _lines(groups: Sequence[Group], path: str, events: Sequence[str], *, split: 
 
 
 def _traffic(groups: Sequence[Group], events: Sequence[str]) -> Figure | None:
-    """What each peer sends after each event, a group of dots per event."""
+    """Traffic sent by each peer after each event, one group of dots per event."""
     named = [event for event in events if any(len(sample_of(group.points, event, TRAFFIC[0])) for group in groups)]
     if not named:
         return None
@@ -296,7 +297,7 @@ def _traffic(groups: Sequence[Group], events: Sequence[str]) -> Figure | None:
 
 
 def _finding(groups: Sequence[Group], event: str) -> str:
-    """Of the settings that are drawn: how soon half of the runs had settled."""
+    """A sentence on the drawn settings: the time by which half of the runs had settled."""
     metric = principal(groups, event)
     middles = [median(sample) for group, _ in _shown(groups) if len(sample := sample_of(group.points, event, metric))]
     known = [band.value for band in middles if np.isfinite(band.value)]
@@ -312,12 +313,12 @@ def _finding(groups: Sequence[Group], event: str) -> str:
 
 
 _LIKE = 1.1
-"""Up to this factor two medians are called alike."""
+"""Two medians within this factor are called alike."""
 
 
 def _growth(path: str, series: dict[str, dict[str, Line]], time: str, floor: float) -> str:
-    """What the panels of times show: the line that changes most from the first value to the last, and the others. Of
-    times below the floor there is nothing to say; then it is the views' time."""
+    """A sentence on the panels of times: the line that changes most from the first value to the last, and the others.
+    Times below the floor say nothing; then it uses the time of the views."""
     lines, verb = series[time], "settling"
     if lines and all(band.value <= floor for points in lines.values() for _, _, band in points):
         if not series["topology"]:
@@ -365,13 +366,13 @@ def _of_how_many(groups: Sequence[Group]) -> str:
 
 
 def _right_end(samples: Sequence[CensoredSample]) -> float:
-    """Where the axis ends: a little behind the last time that was reached (a window may be far longer)."""
+    """End of the axis: slightly after the last reached time (a window may be far longer)."""
     reached = [float(sample.values[sample.reached].max()) for sample in samples if sample.reached.any()]
     return max(reached, default=1.0) * 1.12 or 1.0
 
 
 def _scale_axes(axes: Axes, values: dict[float, str]) -> None:
-    """A logarithmic axis where values grow by factors, with a tick at each, in the words (and units) of the sweep."""
+    """A logarithmic axis if the values grow by factors, with a tick at each value, labelled as typed in the sweep."""
     places = sorted(values)
     if len(places) > 2 and places[0] > 0 and places[-1] / places[0] >= 8:
         axes.set_xscale("log")
@@ -380,7 +381,7 @@ def _scale_axes(axes: Axes, values: dict[float, str]) -> None:
 
 
 def _values_axis(axis: Any, values: Sequence[float]) -> None:
-    """From zero, or logarithmic where the small ones would all lie on the axis."""
+    """An axis from zero, or a logarithmic one if small values would all lie on the zero line."""
     known = [value for value in values if np.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)
     vertical = axis.axis_name == "y"
@@ -403,7 +404,7 @@ def _above(band: Estimate) -> float:
 
 
 def _value(label: str) -> str:
-    """In a legend whose title is the parameter's name, the value alone."""
+    """The value alone, for a legend whose title is the parameter's name."""
     return label if "," in label else label.rpartition(" ")[2]
 
 

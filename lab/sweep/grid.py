@@ -1,8 +1,8 @@
-"""Which runs a sweep is made of: `--set PATH=V1,V2` and `--seeds`, and scenario files with values put in. Pure.
+"""The runs of a sweep: `--set PATH=V1,V2` and `--seeds`, and scenario files with values put in. Pure.
 
 Owns the paths: they address the scenario's YAML (`probes.0.every`, `underlay.links.default.loss`), with two short
 forms, `topology.X` for `underlay.generate.X` and `overlay.X` for `overlay.options.X`. A path is checked against the
-scenario's model before anything starts. Values are checked where all values are, by `lab.scenario.load`.
+scenario's model before anything starts. Values are checked by `lab.scenario.load`, like all values.
 """
 
 import io
@@ -34,7 +34,7 @@ _OPENING, _CLOSING = "([{", ")]}"
 
 
 class Setting(Struct, frozen=True):
-    """One parameter of a sweep: where in the scenario, as it was typed, and its values as they were typed."""
+    """One parameter of a sweep: its path in the scenario, as typed, and its values as typed."""
 
     path: str
     values: tuple[str, ...]
@@ -45,17 +45,17 @@ Assignment = tuple[tuple[str, str], ...]
 
 
 class Variant(Struct, frozen=True, kw_only=True):
-    """The scenario with one assignment's values: as a file's text, and checked."""
+    """The scenario with the values of one assignment: the file's text, and the checked scenario."""
 
     assignment: Assignment
     text: str
     digest: str
-    """Of what the scenario means, whatever its file's name and comments."""
+    """Digest of the scenario's meaning, independent of file name and comments."""
     scenario: Resolved
 
 
 def parse_set(text: str) -> Setting:
-    """`topology.hosts=8,16` as a setting; raises `LabError`. Commas inside of brackets do not separate."""
+    """Parse `topology.hosts=8,16` into a setting; raises `LabError`. Commas inside brackets do not separate."""
     path, equals, values = text.partition("=")
     path = path.strip()
     if not equals or not path:
@@ -70,7 +70,7 @@ def parse_set(text: str) -> Setting:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """`200` as the seeds 1 to 200, `1-50,77` as those; in their order, each once. Raises `LabError`."""
+    """Parse `200` into seeds 1 to 200, `1-50,77` into those; in order, without duplicates. Raises `LabError`."""
     text = text.strip()
     if re.fullmatch(r"\d+", text):
         count = int(text)
@@ -90,8 +90,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def assignments(settings: Sequence[Setting]) -> list[Assignment]:
-    """Every combination of the values, the last parameter moving fastest. Raises `LabError` for a path that is there
-    twice."""
+    """Every combination of the values; the last parameter varies fastest. Raises `LabError` for a duplicate path."""
     paths = [setting.path for setting in settings]
     for path in paths:
         if paths.count(path) > 1:
@@ -113,8 +112,8 @@ def variants(
 
     `rows` are the assignments; None: every combination of the settings' values.
 
-    `text` must be a valid scenario, `file` where it stands. `name` and `question` are the file's, for variants have
-    none.
+    `text` must be a valid scenario, `file` is its path. `name` and `question` are those of the original file, because
+    variants have none.
     """
     wrong = [problem for setting in settings if (problem := _misplaced(text, setting.path))]
     if wrong:
@@ -136,7 +135,7 @@ def variants(
 
 
 def full_path(path: str, tree: Any) -> tuple[str | int, ...]:
-    """The place in the file that a path means: keys and indexes."""
+    """The place in the file that a path addresses: keys and indexes."""
     words = re.sub(r"\[(\d+)\]", r".\1", path).split(".")
     if words[0] == "topology":
         words[:1] = ["underlay", "generate"]
@@ -153,7 +152,7 @@ def full_path(path: str, tree: Any) -> tuple[str | int, ...]:
 
 
 def _key(node: Any, words: list[str]) -> tuple[str | int, int]:
-    """The next key, and how many words it takes: names of hosts have dots in them."""
+    """The next key, and its number of words, because names of hosts contain dots."""
     if isinstance(node, CommentedSeq):
         return (int(words[0]) if words[0].isdecimal() else words[0]), 1
     if isinstance(node, CommentedMap):
@@ -170,7 +169,7 @@ def _holds(node: Any, key: str | int) -> bool:
 
 
 def _misplaced(text: str, path: str) -> str:
-    """What is wrong with a path: nothing, or a sentence with the nearest valid word."""
+    """The error of a path: empty, or a sentence with the nearest valid word."""
     tree = _tree(text)
     where = full_path(path, tree)
     if where[:2] == ("underlay", "generate") and "generate" not in (tree.get("underlay") or {}):
@@ -211,14 +210,14 @@ def _unknown(path: str, word: str, words: Sequence[str]) -> str:
 
 
 def variant_text(text: str, assignment: Assignment, name: str, folder: Path) -> str:
-    """The file with the values put in, so that it can stand in another folder; comments stay."""
+    """The file with the values put in, adapted to another folder; comments are kept."""
     tree = portable(text, name, folder)
     for path, value in assignment:
         *parents, last = full_path(path, tree)
         node = tree
         for key in parents:
             if not _holds(node, key) or not isinstance(node[key], CommentedMap | CommentedSeq):
-                # A short form (`overlay: weave`), or nothing yet.
+                # A short form (`overlay: weave`), or no value yet.
                 node[key] = _mapping(node[key] if _holds(node, key) else None)
             node = node[key]
         node[last] = _value(path, value)
@@ -247,7 +246,8 @@ def _value(path: str, text: str) -> Any:
 
 
 def _explained(error: ScenarioError, assignment: Assignment) -> list[str]:
-    """A variant's problems by the setting that brings them in; lines of a file that nobody wrote say nothing."""
+    """A variant's errors by the setting that causes them; line numbers are dropped, because the user did not write the
+    file."""
     said = []
     for problem in error.problems:
         mine = next((item for item in assignment if _tail(item[0]) == problem.path.rpartition(".")[2]), None)
@@ -264,7 +264,7 @@ def _tail(path: str) -> str:
 
 
 def _digest(scenario: Resolved) -> str:
-    """Twelve hex digits of the resolved scenario without its seed, file and words."""
+    """Twelve hex digits of a hash of the resolved scenario without its seed, file and texts."""
     import msgspec
 
     meaning = scenario.recorded()
@@ -274,7 +274,7 @@ def _digest(scenario: Resolved) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """At commas that no bracket or quote encloses."""
+    """Split at commas outside brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:

@@ -1,6 +1,6 @@
-"""The points of a sweep, in groups of one assignment each: what figures, page and comparison are made of. Pure.
+"""The points of a sweep grouped by assignment: the input of figures, page and comparison. Pure.
 
-Owns how a metric of runs becomes a `CensoredSample`, and in which order events, metrics and assignments are shown.
+Owns how a metric of runs becomes a `CensoredSample`, and the display order of events, metrics and assignments.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 TRAFFIC = ("bytes_per_peer", "messages_per_peer")
-"""What is counted in each run and after each event."""
+"""Traffic counters, for each run and after each event."""
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -42,17 +42,17 @@ class Group(Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """The assignment in words; empty when there is nothing to choose."""
+        """The assignment in words; empty without parameters."""
         return ", ".join(f"{short(path)} {value}" for path, value in self.assignment)
 
 
 def short(path: str) -> str:
-    """A parameter's name without its place, for legends: `topology.hosts` is `hosts`."""
+    """A parameter's name without its prefix, for legends: `topology.hosts` becomes `hosts`."""
     return path.rpartition(".")[2].replace("_", " ")
 
 
 def grouped(points: Iterable[Point]) -> list[Group]:
-    """Points that were carried out, by assignment, in the order of their first occurrence."""
+    """Points of runs that were carried out, by assignment, in order of first occurrence."""
     found: dict[Assignment, list[Point]] = {}
     for point in points:
         if not point.failed:
@@ -61,7 +61,7 @@ def grouped(points: Iterable[Point]) -> list[Group]:
 
 
 def events_of(groups: Iterable[Group]) -> list[str]:
-    """Names of all events, in the order in which runs have them."""
+    """Names of all events, in the order of the runs."""
     longest: dict[str, None] = {}
     runs = sorted((point for group in groups for point in group.points), key=lambda point: -len(point.events))
     for point in runs:
@@ -70,7 +70,8 @@ def events_of(groups: Iterable[Group]) -> list[str]:
 
 
 def settling(groups: Sequence[Group]) -> list[str]:
-    """The events after which anything ever settled, in order: what the next step always cuts short tells nothing."""
+    """The events after which a metric ever settled, in order: an event that the next step always cuts short shows
+    nothing."""
     return [
         event
         for event in events_of(groups)
@@ -83,7 +84,7 @@ def settling(groups: Sequence[Group]) -> list[str]:
 
 
 def headline(events: Sequence[str]) -> str:
-    """The event that a sweep is most likely about: the first heal, or return, or else the last change."""
+    """The event that a sweep is most likely about: the first heal or return, otherwise the last change."""
     for name in (HEAL, BACK):
         if name in events:
             return name
@@ -92,9 +93,9 @@ def headline(events: Sequence[str]) -> str:
 
 
 def sample_of(points: Iterable[Point], event: str, metric: str) -> CensoredSample:
-    """A metric of an event (seconds; bytes and messages as they are) over runs; those without it are left out.
+    """A metric of an event (times in seconds; bytes and messages as counted) over runs; runs without it are left out.
 
-    An empty `event` means the whole run, of which there is traffic only.
+    An empty `event` means the whole run, for which there are only traffic metrics.
     """
     found = [each for point in points for each in _values(point, event, metric)]
     values, reached, after = ([each[part] for each in found] for part in range(3))
@@ -102,7 +103,7 @@ def sample_of(points: Iterable[Point], event: str, metric: str) -> CensoredSampl
 
 
 def _values(point: Point, event: str, metric: str) -> Iterable[tuple[float, bool, float]]:
-    """(time or number, whether it was reached, what it was longer than)."""
+    """(time or count, whether it was reached, its lower bound)."""
     if not event:
         counted = getattr(point, metric) if metric in TRAFFIC else None
         return [(float(counted), True, float(counted))] if counted is not None else []
@@ -120,15 +121,16 @@ def _values(point: Point, event: str, metric: str) -> Iterable[tuple[float, bool
 
 
 def principal(groups: Sequence[Group], event: str) -> str:
-    """The time that stands for an event: that of half of the disturbed pairs, or of all together if nothing asks pairs.
+    """The representative time of an event: that of half of the disturbed pairs, or `overall` if no pair is probed.
 
-    The latest of many probes says more of how many there are, and how often they ask, than of the overlay."""
+    The latest of many probes depends more on the number of probes and their interval than on the overlay.
+    """
     there = metrics_of(groups, event)
     return "half" if "half" in there else "overall"
 
 
 def floor_of(groups: Iterable[Group], event: str, metric: str) -> float:
-    """Seconds below which a time cannot be measured: the longest of any run; 0 where it is known exactly."""
+    """Seconds below which a time cannot be measured: the maximum over the runs; 0 if times are exact."""
     return max((one.floor.get(metric, 0) for group in groups for point in group.points for one in point.events
                 if one.name == event), default=0) / 1e9  # fmt: skip
 
@@ -142,14 +144,14 @@ def waited(groups: Iterable[Group], event: str) -> bool:
 
 
 def metrics_of(groups: Iterable[Group], event: str) -> list[str]:
-    """The times that any run has of an event, that which stands for all first."""
+    """The times that any run has for an event, the representative one first."""
     there = {metric for group in groups for point in group.points for one in point.events if one.name == event
              for metric in one.times}  # fmt: skip
     return [metric for metric in dict.fromkeys(("half", "overall", *TIMES)) if metric in there]
 
 
 def varying(groups: Sequence[Group]) -> dict[str, list[str]]:
-    """Parameters with more than one value: path -> values in their order."""
+    """Parameters with more than one value: path -> values in order."""
     values: dict[str, dict[str, None]] = {}
     for group in groups:
         for path, value in group.assignment:
@@ -162,7 +164,8 @@ _SCALES = _UNITS | {"%": 0.01, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "bit": 1.0
 
 
 def number(text: str) -> float | None:
-    """A parameter's value as a number, for axes: `16`, `500ms` (seconds), `1%`, `10mbit`; None when it is none."""
+    """A parameter's value as a number, for axes: `16`, `500ms` (seconds), `1%`, `10mbit`; None if it is
+    not a number."""
     head = text.rstrip("abcdefghijklmnopqrstuvwxyzµ%")
     try:
         return float(head) * _SCALES[text[len(head) :]]

@@ -1,7 +1,7 @@
-"""The points of a sweep that are done: one JSONL file, appended to as they finish, so that a sweep can go on.
+"""The finished points of a sweep: one JSONL file, appended to as they finish, so that a sweep can resume.
 
-Owns the file, its lock (one sweep at a time in a directory) and what becomes of a line that a kill tore apart. A
-point's key is made of everything that decides what comes out: parameters, seed, scenario, backend and code.
+Owns the file, its lock (one sweep at a time in a directory) and the repair of a line that a kill truncated. A point's
+key is made of everything that determines its result: parameters, seed, scenario, backend and code.
 """
 
 import fcntl
@@ -23,12 +23,12 @@ __all__ = ["LEDGER", "Ledger", "code_version", "key_of"]
 
 LEDGER = "points.jsonl"
 _SILENT = ("artifact", "bench", "cli", "experiment", "figures", "images", "plots", "report", "sweep")
-"""Parts of the lab that cannot change what a run comes to."""
+"""Packages of the lab that cannot change the result of a run."""
 
 
 @cache
 def code_version() -> str:
-    """The version, and a hash of all code that can change what a run comes to: `0.1.0+1a2b3c4d5e6f`."""
+    """The version, and a hash of all code that can change the result of a run: `0.1.0+1a2b3c4d5e6f`."""
     top = Path(__file__).resolve().parents[2]
     files = [*(top / "overlay").rglob("*.py"), *(top / "lab").rglob("*.py")]
     names = {path.relative_to(top).as_posix(): path for path in files}
@@ -50,7 +50,7 @@ class Ledger:
     """The file of one sweep, open and locked. Use in a `with`."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises `LabError` when another sweep writes there, or nothing can be written."""
+        """Raises `LabError` when another sweep holds the lock, or the file cannot be written."""
         self.path = folder / LEDGER
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -69,14 +69,14 @@ class Ledger:
         """Key -> point, of all sweeps that ever wrote here."""
 
     def add(self, point: Point) -> None:
-        """One more; on disk when this returns, whatever becomes of us (not of the machine)."""
+        """Append a point; it is on disk when this returns, even if the process (but not the machine) crashes."""
         self._file.write(msgspec.json.encode(point) + b"\n")
         self._file.flush()
         if not point.failed:
             self.points[point.key] = point
 
     def close(self) -> None:
-        """Sync, and let others write."""
+        """Sync and release the lock."""
         os.fsync(self._file.fileno())
         self._file.close()
 
@@ -87,7 +87,7 @@ class Ledger:
         self.close()
 
     def _mend(self) -> None:
-        """Cut off what a kill left of a line, so that the next one begins where a line begins."""
+        """Truncate a partial last line left by a kill, so that the next one starts on a new line."""
         self._file.seek(0)
         whole = self._file.read()
         end = whole.rfind(b"\n") + 1
@@ -96,7 +96,8 @@ class Ledger:
 
 
 def read_points(path: Path) -> Iterator[Point]:
-    """All points of a file in order; raises `LabError` for a line that is none. A torn last line is left out."""
+    """All points of a file in order; raises `LabError` for a line that is not a point. A truncated last line is
+    skipped."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):

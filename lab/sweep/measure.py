@@ -1,6 +1,6 @@
-"""One run's history -> one `Point`: what a sweep keeps of it. Pure.
+"""One run's history -> one `Point`: what a sweep stores of it. Pure.
 
-Owns what an event is called, so that the same change has the same name in all runs of a scenario, and how the traffic
+Owns the names of events, so that the same change has the same name in all runs of a scenario, and how the traffic
 counters of `View`s become traffic per peer and event.
 """
 
@@ -19,30 +19,30 @@ from lab.records.history import AnyRecord, View
 __all__ = ["BACK", "TIMES", "EventResult", "Point", "measure"]
 
 BACK = "back"
-"""The end of a fault that is no cut."""
+"""The end of a fault that is not a partition."""
 TIMES = (*METRICS, "half", "overall")
-"""What is timed after each event."""
+"""The times measured after each event."""
 
 
 class EventResult(Struct, frozen=True, kw_only=True):
-    """What became of one event of a run. Times in nanoseconds."""
+    """The result of one event of a run. Times in nanoseconds."""
 
     name: str
     """The same in every run of the scenario: `heal`, `kill-2` …"""
     label: str
-    """In the words of this run."""
+    """The label of the event in this run."""
     window: int
-    """From the event until the next change, or the end: a time that is None was not reached in so long."""
+    """From the event until the next change, or the end: a time that is None was not reached within it."""
     times: dict[str, int | None]
     """Metric (of `TIMES`) -> time until it was settled; only metrics that apply."""
     after: dict[str, int] = {}
-    """Metric -> what it took longer than; equal to its time where that is known exactly."""
+    """Metric -> lower bound of its time; equal to the time if that is exact."""
     floor: dict[str, int] = {}
-    """Metric -> the interval of the probes that it is measured by, if it is."""
+    """Metric -> interval of the probes that measure it, if any."""
     waited: bool = False
-    """The next step waited for this event's convergence, so its window depends on what is measured."""
+    """The next step waited for this event's convergence, so its window depends on the measured value."""
     bytes_per_peer: float | None = None
-    """Sent in the window by the peers, on average; None when nobody counted."""
+    """Bytes sent in the window per peer, on average; None if there are no counters."""
     messages_per_peer: float | None = None
 
 
@@ -50,7 +50,7 @@ class Point(Struct, frozen=True, kw_only=True):
     """One finished run of a sweep."""
 
     key: str
-    """Which run: of parameters, seed, scenario and code."""
+    """Identifies the run: hash of parameters, seed, scenario and code."""
     parameters: dict[str, str]
     seed: int
     verdict: str
@@ -60,20 +60,20 @@ class Point(Struct, frozen=True, kw_only=True):
     bytes_per_peer: float | None = None
     messages_per_peer: float | None = None
     duration: int = 0
-    """Length of the run, virtual where time is (ns)."""
+    """Length of the run (ns), in virtual time if the backend has it."""
     wall: float = 0.0
-    """Seconds that it took to play and judge."""
+    """Seconds of real time to play and judge it."""
     failed: bool = False
-    """The run itself could not be carried out: it counts as not done."""
+    """The run could not be carried out; it counts as not done."""
     backend: str = ""
     scenario_file: str = ""
     """The scenario with its parameters, in the sweep's folder."""
     replay: str = ""
-    """The command that plays it again."""
+    """The command that replays it."""
 
 
 def measure(records: Iterable[AnyRecord]) -> dict[str, Any]:
-    """The fields of a `Point` that a history tells: verdict, reason, events, peers, traffic and duration."""
+    """The fields of a `Point` that come from a history: verdict, reason, events, peers, traffic and duration."""
     run = RecordedRun(records)
     verdict = check_run(run)
     reason = next((result.summary for result in verdict.results if result.verdict == verdict.verdict), "")
@@ -104,7 +104,8 @@ def _event(name: str, change: EventConvergence, counters: "list[_Counter]") -> E
 
 
 def _named(changes: list[EventConvergence]) -> list[tuple[str, EventConvergence]]:
-    """Each change with its name; of many changes that one step made (churn), the last, after which it is quiet."""
+    """Each change with its name; of several changes by one step (churn) only the last, after which
+    nothing changes."""
     last: dict[tuple[int, str], EventConvergence] = {}
     for change in changes:
         key = (change.step, _word(change)) if change.step >= 0 else (-1 - change.t, _word(change))
@@ -119,7 +120,7 @@ def _named(changes: list[EventConvergence]) -> list[tuple[str, EventConvergence]
 
 
 def _word(change: EventConvergence) -> str:
-    """`partition`, `heal`, `kill`, `back` (the end of a kill), and every other change by its verb."""
+    """`partition`, `heal`, `kill`, `back` (the end of a kill); other changes are named by their verb."""
     verb = verb_of(change.what)
     if verb.changes == "both" and change.phase == "end":
         return HEAL if verb.heals else BACK
@@ -132,7 +133,7 @@ def _views(run: RecordedRun) -> dict[str, list[View]]:
 
 
 def _sent(counters: "list[_Counter]", since: int, until: int) -> dict[str, float | None]:
-    """What peers sent in a time, on average; None where nobody counted."""
+    """Average traffic sent by peers in an interval; None if there are no counters."""
     sums = [0, 0]
     for counter in counters:
         (bytes_before, messages_before), (bytes_after, messages_after) = counter.at(since), counter.at(until)
@@ -144,11 +145,12 @@ def _sent(counters: "list[_Counter]", since: int, until: int) -> dict[str, float
 
 
 class _Counter:
-    """What one peer had sent by when, as far as its views tell; a restart begins to count again."""
+    """Traffic that one peer had sent by each time, according to its views; a restart resets the peer's
+    own counters."""
 
     def __init__(self, views: list[View]) -> None:
         self.bytes = self.messages = 0
-        """In all."""
+        """Totals."""
         self._times: list[int] = []
         self._sent: list[tuple[int, int]] = []
         lost_bytes = lost_messages = 0

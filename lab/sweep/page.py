@@ -1,6 +1,6 @@
 """The page of a sweep: one self-contained HTML file next to its table, in the style of a run's report.
 
-Owns what is said where, and the files in a sweep's directory that are drawn. Numbers come from `lab.sweep.groups` and
+Owns the layout of the page, and the drawn files in a sweep's directory. Numbers come from `lab.sweep.groups` and
 `lab.sweep.statistics`, pictures from `lab.sweep.figures`.
 """
 
@@ -39,7 +39,7 @@ __all__ = ["exit_code", "verdict_of", "write"]
 
 _MOST_FAILED = 20
 _PERCENTILES_FROM = 20
-"""Fewer runs have no 95th percentile but their slowest."""
+"""With fewer runs the 95th percentile is the slowest run."""
 
 
 def write(folder: Path, swept: SweepResults) -> Path:
@@ -68,12 +68,12 @@ def verdict_of(swept: SweepResults) -> str:
 
 
 def exit_code(swept: SweepResults) -> int:
-    """Of the command: 0 all valid, 1 some invalid, 3 unknown or interrupted."""
+    """Exit code of the command: 0 all valid, 1 some invalid, 3 unknown or interrupted."""
     return 3 if swept.interrupted else EXIT_CODES[verdict_of(swept)]
 
 
 def render(swept: SweepResults, groups: list[Group], drawn: list[Figure], tables: list[Path]) -> str:
-    """The page."""
+    """Render the page."""
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, *map(Path, lab.report.__path__)]),
         autoescape=True,
@@ -148,7 +148,7 @@ def _tiles(swept: SweepResults, groups: list[Group], events: list[str]) -> list[
         label = f"{'median ' if most > 1 else ''}from {event} until {until}"
         tiles.append({"value": _time(high, floor), "label": label, "note": note})
         worst = max(_percentile(sample, 0.95) for sample in samples)
-        # Of fewer than twenty runs the 95th percentile is the slowest: it is called what it is.
+        # With fewer than twenty runs the 95th percentile is the slowest run, and is labelled so.
         label = f"95th percentile after {event}" if most >= _PERCENTILES_FROM else f"slowest run after {event}"
         note = "with the worst setting" if len(samples) > 1 and most >= _PERCENTILES_FROM else ""
         if most > 1 or len(samples) > 1:
@@ -200,20 +200,20 @@ def _row(group: Group, event: str) -> dict[str, Any]:
 
 
 def _percentile(sample: CensoredSample, part: float) -> float:
-    """Nearest rank; those that were not reached are behind all others."""
+    """Nearest rank; values that were not reached sort last."""
     values = np.sort(np.where(sample.reached, sample.values, np.inf))
     return float(values[max(0, int(np.ceil(part * len(values))) - 1)])
 
 
 def _time(seconds: float, floor: float = 0.0) -> str:
-    """A time below the interval of its probes is only known to be below."""
+    """A time; one below the interval of its probes is shown as an upper bound."""
     if seconds < floor:
         return f"≤ {_time(floor)}"
     return "not reached" if not np.isfinite(seconds) else span(round(seconds * 1e9))
 
 
 def _interval(band: Estimate) -> str:
-    """Empty where there is none: one run, or a bound that cannot be said."""
+    """The confidence interval; empty where there is none: one run, or a bound that cannot be computed."""
     return f"{_time(band.low)} to {_time(band.high)}" if np.isfinite(band.low) else ""
 
 

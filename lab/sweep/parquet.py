@@ -1,4 +1,4 @@
-"""A sweep's table in Parquet: the rows of `columns.py` with columns of fixed types, whatever is in them.
+"""A sweep's table in Parquet: the rows of `columns.py` with columns of fixed types, independent of their content.
 
 Owns how a type is written; an empty cell is null. Knows nothing of points.
 """
@@ -12,7 +12,7 @@ from lab.sweep.columns import kind_of
 
 
 def write(path: Path, header: Sequence[str], body: Sequence[Sequence[Any]]) -> bool:
-    """Write the table; False where pyarrow, which does it, is not installed."""
+    """Write the table; False if pyarrow is not installed."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -31,7 +31,8 @@ def write(path: Path, header: Sequence[str], body: Sequence[Sequence[Any]]) -> b
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows as the CSV has them, all text. Raises `LabError` where pyarrow is missing, or for another file."""
+    """The rows with text values, as in the CSV. Raises `LabError` if pyarrow is missing, or for another
+    kind of file."""
     try:
         from pyarrow import parquet
         from pyarrow.lib import ArrowException

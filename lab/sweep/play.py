@@ -1,7 +1,7 @@
-"""One run of a sweep, from its `Task` to its `Point`: in this process in virtual time, or as a `lab run` of its own.
+"""One run of a sweep, from its `Task` to its `Point`: in this process in virtual time, or as a separate `lab run`.
 
-What a worker calls, wherever it is: on another machine a task brings all it needs with it. Never raises for what
-happens in a run; a run that could not be carried out is a `Point` that says so.
+Called by workers, also on other machines, because a task contains all that it needs. Never raises for a failure in a
+run: a run that could not be carried out gives a `Point` that says so.
 """
 
 import asyncio
@@ -37,29 +37,29 @@ _LAST_WORDS = 400
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """One run that is to be made."""
+    """One run to play."""
 
     key: str
     assignment: Assignment
     seed: int
     backend: str
     text: str
-    """The scenario's file with the assignment's values in it."""
+    """Text of the scenario file with the assignment's values in it."""
     file: str
-    """Where that text stands."""
+    """Path of that text, in the sweep's folder."""
     question: str
     replay: str
     folder: str
-    """The sweep's."""
+    """The sweep's folder."""
 
     @property
     def scenario_file(self) -> str:
-        """Where that text stands, in the sweep's folder."""
+        """Path of the scenario file, relative to the sweep's folder."""
         file, folder = Path(self.file), Path(self.folder)
         return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
 
     def point(self, wall: float, fields: dict[str, Any]) -> Point:
-        """Its result; `fields` as `measure` gives them."""
+        """The result of the run; `fields` come from `measure`."""
         return Point(
             key=self.key,
             parameters=dict(self.assignment),
@@ -77,7 +77,7 @@ class Task(Struct, frozen=True, kw_only=True):
 
 
 class _MemoryWriter(Writer):
-    """A history in memory: nothing is written, nothing read back."""
+    """A history in memory: nothing is written or read back."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO())
@@ -88,12 +88,12 @@ class _MemoryWriter(Writer):
 
 
 def play_here(task: Task) -> Point:
-    """Play it in this process, in virtual time."""
+    """Play a task in this process, in virtual time."""
     return play_recorded(task)[0]
 
 
 def play_recorded(task: Task) -> tuple[Point, list[AnyRecord]]:
-    """The same, with its history."""
+    """Like `play_here`, and also return the history."""
     begun = time.perf_counter()
     collector = _MemoryWriter()
     try:
@@ -102,7 +102,7 @@ def play_recorded(task: Task) -> tuple[Point, list[AnyRecord]]:
         outcome = run_virtually(backend, scenario, collector)
         fields = _judged(outcome.verdict, outcome.reason, measure(collector.records))
     except Exception as error:
-        # Whatever it is, it concerns this run alone: the others go on, and this one is tried again next time.
+        # Any error concerns this run alone: the others continue, and this one is retried next time.
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
         return task.failure(reason, time.perf_counter() - begun), collector.records
@@ -110,21 +110,21 @@ def play_recorded(task: Task) -> tuple[Point, list[AnyRecord]]:
 
 
 def run_virtually(backend: Backend, scenario: Resolved, writer: Writer) -> RunOutcome:
-    """Play a scenario on a backend with a time of its own."""
+    """Play a scenario on a backend with virtual time."""
     runner = Runner(scenario, backend, writer, version=__version__)
     carry: Callable[[Any], RunOutcome] = getattr(backend, "run", asyncio.run)
     return carry(runner.run())
 
 
 class CommandPlayer:
-    """Plays tasks by `lab run`, one after the other; `stop` ends the one under way in good order."""
+    """Plays tasks by `lab run`, one after the other; `stop` ends the current one cleanly."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
 
     def __call__(self, task: Task) -> Point:
-        """Play it; the run's directory stays below the sweep's."""
+        """Play a task; the run's directory stays below the sweep's."""
         begun = time.perf_counter()
         command = ["run", task.file, "--backend", task.backend, "--json"]
         command += ["--seed", str(task.seed), "--out", str(Path(task.folder) / "runs")]
@@ -150,7 +150,7 @@ class CommandPlayer:
         return self._stopped
 
     def stop(self) -> None:
-        """Interrupt the run under way; its lab goes down by itself."""
+        """Interrupt the current run; its lab goes down by itself."""
         self._stopped = True
         process = self._process
         if process is not None and process.poll() is None:
@@ -158,21 +158,21 @@ class CommandPlayer:
 
 
 def _judged(verdict: Validity, reason: str, measured: dict[str, Any]) -> dict[str, Any]:
-    """The worse of the runner's and the checkers' verdicts, as `lab run` has it."""
+    """The worse of the runner's and the checkers' verdicts, as in `lab run`."""
     if verdict == "unknown" and reason.startswith("the lab"):
-        # The lab did not come up, or failed: that says nothing of the scenario, and the next time may be better.
+        # The lab did not come up, or failed: that says nothing about the scenario, and a retry may succeed.
         measured = measured | {"failed": True}
     return measured | {"verdict": merge([verdict, measured["verdict"]]), "reason": reason or measured["reason"]}
 
 
 @lru_cache(maxsize=64)
 def _parsed(text: str, file: str) -> Any:
-    """Reading YAML takes longer than many a run."""
+    """Cached, because parsing YAML takes longer than many runs."""
     return parse(text, file)
 
 
 def refused(task: Task) -> list[str]:
-    """What the task's backend cannot honour of it."""
+    """The features of the task that its backend cannot honour."""
     try:
         backend = find_backend(task.backend)
         return backend.refuse(resolve(_parsed(task.text, task.file), file=task.file, seed=task.seed))

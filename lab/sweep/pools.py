@@ -1,6 +1,6 @@
-"""Where the runs of a sweep run: processes of this machine, one `lab run` after the other, or a Dask cluster.
+"""Where the runs of a sweep are played: processes of this machine, one `lab run` after the other, or a Dask cluster.
 
-Each is a `WorkerPool` of futures; none knows what a task means. Workers die with the sweep, also when it is killed.
+Each is a `WorkerPool` of futures; none knows what a task means. Workers end with the sweep, also when it is killed.
 """
 
 import multiprocessing
@@ -25,33 +25,33 @@ _CONNECT = 10
 
 
 class WorkerPool(Protocol):
-    """Something that plays tasks."""
+    """Plays tasks."""
 
     width: int
-    """How many it plays at once."""
+    """Number of tasks that it plays at once."""
     where: str
-    """In words."""
+    """Description in words."""
 
     def submit(self, task: Task) -> "Future[Point]":
-        """Play it as soon as there is room. The future fails with `BrokenExecutor` when a worker died."""
+        """Play the task as soon as a worker is free. The future fails with `BrokenExecutor` when a worker died."""
         ...
 
     def renew(self) -> None:
-        """After a worker died: new ones."""
+        """Replace the workers after one died."""
         ...
 
     def close(self) -> None:
-        """End all workers, at once; what they were at is lost."""
+        """End all workers at once; their current tasks are lost."""
         ...
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 class Processes:
-    """Fresh processes of this machine, each with its own interpreter."""
+    """New processes of this machine, each with its own interpreter."""
 
     def __init__(self, jobs: int, player: Player = play_here) -> None:
         self.width = jobs
@@ -84,7 +84,8 @@ class Processes:
 
 
 class OneByOne:
-    """`lab run` in processes of their own, one after the other: a lab of real packets wants the machine for itself."""
+    """Plays each task as a separate `lab run`, one after the other, because a lab of real packets needs the whole
+    machine."""
 
     def __init__(self) -> None:
         self.width = 1
@@ -97,19 +98,19 @@ class OneByOne:
         return self._executor.submit(self._command, task)
 
     def renew(self) -> None:
-        """See `WorkerPool`; nothing here breaks."""
+        """See `WorkerPool`; there are no workers to replace."""
 
     def close(self) -> None:
-        """See `WorkerPool`; returns when the lab under way is down."""
+        """See `WorkerPool`; returns when the current lab is down."""
         self._command.stop()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
 class Cluster:
-    """The workers of a Dask scheduler. They must have the lab installed, of exactly this code."""
+    """The workers of a Dask scheduler. They must have the lab installed, with exactly the same code."""
 
     def __init__(self, address: str, player: Player = play_here) -> None:
-        """Raises `LabError` when it cannot be used, and says what to do."""
+        """Raises `LabError` with advice when the scheduler cannot be used."""
         try:
             from distributed import Client
         except ImportError:
@@ -142,12 +143,12 @@ class Cluster:
         """See `WorkerPool`; the scheduler does that itself."""
 
     def close(self) -> None:
-        """See `WorkerPool`; the cluster stays, its workers drop what is ours."""
+        """See `WorkerPool`; the cluster stays, its workers drop the tasks of this sweep."""
         self._executor.shutdown(wait=False)
         self._client.close(timeout=_CONNECT)
 
     def _compare(self) -> None:
-        """Two versions of the code in one table would be two experiments in one."""
+        """Check that the workers run the same code, because one table must not mix two versions."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         if not workers:
             raise LabError("the Dask scheduler has no workers; start some by `dask worker ADDRESS --nthreads 1`")
@@ -165,7 +166,7 @@ class Cluster:
 
 
 def _begin() -> None:
-    """First thing in each worker process: Ctrl-C is the sweep's own affair, and nobody outlives it."""
+    """Initializer of each worker process: ignore Ctrl-C, which the sweep handles, and exit with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,6 +1,6 @@
-"""A sweep as a whole: plans its runs, leaves out those that are done, plays the rest on a pool, keeps each as it ends.
+"""A sweep as a whole: plans its runs, skips finished ones, plays the others on a pool, stores each result as it ends.
 
-Owns the order, what happens on Ctrl-C and when a worker dies, and the files of a sweep's directory.
+Owns the order, the reaction to Ctrl-C and to the death of a worker, and the files of a sweep's directory.
 """
 
 import signal
@@ -29,17 +29,17 @@ __all__ = ["Interrupt", "SweepDescription", "SweepPlan", "SweepResults", "plan",
 ABOUT = "sweep.json"
 SCENARIOS = "scenarios"
 _AHEAD = 2
-"""Runs handed out for each that a pool plays at once, so that no worker waits for us."""
+"""Runs submitted per slot of the pool, so that no worker waits for this process."""
 _LOOK = 0.2
-"""Seconds after which an interrupt is noticed at the latest: a wait for futures cannot wait for signals too."""
+"""Seconds until an interrupt is noticed at the latest: a wait for futures cannot wait for signals too."""
 
 Told = Callable[[Point], None]
 Begun = Callable[[int, str], None]
-"""Told how many runs were done before, and where the others are played (empty: there are none)."""
+"""Called with the number of runs that were already done, and where the others are played (empty: there are none)."""
 
 
 class SweepDescription(Struct, frozen=True, kw_only=True):
-    """What was swept; `sweep.json`."""
+    """The description of a sweep, stored in `sweep.json`."""
 
     scenario: str
     question: str
@@ -57,18 +57,18 @@ class SweepPlan(Struct, frozen=True, kw_only=True):
     tasks: tuple[Task, ...]
     folder: Path
     files: dict[str, str]
-    """Path of each variant's scenario file, as it will be written -> its text."""
+    """Path of each variant's scenario file, to be written -> its text."""
 
 
 class SweepResults(Struct, frozen=True, kw_only=True):
-    """What there is of a sweep."""
+    """The results of a sweep so far."""
 
     about: SweepDescription
     points: tuple[Point, ...]
-    """Those that are done, in the plan's order, and failed ones of this time."""
+    """Finished points in the plan's order, and points that failed this time."""
     planned: int
     reused: int
-    """How many were done before."""
+    """Number of points from earlier invocations."""
     interrupted: bool = False
 
     @property
@@ -86,7 +86,7 @@ def plan(
     folder: Path,
     rows: Sequence[Assignment] | None = None,
 ) -> SweepPlan:
-    """Check everything that can be checked before a run starts; writes nothing. `rows`: as `variants` has it.
+    """Check everything that can be checked before a run starts; writes nothing. `rows`: see `variants`.
 
     Raises `LabError` for wrong settings and for scenarios that the backend cannot honour, `ScenarioError` for a wrong
     file.
@@ -125,10 +125,10 @@ def sweep(
     told: Told = lambda point: None,
     begun: Begun = lambda reused, where: None,
 ) -> SweepResults:
-    """Play what is not done yet; `pool` is made only if there is something. Points are on disk as they end.
+    """Play the runs that are not done yet; `pool` is created only if there are any. Points are on disk as they end.
 
-    An interrupt (SIGINT, SIGTERM) ends it in good order with what is done. Raises `LabError` when another sweep has the
-    directory, or the pool cannot be had.
+    An interrupt (SIGINT, SIGTERM) ends the sweep cleanly with the points so far. Raises `LabError` when another sweep
+    holds the directory, or the pool cannot be created.
     """
     with Ledger(planned.folder) as ledger:
         _write(planned)
@@ -166,17 +166,17 @@ def sweep(
 
 
 def _play(todo: Iterable[Task], pool: WorkerPool, keep: Told, interrupt: "Interrupt") -> None:
-    """Hand tasks out and take points in, until all are done or somebody interrupts."""
+    """Submit tasks and collect points, until all are done or an interrupt arrives."""
     waiting = deque(todo)
     suspects: deque[Task] = deque()
-    """One of these killed a worker; each is tried again with nothing next to it, to see which."""
+    """One of these killed a worker; each is retried alone, to find out which."""
     running: dict[Future[Point], Task] = {}
     alone = False
 
     def hand_out(queue: deque[Task]) -> bool:
         try:
             running[pool.submit(queue[0])] = queue[0]
-        except BrokenExecutor:  # since we last looked; what runs tells soon, and if nothing does nobody is to blame
+        except BrokenExecutor:  # a worker died; running tasks report it soon, and if none runs, none caused it
             if not running:
                 pool.renew()
             return False
@@ -231,7 +231,7 @@ def _told(about: SweepDescription) -> dict[str, Any]:
 
 
 def _write(planned: SweepPlan) -> None:
-    """The sweep's description and scenario files, from which each point can be played again."""
+    """Write the sweep's description and scenario files, from which each point can be replayed."""
     for name, text in planned.files.items():
         path = Path(name)
         path.parent.mkdir(exist_ok=True)
@@ -241,7 +241,7 @@ def _write(planned: SweepPlan) -> None:
 
 
 class Interrupt:
-    """Whether somebody asked us to stop. The second time it is a `KeyboardInterrupt`, as ever."""
+    """Whether the process was asked to stop. The second signal raises `KeyboardInterrupt` as usual."""
 
     def __init__(self) -> None:
         self._asked = False

@@ -1,22 +1,25 @@
-"""Estimates with confidence bands, and tests, for samples of which only bounds are known.
+"""Estimates with confidence bands, and tests, for censored samples.
 
-A `CensoredSample` is times, and for each whether it was reached; one that was not is right-censored: longer than its
-value. One that was reached may be interval-censored: longer than `after`, and no longer than its value.
-Distributions are estimated after Kaplan and Meier (JASA 1958), which without censored values is the plain empirical
-distribution, or after Turnbull (`lab.sweep.turnbull`) where there are intervals. Bands are percentile bootstrap (Efron
-1979): the runs are drawn again with replacement. As resamples of few runs lie too close together (Hesterberg, The
-American Statistician 2015) tails are widened, by a factor that simulations confirm (`make check-statistics`). A median
-within bounds may be anywhere between them, so its interval reaches to the outer ones; where most bounds lie further
-apart than the times do, no resample says how far, and the interval is that of the sign test, of ordered bounds. Two
-samples are compared by Gehan's generalisation of the Mann-Whitney test (Biometrika 1965), with its permutation
-distribution (with intervals by the scores of Fay, Statistics in Medicine 1999, of their common estimate, which hold
-where both were looked at equally often); where their runs are pairs (equal seeds), by the same scores within pairs
-(O'Brien and Fleming, Biometrics 1987). Many comparisons together are held to one error rate after Holm (1979).
-Everything is a function of its arguments: the generators are seeded. Pure but for numpy and scipy.
+A `CensoredSample` has times, and for each whether it was reached. A time that was not reached is right-censored: longer
+than its value. A reached one may be interval-censored: longer than `after`, and at most its value.
 
-scipy permutes. Its `bootstrap` interpolates between resamples, which has no meaning towards infinity, and its `ecdf`
-estimates one censored sample at a time: 1,000 resamples of 100 runs would take 0.2 s instead of 15 ms. So these
-two are done here, for all resamples at once; a test compares them with scipy's.
+Distributions are estimated after Kaplan and Meier (JASA 1958), which without censored values gives the empirical
+distribution, or after Turnbull (`lab.sweep.turnbull`) if there are intervals. Bands are percentile bootstrap (Efron
+1979): the runs are drawn with replacement. Because resamples of few runs lie too close together (Hesterberg, The
+American Statistician 2015), tails are widened by a factor that simulations confirm (`make check-statistics`). An
+interval-censored median may be anywhere between its bounds, so its confidence interval reaches to the outer ones. If
+most bounds lie further apart than the times do, resampling cannot estimate the spread, and the interval is that of the
+sign test on ordered bounds.
+
+Two samples are compared by Gehan's generalisation of the Mann-Whitney test (Biometrika 1965) with its permutation
+distribution. With intervals it uses the scores of Fay (Statistics in Medicine 1999) from the pooled estimate, which are
+valid if both samples were observed equally often. Paired runs (equal seeds) are compared by the same scores within
+pairs (O'Brien and Fleming, Biometrics 1987). The error rate of many comparisons is controlled after Holm (1979).
+Everything is a function of its arguments: the generators are seeded. Pure except for numpy and scipy.
+
+scipy does the permutations. Its `bootstrap` interpolates between resamples, which is meaningless towards infinity, and
+its `ecdf` estimates one censored sample at a time: 1,000 resamples of 100 runs would take 0.2 s instead of 15 ms. So
+both are implemented here, for all resamples at once; a test compares them with scipy's.
 """
 
 from collections.abc import Sequence
@@ -53,23 +56,23 @@ Floats = NDArray[np.float64]
 Generator = np.random.Generator
 
 BOOTSTRAP = 1_000
-"""Resamples behind each band."""
+"""Number of resamples for each band."""
 CONFIDENCE = 0.95
 PERMUTATIONS = 20_000
-"""Most rearrangements behind each p value, which are all there are where that is fewer."""
+"""Maximum number of permutations for each p value; if fewer exist, all are used."""
 FEWEST_FOR_AN_INTERVAL = 2
-"""With one run there is nothing to draw again."""
+"""One run cannot be resampled."""
 _GRID = 200
-"""Most points at which a band is computed."""
+"""Maximum number of points at which a band is computed."""
 _ROUNDS = 40
-"""Steps of the estimation for each resample (`lab.sweep.turnbull`): the interval moves by less than a hundredth of its
-width with more."""
+"""Iterations of the estimate for each resample (`lab.sweep.turnbull`): more of them move the interval by less than a
+hundredth of its width."""
 _CHUNK = 4_000_000
-"""Numbers held at once."""
+"""Maximum number of values in memory at once."""
 
 
 class CensoredSample:
-    """Values of one metric, one per run; `reached` false: longer than the value. `after`: and longer than this."""
+    """Values of one metric, one per run. `reached` false: the time is longer than the value. `after`: lower bound."""
 
     __slots__ = ("after", "reached", "values")
 
@@ -87,17 +90,17 @@ class CensoredSample:
 
     @property
     def censored(self) -> int:
-        """How many were not reached."""
+        """Number of runs that did not reach it."""
         return int((~self.reached).sum())
 
     @property
     def intervals(self) -> bool:
-        """Whether any time that was reached is known within bounds only."""
+        """Whether any reached time is interval-censored."""
         return bool((self.reached & (self.after < self.values)).any())
 
     @property
     def vague(self) -> bool:
-        """Whether bounds lie further apart than times do, so that they say little about each other."""
+        """Whether bounds lie further apart than times do, so that the intervals say little about the differences."""
         if not self.intervals:
             return False
         low, high = self.bounds
@@ -107,12 +110,12 @@ class CensoredSample:
 
     @property
     def bounds(self) -> tuple[Floats, Floats]:
-        """(longer than, and no longer than) of each run; equal where it is known exactly."""
+        """(longer than, at most) of each run; equal where the time is exact."""
         return np.where(self.reached, self.after, self.values), np.where(self.reached, self.values, np.inf)
 
     @property
     def constant(self) -> bool:
-        """Nothing in it differs."""
+        """Whether all values are the same."""
         return len(self) == 0 or (
             bool((self.values == self.values[0]).all() and (self.after == self.after[0]).all())
             and self.censored in (0, len(self))
@@ -120,8 +123,8 @@ class CensoredSample:
 
 
 class Estimate(Struct, frozen=True):
-    """An estimate and its confidence interval; inf: too many runs did not reach it to say. The bounds are
-    nan where there is no interval: one run says nothing of how far runs lie apart."""
+    """An estimate and its confidence interval; inf: too few runs reached it. The bounds are nan where there is no
+    interval, because one run says nothing about the spread."""
 
     value: float
     low: float
@@ -129,8 +132,8 @@ class Estimate(Struct, frozen=True):
 
 
 class Ratio(Struct, frozen=True):
-    """One median divided by another, and its interval; None where a median is zero or was not reached, and of the
-    interval where one side has one run."""
+    """The ratio of two medians and its interval; None where a median is zero or was not reached. The interval is None
+    if one side has one run."""
 
     value: float | None
     low: float | None
@@ -138,8 +141,8 @@ class Ratio(Struct, frozen=True):
 
 
 class Curve(Struct, frozen=True):
-    """A distribution function: the share that had settled `at` each time, and its band. Steps go to the right; of times
-    within bounds (`sloped`) it is a line from each point to the next."""
+    """A distribution function: the share of runs that had settled `at` each time, and its band. A right-continuous step
+    function; for interval-censored times (`sloped`) a line from each point to the next."""
 
     at: Any
     share: Any
@@ -149,7 +152,7 @@ class Curve(Struct, frozen=True):
 
 
 def curve(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Curve:
-    """The distribution of a sample, at most at `_GRID` points of it."""
+    """The distribution of a sample, at no more than `_GRID` points."""
     if sample.intervals:
         return _sloped(sample, seed, resamples)
     times = np.unique(sample.values[sample.reached])
@@ -168,10 +171,10 @@ def curve(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) 
 
 
 def _sloped(sample: CensoredSample, seed: int, resamples: int) -> Curve:
-    """The curve of times within bounds: at both ends of each innermost interval."""
+    """The curve of interval-censored times: at both ends of each innermost interval."""
     where, found = _turnbull(sample, np.ones((1, len(sample))))
     if sample.vague:
-        # Resamples would all say the same. What is known: who was seen to have settled, and who may have.
+        # All resamples would be equal. Known are the runs that certainly settled, and those that may have.
         times = np.unique(np.concatenate([*sample.bounds, where.low]))
         times = times[np.isfinite(times)]
         lows, highs = (np.sort(bound) for bound in sample.bounds)
@@ -190,7 +193,8 @@ def _sloped(sample: CensoredSample, seed: int, resamples: int) -> Curve:
 
 
 def _turnbull(sample: CensoredSample, weights: Floats) -> tuple[turnbull.Support, Floats]:
-    """Where probability can be, and how much is there, per row of weights. Of many rows not to the last digit."""
+    """The innermost intervals, and the probability of each per row of weights. For many rows with fewer
+    iterations."""
     low, high = sample.bounds
     if len(weights) == 1:
         where = turnbull.support(low, high)
@@ -201,8 +205,8 @@ def _turnbull(sample: CensoredSample, weights: Floats) -> tuple[turnbull.Support
 
 
 def median(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Estimate:
-    """The median; inf when fewer than half of the runs got there. Within an innermost interval of times of which bounds
-    are known all places are as likely, so it is there where a straight line puts it."""
+    """The median; inf when fewer than half of the runs reached it. Within an innermost interval all places are equally
+    likely, so the median is interpolated linearly."""
     if len(sample) == 0:
         return Estimate(np.inf, np.inf, np.inf)
     value = float(_medians_of(sample, np.ones((1, len(sample))))[0])
@@ -222,8 +226,8 @@ def median(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP)
 
 
 def _by_order(sample: CensoredSample) -> tuple[float, float]:
-    """The interval of the median that holds whatever the distribution is: of n times no more than so few are above it,
-    or below, so it lies between these of the ordered bounds."""
+    """The distribution-free interval of the median: with n times, only a limited number lies above it or below it, so
+    it lies between these two of the ordered bounds."""
     runs, place, tail = len(sample), 0, 0.5 ** len(sample)
     while place < runs // 2 and tail + comb(runs, place + 1) * 0.5**runs <= (1 - CONFIDENCE) / 2:
         place += 1
@@ -235,9 +239,9 @@ def _by_order(sample: CensoredSample) -> tuple[float, float]:
 def ratio_of_medians(
     a: CensoredSample, b: CensoredSample, *, paired: bool = False, seed: int = 0, resamples: int = BOOTSTRAP
 ) -> Ratio:
-    """median(a) / median(b) with its interval; resamples whose medians cannot be divided make the interval open.
+    """median(a) / median(b) with its interval; resamples whose ratio is undefined make the interval open.
 
-    `paired`: the runs are pairs, in the same order; they are drawn again as pairs.
+    `paired`: the runs are pairs, in the same order; they are resampled as pairs.
     """
     first, second = _medians_of(a, np.ones((1, len(a))))[0], _medians_of(b, np.ones((1, len(b))))[0]
     if not (np.isfinite(first) and np.isfinite(second) and second > 0 and first > 0):
@@ -256,19 +260,19 @@ def ratio_of_medians(
 def permutation_test(
     a: CensoredSample, b: CensoredSample, *, seed: int = 0, permutations: int = PERMUTATIONS
 ) -> tuple[float, float]:
-    """(p value, probability that a run of `a` takes longer than one of `b`, ties counting half).
+    """(p value, probability that a run of `a` takes longer than one of `b`; ties count half).
 
-    Two-sided. Each run scores how many of the other runs certainly took longer, less how many certainly took less
-    time; under the hypothesis that `a` and `b` are alike, any division of all scores is as likely as this one. Pairs
-    whose order is not known for censoring count as ties.
+    Two-sided. The score of a run is the number of other runs that certainly took longer minus the number that certainly
+    took less time. Under the null hypothesis that `a` and `b` are alike, every division of the scores is equally
+    likely. Pairs whose order is unknown because of censoring count as ties.
     """
-    # Takes a second to import, and only comparisons need it.
+    # Imported here because the import takes a second and only comparisons need it.
     from scipy.stats import permutation_test as permute  # type: ignore[attr-defined]
 
     scores = _scores(a, b)
     first = len(a)
     superiority = float(0.5 - scores[:first].sum() / (2 * first * len(b)))
-    if min(first, len(b)) == 1:  # scipy takes no single run, which may be any
+    if min(first, len(b)) == 1:  # scipy rejects a single run; here it may be any of the runs
         one = scores[0] if first == 1 else scores[-1]
         return float((abs(scores) >= abs(one)).mean()), superiority
     found = permute(
@@ -286,11 +290,11 @@ def permutation_test(
 def paired_test(
     a: CensoredSample, b: CensoredSample, *, seed: int = 0, permutations: int = PERMUTATIONS
 ) -> tuple[float, float]:
-    """(p value, probability that a run of `a` takes longer than its partner in `b`, ties counting half). Two-sided.
+    """(p value, probability that a run of `a` takes longer than its partner in `b`; ties count half). Two-sided.
 
-    Run i of `a` and of `b` are a pair. Each run has its score among all runs of both (see `permutation_test`). If `a`
-    and `b` are alike the two of a pair could as well be exchanged, so any signs of the differences are as likely as
-    these. Raises ValueError for samples of different lengths.
+    Run i of `a` and run i of `b` are a pair. Each run is scored among all runs of both (see `permutation_test`). If `a`
+    and `b` are alike, the members of a pair are exchangeable, so all signs of the differences are equally likely.
+    Raises ValueError for samples of different lengths.
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} runs are no pairs")
@@ -298,9 +302,9 @@ def paired_test(
     differences = scores[: len(a)] - scores[len(a) :]
     superiority = float(((differences < 0) + (differences == 0) / 2).mean()) if len(a) else 0.5
     moved = differences[differences != 0]
-    if len(moved) < 2:  # scipy takes no single pair; either of its signs is as extreme
+    if len(moved) < 2:  # scipy rejects a single pair; both of its signs are equally extreme
         return 1.0, superiority
-    # Takes a second to import, and only comparisons need it.
+    # Imported here because the import takes a second and only comparisons need it.
     from scipy.stats import permutation_test as permute  # type: ignore[attr-defined]
 
     found = permute(
@@ -317,17 +321,17 @@ def paired_test(
 
 
 def least_p(a: int, b: int, *, paired: bool) -> float:
-    """The least p value that samples of `a` and of `b` runs can have, if no two runs are equal; 1 without runs."""
+    """The least possible p value for samples of `a` and `b` runs, if no two runs are equal; 1 without runs."""
     if min(a, b) == 0:
         return 1.0
     if paired:
         return 2.0 ** (1 - min(a, b))
-    # Of equal numbers the opposite division is as extreme.
+    # For equal sizes the opposite division is equally extreme.
     return min(1.0, (2 if a == b else 1) / comb(a + b, a))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values adjusted so that the chance of any false alarm among them stays what it says."""
+    """The p values adjusted (Holm) so that they control the probability of any false alarm among them."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted, worst = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -338,14 +342,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @cache
 def _tails(runs: int) -> tuple[float, float]:
-    """The parts of resamples below and above an interval; `runs` is 2 at least."""
+    """The shares of resamples below and above an interval; `runs` is at least 2."""
     normal = NormalDist()
     tail = normal.cdf(normal.inv_cdf((1 - CONFIDENCE) / 2) * sqrt((runs + 1) / (runs - 1)))
     return tail, 1 - tail
 
 
 def _quantiles(values: Floats, runs: int) -> tuple[float, float]:
-    """The interval; no interpolation, which has no meaning towards infinity."""
+    """The interval, without interpolation, which is meaningless towards infinity."""
     low, high = np.quantile(values, _tails(runs), method="inverted_cdf")
     return float(low), float(high)
 
@@ -375,7 +379,7 @@ def _survival(sample: CensoredSample, weights: Floats, times: Floats) -> Floats:
 
 
 def _resampled(sample: CensoredSample, times: Floats, seed: int, resamples: int) -> Floats:
-    """The survival per resample, (resamples, times)."""
+    """The survival function per resample, (resamples, times)."""
     weights = _weights(len(sample), seed, resamples)
     rows = max(1, _CHUNK // max(len(sample), 1))
     return np.concatenate([_survival(sample, weights[i : i + rows], times) for i in range(0, resamples, rows)])
@@ -388,16 +392,16 @@ def _medians(sample: CensoredSample, seed: int, resamples: int) -> Floats:
 
 
 def _medians_of(sample: CensoredSample, weights: Floats) -> Floats:
-    """The first time by which at least half have settled, per row; inf where there is none.
+    """The first time by which at least half have settled, per row; inf if there is none.
 
-    Where it is half of them exactly, the middle between this time and the next, as for a median without censoring.
+    If exactly half have settled, the middle between this time and the next, as for an uncensored median.
     """
     if sample.intervals:
         return turnbull.quantiles(*_turnbull(sample, weights))
     times = np.unique(sample.values[sample.reached])
     if len(times) == 0:
         return np.full(len(weights), np.inf)
-    # Cumulated products of fractions: half is half but for the last bits.
+    # Accumulated products of fractions: compare with one half up to rounding errors.
     left = _survival(sample, weights, times)
     half, more = left <= 0.5 + 1e-9, left < 0.5 - 1e-9
     first = np.where(half.any(axis=1), times[half.argmax(axis=1)], np.inf)
@@ -407,8 +411,8 @@ def _medians_of(sample: CensoredSample, weights: Floats) -> Floats:
 
 
 def _scores(a: CensoredSample, b: CensoredSample) -> NDArray[Any]:
-    """Gehan's scores of all runs: how many certainly took longer, less how many certainly took less time. Of times
-    within bounds: how many took longer, less how many less time, by what the estimate of all expects."""
+    """Gehan's scores of all runs: number that certainly took longer minus number that certainly took less time. For
+    interval-censored times: the expected numbers under the pooled estimate."""
     values, reached = np.concatenate([a.values, b.values]), np.concatenate([a.reached, b.reached])
     if a.intervals or b.intervals:
         both = CensoredSample(list(values), list(reached), [*a.after, *b.after])
@@ -419,7 +423,7 @@ def _scores(a: CensoredSample, b: CensoredSample) -> NDArray[Any]:
     known = np.sort(values[reached])
     everything = np.sort(values)
     censored = np.sort(values[~reached])
-    # Who was censored at exactly this time took longer.
+    # A run censored at exactly this time took longer.
     longer = len(everything) - np.searchsorted(everything, values, side="right")
     longer = longer + np.searchsorted(censored, values, side="right") - np.searchsorted(censored, values, side="left")
     shorter_known = np.searchsorted(known, values, side="left")

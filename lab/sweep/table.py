@@ -1,7 +1,7 @@
 """The points of a sweep as one table: a row per run and event, in CSV, and in Parquet (`parquet.py`).
 
-Owns the files and reading them back, which is exact but for how long each run took to compute: that is no result, and
-would make tables of equal sweeps differ. What the columns are is in `columns.py`.
+Owns the files and reading them back. Reading is exact except for the computing time of each run, which is not written:
+it is not a result, and would make tables of equal sweeps differ. `columns.py` owns the columns.
 """
 
 import csv
@@ -37,7 +37,7 @@ def write_tables(folder: Path, points: Iterable[Point]) -> list[Path]:
 
 
 def read_table(where: Path) -> list[Point]:
-    """The points of a sweep: its directory, its CSV or its Parquet table. Raises `LabError`."""
+    """Read the points of a sweep from its directory, its CSV or its Parquet table. Raises `LabError`."""
     path = where
     if where.is_dir():
         path = next((where / name for name in (CSV, LEDGER) if (where / name).is_file()), where)
@@ -89,12 +89,12 @@ def _point(folder: Path, row: dict[str, str], events: tuple[EventResult, ...]) -
 
 
 def replay_of(file: Path, backend: str, seed: int) -> str:
-    """The command that plays a point again."""
+    """The command that replays a point."""
     return f"lab run {shlex.quote(str(_shown(file)))} --backend {backend} --seed {seed}"
 
 
 def _shown(path: Path) -> Path:
-    """A path as short as it can be said from here."""
+    """The path, relative to the current directory if it is below it."""
     try:
         return path.absolute().relative_to(Path.cwd())
     except ValueError:

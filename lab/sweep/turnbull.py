@@ -1,10 +1,11 @@
-"""Distributions of times of which only bounds are known: Turnbull's estimate (JRSS B 1976), many weightings at once.
+"""Distributions of interval-censored times: Turnbull's estimate (JRSS B 1976), for many weightings at once.
 
-Each run's time is in `(low, high]`; it is known where both are equal, and longer than `low` where `high` is infinite.
-The estimate puts probability on the *innermost* intervals alone (a lower bound followed by an upper one with no other
-between them), and says nothing of where in them: it is spread evenly there. With exact and right-censored times it is
-Kaplan and Meier's. No library that we use has it (scipy: neither `ecdf` nor `stats.CensoredData` estimate intervals;
-lifelines has, with pandas and four more, one sample at a time). Pure but for numpy.
+Each run's time is in `(low, high]`; it is exact if both are equal, and right-censored if `high` is infinite. The
+estimate puts probability only on the *innermost* intervals (a lower bound followed by an upper one with no other bound
+between them), and does not determine its place within them: it is spread evenly there. With exact and right-censored
+times it equals the Kaplan-Meier estimate. No library in use has it (scipy: neither `ecdf` nor `stats.CensoredData`
+estimate intervals; lifelines has it, but needs pandas and four more, and takes one sample at a time). Pure except for
+numpy.
 """
 
 from typing import Any
@@ -18,17 +19,17 @@ __all__ = ["Support", "coarse", "masses", "quantiles", "shares", "support", "wit
 Floats = NDArray[np.float64]
 
 _ROUNDS = 2_000
-"""Most steps of the estimation."""
+"""Maximum number of iterations."""
 _CLOSE = 1e-7
-"""It ends when no probability moves by more than this."""
+"""The iteration stops when no probability changes by more than this."""
 _POINTS = 60
-"""Most different bounds of a sample whose band is computed: with more the estimate takes long and gains nothing."""
+"""Maximum number of distinct bounds of a sample whose band is computed: more take long and gain nothing."""
 _EVEN = 1e-6
-"""How close a share is to one half to be one half."""
+"""Tolerance for comparing a share with one half."""
 
 
 class Support(Struct, frozen=True):
-    """Where a sample's probability can be, and which part of it each run allows."""
+    """The innermost intervals of a sample, and which of them each run's time can be in."""
 
     low: Any
     high: Any
@@ -42,7 +43,7 @@ def support(low: Floats, high: Floats) -> Support:
     """The innermost intervals of times in (low, high], or exactly at both where they are equal."""
     exact = low == high
     values = np.concatenate([low, high])
-    # At the same value an exact time begins, then intervals end, then others begin.
+    # Order of bounds at the same value: an exact time begins, then intervals end, then others begin.
     order = np.concatenate([np.where(exact, 0, 2), np.ones(len(high), dtype=int)])
     sort = np.lexsort((order, values))
     sorted_values, sorted_order = values[sort], order[sort]
@@ -60,7 +61,7 @@ def support(low: Floats, high: Floats) -> Support:
 
 
 def coarse(low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """The same bounds, each moved outwards to one of `_POINTS` of them at most, so that every time stays within."""
+    """The same bounds, each moved outwards to one of at most `_POINTS` values, so that every time stays within."""
     values = np.unique(np.concatenate([low, high[np.isfinite(high)]]))
     if len(values) <= _POINTS:
         return low, high
@@ -71,8 +72,8 @@ def coarse(low: Floats, high: Floats) -> tuple[Floats, Floats]:
 
 
 def _ranks(values: Floats, order: NDArray[Any]) -> NDArray[Any]:
-    """The place of each among those that differ; both are sorted."""
-    with np.errstate(invalid="ignore"):  # infinity less infinity
+    """The rank of each value among the distinct ones; both are sorted."""
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         moved = (values[1:] != values[:-1]) | (order[1:] != order[:-1])
     return np.concatenate([[0], np.cumsum(moved)])
 
@@ -80,13 +81,13 @@ def _ranks(values: Floats, order: NDArray[Any]) -> NDArray[Any]:
 def masses(where: Support, weights: Floats, *, begin: Floats | None = None, rounds: int = _ROUNDS) -> Floats:
     """The probability of each innermost interval, per row of weights of runs: (rows, intervals).
 
-    Expectation and maximisation, two steps and a longer one in their direction (Varadhan and Roland 2008).
+    Expectation maximisation, accelerated: two steps, then a longer one in their direction (Varadhan and Roland 2008).
     """
     runs, parts = weights.shape[1], len(where.low)
     within = np.zeros((runs, parts))
     for run, (first, last) in enumerate(zip(where.first, where.last, strict=True)):
         within[run, first : last + 1] = 1.0
-    # Runs of equal bounds are one with the sum of their weights.
+    # Runs with equal bounds are merged; their weights are added.
     within, which = np.unique(within, axis=0, return_inverse=True)
     grouped = np.zeros((len(weights), len(within)))
     np.add.at(grouped.T, which.reshape(-1), weights.T)
@@ -103,7 +104,7 @@ def masses(where: Support, weights: Floats, *, begin: Floats | None = None, roun
         size = np.sqrt((bend**2).sum(axis=1))
         stride = np.maximum(1.0, np.sqrt((change**2).sum(axis=1)) / np.where(size > 0, size, 1.0))[:, None]
         leap = now + 2 * stride * change + stride**2 * bend
-        # Too far: a probability below zero.
+        # The step was too long: a probability is below zero.
         leap = np.where((leap >= 0).all(axis=1, keepdims=True), leap, two)
         after = _step(leap / leap.sum(axis=1, keepdims=True), part, within)
         found[left] = after
@@ -114,7 +115,7 @@ def masses(where: Support, weights: Floats, *, begin: Floats | None = None, roun
 
 
 def _step(now: Floats, weights: Floats, within: Floats) -> Floats:
-    """Give each run's weight to the intervals that it allows, by their probability so far."""
+    """One EM step: distribute each run's weight over its intervals, in proportion to their probabilities."""
     allowed = now @ within.T
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(weights > 0, weights / np.maximum(allowed, 1e-300), 0.0)
@@ -137,16 +138,16 @@ def shares(where: Support, found: Floats, times: Floats) -> Floats:
 
 
 def within(where: Support, found: Floats, part: float = 0.5) -> tuple[Floats, Floats]:
-    """The bounds of the innermost interval in which this part settles, per row: where in it nobody can say."""
+    """The bounds of the innermost interval in which this share settles, per row; the place within it is unknown."""
     ends = np.cumsum(found, axis=1)
     reach, beyond = (ends >= part - _EVEN).argmax(axis=1), (ends > part + _EVEN).argmax(axis=1)
     return where.low[reach], where.high[beyond]
 
 
 def quantiles(where: Support, found: Floats, part: float = 0.5) -> Floats:
-    """The time by which this part has settled, per row of masses; infinite where it never has.
+    """The time by which this share has settled, per row of masses; infinite if it never has.
 
-    Where exactly this part has settled by the end of one interval: the middle between there and the next one's begin.
+    If exactly this share has settled at the end of an interval: the middle between that end and the start of the next.
     """
     ends = np.cumsum(found, axis=1)
     row = np.arange(len(found))

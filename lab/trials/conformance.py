@@ -1,7 +1,7 @@
-"""The trials of `lab overlay check`: what every overlay of containers must do, whatever its kind.
+"""The trials of `lab overlay check`: requirements on every container overlay, whatever its kind.
 
-Owns the questions and their limits. A limit is what a user would still call working on a busy machine, no measure of
-speed: that is the league's.
+Owns the questions and their limits. A limit is what a user would still call working on a busy machine. It does not
+measure speed; the league does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def _apart(facts: OverlayFacts) -> Mapping[str, Any]:
 
 
 def _isolation(facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
-    # By its address, because probes do not ask pairs that the overlay keeps apart.
+    # By its address, because probes skip pairs that the overlay isolates.
     asked = ["sh", "-c", "! wget -q -T 2 -t 1 -O - http://10.32.2.1/"]
     return [
         _RUN,

@@ -1,6 +1,6 @@
-"""The page of an overlay's trials: a row a trial, with its verdict, its reason and a link to its run.
+"""The page of an overlay's trials: one row per trial, with its verdict, its reason and a link to its run.
 
-Owns what is on it. Everything that an overlay or a run says goes through `escape` and `clean`.
+Owns its content. All text from an overlay or a run goes through `escape` and `clean`.
 """
 
 import os
@@ -26,7 +26,7 @@ td small { display: block; color: var(--ink); overflow-wrap: anywhere; }
 
 
 def write_page(folder: Path, entry: Entry, facts: OverlayFacts, outcomes: Sequence[TrialOutcome]) -> Path:
-    """Write `index.html` into this folder; its path. Raises `OSError`."""
+    """Write `index.html` into this folder and return its path. Raises `OSError`."""
     page = folder / INDEX
     replace_file(page, _page(folder, entry, facts, outcomes).encode())
     return page

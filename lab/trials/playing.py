@@ -1,6 +1,6 @@
-"""Plays trials on real packets, each as a run of its own, and judges them by the verdict of that run.
+"""Plays trials on real packets, each as a separate run, and judges them by the verdict of that run.
 
-Owns how often a run is tried again that said nothing, and what is known of an overlay before its first trial.
+Owns how often an inconclusive run is retried, and the query of an overlay's facts before its first trial.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ __all__ = ["facts_of", "outcome_of"]
 
 BACKEND = "netns"
 _TRIES = 2
-"""Runs of one trial at most: the machine may have been too busy for the first to say anything."""
+"""Maximum number of runs of one trial, because the machine may be too busy for a conclusive first run."""
 
 
 def facts_of(entry: Entry, out: Path) -> OverlayFacts:
-    """What trials must know of an overlay: launched on one host, it says so itself. Raises `LabError`."""
+    """Launch the overlay on one host and read the facts that trials need from it. Raises `LabError`."""
     kind = OVERLAYS.get(entry.kind)
     scenario = {
         "version": 1,
@@ -70,7 +70,7 @@ def outcome_of(
 def all_outcomes(
     trials: Sequence[OverlayTrial], entry: Entry, facts: OverlayFacts, out: Path, done: Callable[[TrialOutcome], None]
 ) -> list[TrialOutcome]:
-    """Play them one after the other; `done` is told of each."""
+    """Play the trials one after the other; `done` is called with each outcome."""
     found = []
     for trial in trials:
         found.append(outcome_of(trial, entry, facts, out))

@@ -1,6 +1,6 @@
-"""What a trial is: a question, whom it can be put to, and the scenario that answers it for one overlay.
+"""Defines a trial: a question, the overlays that it applies to, and the scenario that answers it for one overlay.
 
-Pure. Owns what trials may know of an overlay; how one is played is `playing`'s.
+Pure. Owns what trials may know of an overlay; `playing` plays them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ __all__ = ["Entry", "OverlayFacts", "OverlayTrial", "TrialOutcome", "hosts", "sp
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One overlay with its options, as a scenario names it."""
+    """One overlay with its options, as in a scenario."""
 
     label: str
     kind: str
@@ -20,7 +20,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class OverlayFacts(Struct, frozen=True, kw_only=True):
-    """What trials fit themselves to; see `lab.contracts.driver.DriverHello`."""
+    """The facts of an overlay that trials adapt to; see `lab.contracts.driver.DriverHello`."""
 
     name: str
     version: str = ""
@@ -37,15 +37,15 @@ class OverlayTrial(Struct, frozen=True, kw_only=True):
     asks: str
     """The question, as a sentence."""
     steps: Callable[[OverlayFacts], Sequence[Mapping[str, Any]]]
-    """What happens after hosts are up, launched and connected."""
+    """The steps after hosts are up, launched and connected."""
     hosts: int = 2
     services: Callable[[OverlayFacts], Mapping[str, Any]]
     probes: Sequence[Mapping[str, Any]] = ({"kind": "http", "every": "200ms"},)
     not_for: Callable[[OverlayFacts], str] = lambda facts: ""
-    """Why it makes no sense for an overlay; empty: it does."""
+    """Why the trial does not apply to an overlay; empty if it applies."""
 
     def scenario(self, entry: Entry, facts: OverlayFacts) -> dict[str, Any]:
-        """The scenario of this question for one overlay, as plain data."""
+        """The scenario of this trial for one overlay, as plain data."""
         return {
             "version": 1,
             "name": self.name,
@@ -58,7 +58,7 @@ class OverlayTrial(Struct, frozen=True, kw_only=True):
 
 
 class TrialOutcome(Struct, frozen=True, kw_only=True):
-    """What came of one trial."""
+    """The outcome of one trial."""
 
     trial: str
     asks: str
@@ -76,5 +76,5 @@ def hosts(number: int) -> list[str]:
 
 
 def spread(number: int) -> Callable[[OverlayFacts], Mapping[str, Any]]:
-    """A service of so many containers, spread over the hosts in turn."""
+    """A service of `number` containers, spread over the hosts in turn."""
     return lambda facts: {"web": {"image": "ksahnine/dummy-http", "args": ["web"], "replicas": number}}
