@@ -1,8 +1,8 @@
-"""Which branches of the cores a run takes: the functions of the cores get code that counts them. CPython only.
+"""Branch coverage of the cores in a run: functions of the cores get code that counts branches. CPython only.
 
-Each function of a core is compiled again from its source with a call at the begin of every branch, and is given the
-new code in its place, so that everybody who holds it runs it. That costs a tenth of the time, where `sys.settrace`
-takes five times as long. A branch has the same number in every process. Cores that are machine code are not counted.
+Each function of a core is recompiled from its source with a call at the start of every branch, and its code object is
+replaced, so that all references to it run the new code. That costs a tenth of the run time; `sys.settrace` makes it
+five times as long. A branch has the same number in every process. Cores compiled to machine code are not counted.
 """
 
 import ast
@@ -22,12 +22,12 @@ __all__ = ["branches"]
 
 _ROOMS = ("mesh", "ipam", "dns", "replicated", "datapath", "policy")
 _TABLES = "overlay.replicated.interned"
-"""What it does depends on the runs before."""
+"""Its branches depend on earlier runs."""
 _HIT = "__branch__"
 
 
 class _Counted(ast.NodeTransformer):
-    """Puts a call at the begin of every branch of a module."""
+    """Inserts a call at the start of every branch of a module."""
 
     def __init__(self, module: str) -> None:
         self._module = module
@@ -67,19 +67,19 @@ class _Counted(ast.NodeTransformer):
 
 
 class _Watch:
-    """The cores of this process, counted from the first use on."""
+    """The branch counters of this process's cores, created at the first use."""
 
     def __init__(self) -> None:
         self.hits: set[int] = set()
         self._ready = False
 
     def begin(self) -> None:
-        """Nothing is reached yet."""
+        """Clear the set of reached branches."""
         self.hits.clear()
         if self._ready:
             return
         self._ready = True
-        for room in _ROOMS:  # all of them now: what is loaded only when it is needed would not be counted at first
+        for room in _ROOMS:  # load all now, because lazily loaded modules would not be counted at first
             package = import_module(f"overlay.{room}")
             for found in sorted(pkgutil.iter_modules(package.__path__, f"overlay.{room}."), key=lambda one: one.name):
                 module = import_module(found.name)
@@ -130,7 +130,7 @@ _watch = _Watch()
 
 @contextmanager
 def branches() -> Iterator[set[int]]:
-    """The numbers of all branches that are taken within."""
-    switch(on=False)  # what an earlier run has left in tables would spare this one a branch
+    """Collect the numbers of all branches taken within the context."""
+    switch(on=False)  # tables filled by an earlier run would skip branches of this one
     _watch.begin()
     yield _watch.hits

@@ -1,7 +1,7 @@
-"""A scenario with a schedule of faults in it: its file's text, and the smaller cases of it. Pure.
+"""A scenario with a schedule of faults: its file's text, and the smaller cases of it. Pure.
 
-The timeline is the scenario's own up to its first disturbance, then the faults, then the demand that everything agrees
-again. A smaller case lacks faults, hosts, services or probes, or lets things last shorter.
+The timeline is the scenario's own up to its first disturbance, then the faults, then the expectation that everything
+agrees again. A smaller case has fewer faults, hosts, services or probes, or shorter durations.
 """
 
 import io
@@ -30,7 +30,7 @@ from overlay.env import Random
 __all__ = ["Case", "first_case", "lone_fault", "shape_of", "with_faults"]
 
 _BACK = 2 * UNITS["s"]
-"""What was killed needs a while to start again: until then it is not there to agree with anybody."""
+"""Time that a killed process needs to start again; until then it cannot agree with other peers."""
 _NOTICED = 40 * UNITS["s"]
 _UNLIMITED = 35 * UNITS["s"]
 _LONE_TRIES = 8
@@ -39,32 +39,32 @@ _PLAIN = (UNITS["s"], 500 * UNITS["ms"], 100 * UNITS["ms"])
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """One scenario to be played. `tree` is the file without timeline, as plain data; treat it as frozen."""
+    """One scenario to play. `tree` is the file without timeline, as plain data; treat it as frozen."""
 
     tree: dict[str, Any]
     setup: tuple[dict[str, Any], ...]
-    """Steps before anything is broken."""
+    """Steps before the first fault."""
     faults: Schedule
     deadline: int
-    """How long after the last heal all may take to agree (ns)."""
+    """Time from the last heal within which all must agree (ns)."""
     seed: int
     start: tuple[tuple[int, dict[str, Any]], ...] = ()
-    """Steps that bring the lab up while it is being broken: (time from the end of `setup`, step)."""
+    """Steps that bring the lab up during the faults: (time from the end of `setup`, step)."""
     plain: tuple[dict[str, Any], ...] = ()
-    """The scenario's own steps in the place of `setup` and `start`."""
+    """The scenario's own steps, which `setup` and `start` replace."""
     added: tuple[str, ...] = ()
-    """Options of the overlay that the scenario does not have."""
+    """Overlay options that are not in the scenario."""
     bold: bool = False
-    """Commands are given while things are broken, so one that fails is no violation."""
+    """Commands are given during faults, so a failed command is not a violation."""
     notice: int = 0
-    """How long its only fault may take to be noticed by all (ns); 0: that is not asked."""
+    """Time within which all must notice its only fault (ns); 0: no limit."""
     long: bool = False
     """It lasts longer than peers remember each other."""
     quiet: int = 0
-    """How long nothing is done at the end (ns): what all believe is compared when nothing has moved for a while."""
+    """Duration of the final wait without steps (ns): views are compared only after a time without changes."""
 
     def timeline(self) -> list[dict[str, Any]]:
-        """All steps, as a file has them."""
+        """All steps, as in a file."""
         steps = list(self.setup)
         now = 0
         due: list[tuple[int, tuple[dict[str, Any], ...], int]] = [(at, (step,), 0) for at, step in self.start]
@@ -86,16 +86,16 @@ class Case(Struct, frozen=True, kw_only=True):
         return [*steps, {"wait": format_duration(self.quiet)}] if self.quiet else steps
 
     def agreed(self) -> dict[str, Any]:
-        """The step that demands that all agree."""
+        """The step that expects all to agree."""
         return {"expect": {"converged": "all", "within": format_duration(self.deadline)}}
 
     def bears(self, verb: str) -> bool:
-        """Whether a verb may be drawn. Where peers forget each other soon, or have not all met, somebody has to go on
-        dialling: else two may never find each other, and that is how it is."""
+        """Whether a verb may be drawn. Verbs that make peers forget each other are excluded where peers time out early
+        or have not all met, because then no peer keeps dialling and two may correctly never find each other."""
         return not verb_of(verb).estranges or not (self.start or "hold" in self.added or self.long)
 
     def text(self, *comments: str) -> str:
-        """The file; each comment becomes a line before it."""
+        """The text of the file; each comment becomes a line before it."""
         tree = CommentedMap(self.tree)
         tree["seed"] = self.seed
         tree["timeline"] = CommentedSeq([flow(step) for step in self.timeline()])
@@ -108,7 +108,8 @@ class Case(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_relays(self) -> bool:
-        """Whether two hosts may be apart that others join: by a single fault, or because two overlap."""
+        """Whether two hosts may be cut off from each other while both reach a third one: by one fault, or by two that
+        overlap."""
         bypassed = [(fault, verb_of(fault.verb).bypassed(fault.body)) for fault in self.faults]
         if any(when == "always" for _, when in bypassed):
             return True
@@ -117,7 +118,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> str:
-        """In words, for the user who watches."""
+        """Size in words, for progress lines."""
         hosts = len(self.tree["underlay"].get("hosts") or ()) or self.tree["underlay"].get("generate", {}).get(
             "hosts", 0
         )
@@ -125,10 +126,10 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 def first_case(text: str, name: str, folder: Path, *, deadline: int, hosts: Sequence[str] = ()) -> Case:
-    """The case without faults of a valid scenario file in `folder`; cases can be played from anywhere. `hosts`: all
-    that the scenario has.
+    """The case without faults of a valid scenario file in `folder`; cases can be played from any folder. `hosts`: all
+    hosts of the scenario.
 
-    Raises `LabError` for one that never gets anything up.
+    Raises `LabError` for a scenario that never brings the lab up.
     """
     tree = bare(editor(110).load(io.StringIO(text)))
     tree.setdefault("name", name)
@@ -144,13 +145,13 @@ def first_case(text: str, name: str, folder: Path, *, deadline: int, hosts: Sequ
     if not any("launch" in step for step in setup):
         raise LabError("there is nothing to explore: the scenario launches nothing before it disturbs something")
     if not any("converged" in step.get("expect", {}) for step in setup):
-        # Faults of a lab that is not up yet would be faults of the start.
+        # Faults before the lab is up would be faults of the start.
         setup.append({"expect": {"converged": "all", "within": format_duration(deadline)}})
     return Case(tree=tree, setup=tuple(setup), faults=(), deadline=deadline, seed=0, plain=tuple(setup))
 
 
 def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int, length: int = 20 * UNITS["s"]) -> Case:
-    """The case with the faults and everything random of a seed; they begin within `length`."""
+    """The case with the faults and all random choices of a seed; the faults begin within `length`."""
     services = scenario.services
     single = {name: service.replica(1).host for name, service in services.items() if service.replicas == 1}
     elastic = {name: service.replicas for name, service in services.items() if not service.publish and service.replicas}
@@ -158,7 +159,7 @@ def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int, length:
     attachable = tuple(single) if overlay.can("attach") else ()
     hosts = tuple(scenario.hosts)
     policed = tuple(services) if overlay.can("policy") else ()
-    if case.start:  # they run sooner or later, and nobody knows when
+    if case.start:  # their start times are not fixed
         single, elastic, attachable = {}, {}, ()
     launched = [step["launch"] for step in case.setup if "launch" in step]
     same = all(not isinstance(said, dict) or not said.get("options") for said in launched)
@@ -178,14 +179,15 @@ def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int, length:
 
 
 def shape_of(fault: ScheduledFault) -> str:
-    """What limits are learned for: the verb, and what is said to it first (`kill daemon`, `partition bridge`)."""
+    """The key of limits: the verb and its first argument (`kill daemon`, `partition bridge`)."""
     return f"{fault.verb} {next(iter(fault.body), '')}".strip()
 
 
 def lone_fault(case: Case, scenario: Resolved, seed: int, limits: Limits | None = None) -> Case:
-    """A case with one fault of a seed, and nothing else: either that it is noticed is asked for, or that it is over.
+    """A case with one fault of a seed, and nothing else. It expects either that the fault is noticed or recovery from
+    it.
 
-    Without limits nothing is demanded in a time: such cases are what limits are learned from.
+    Without limits there are no deadlines: limits are learned from such cases.
     """
     rng = Random(f"explore lone {seed}")
     notice = bool(rng.randrange(2))
@@ -206,7 +208,8 @@ def lone_fault(case: Case, scenario: Resolved, seed: int, limits: Limits | None 
 
 
 def without_hosts(case: Case) -> Iterator[Case]:
-    """Cases with fewer hosts: a smaller generated topology, or one named host less with all that needs it."""
+    """Cases with fewer hosts: a smaller generated topology, or one named host less, without everything
+    that needs it."""
     underlay = case.tree["underlay"]
     if "generate" in underlay:
         hosts = underlay["generate"]["hosts"]
@@ -240,7 +243,7 @@ def without_hosts(case: Case) -> Iterator[Case]:
 
 
 def _without_name(steps: Sequence[dict[str, Any]], name: str) -> tuple[dict[str, Any], ...]:
-    """Steps without a host: it goes from lists, and what is about it alone goes whole."""
+    """Steps without a host: it is removed from lists, and steps about it alone are removed."""
     kept = []
     for step in steps:
         left = {key: _left(value, name) for key, value in step.items()}
@@ -250,7 +253,7 @@ def _without_name(steps: Sequence[dict[str, Any]], name: str) -> tuple[dict[str,
 
 
 def _left(said: Any, name: str) -> Any:
-    """What is left of something said without a name; None: nothing."""
+    """A value without a name; None if nothing is left."""
     if isinstance(said, list):
         return [other for other in said if other != name] or None
     if isinstance(said, dict):
@@ -260,7 +263,7 @@ def _left(said: Any, name: str) -> Any:
 
 
 def without_services(case: Case) -> Iterator[Case]:
-    """Cases with one service, or one probe, less."""
+    """Cases with one service or one probe less."""
     services = case.tree.get("services") or {}
     for name in reversed(list(services)):
         rest = {key: value for key, value in services.items() if key != name}
@@ -279,7 +282,7 @@ def without_services(case: Case) -> Iterator[Case]:
 
 
 def _without_service(step: dict[str, Any], name: str, rest: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A step of the beginning without a service; None when nothing is left of it."""
+    """A setup step without a service; None if nothing is left of it."""
     said = step.get("run")
     if said is None or not rest:
         return None if said is not None else step
@@ -293,7 +296,7 @@ def _without_service(step: dict[str, Any], name: str, rest: Mapping[str, Any]) -
 
 
 def plainer(case: Case) -> Iterator[Case]:
-    """Cases that begin as the scenario does, have none of the options that were added, and no quiet end."""
+    """Cases that begin as the scenario does, have none of the added options, and no final wait."""
     if case.start or case.setup != case.plain:
         yield replace(case, start=(), setup=case.plain)
     for key in case.added:
@@ -306,7 +309,7 @@ def plainer(case: Case) -> Iterator[Case]:
 
 
 def without_setup(case: Case) -> Iterator[Case]:
-    """Cases with one step of the beginning less, except what brings the lab up and says that it is."""
+    """Cases with one setup step less, except the steps that bring the lab up and expect it to be up."""
     last = max((index for index, step in enumerate(case.setup) if "expect" in step), default=-1)
     for index, step in enumerate(case.setup):
         if index != last and not any(verb_of(key).setup == "up" for key in step):
@@ -314,14 +317,14 @@ def without_setup(case: Case) -> Iterator[Case]:
 
 
 def simpler_faults(case: Case) -> Iterator[Case]:
-    """Cases in which one fault names fewer hosts or is of a plainer kind."""
+    """Cases in which one fault names fewer hosts or is of a simpler kind."""
     for index, fault in enumerate(case.faults):
         for body in verb_of(fault.verb).simpler(fault.body):
             yield _with(case, index, replace(fault, body=body))
 
 
 def shorter(case: Case) -> Iterator[Case]:
-    """Cases in which one fault lasts shorter, or begins sooner (those behind it come along)."""
+    """Cases in which one fault is shorter, or begins earlier (together with those after it)."""
     for index, fault in enumerate(case.faults):
         for lasts in _less(fault.lasts):
             yield _with(case, index, replace(fault, lasts=lasts))
@@ -333,7 +336,7 @@ def shorter(case: Case) -> Iterator[Case]:
 
 
 def _less(value: int, least: int = _SHORTEST) -> Iterator[int]:
-    """Smaller durations to try, the boldest first: none at all, half, and the round ones below."""
+    """Smaller durations to try, the smallest first: zero, half, and the round values below."""
     tried = [least, value // 2 // _SHORTEST * _SHORTEST]
     tried += [value // unit * unit if value % unit else value - unit for unit in _PLAIN]
     return iter(dict.fromkeys(one for one in tried if least <= one < value))
@@ -348,7 +351,7 @@ def _of_service(fault: ScheduledFault, name: str) -> bool:
 
 
 def _mentions(said: Any, name: str) -> bool:
-    """Whether a name stands anywhere in steps."""
+    """Whether a name occurs anywhere in steps."""
     if isinstance(said, dict):
         return any(_mentions(value, name) for value in said.values())
     return any(_mentions(value, name) for value in said) if isinstance(said, list | tuple) else bool(said == name)

@@ -1,7 +1,7 @@
-"""Which cases were worth a second look, and new ones made from them. Pure; a function of its seeds.
+"""The cases that reached something new, and mutations of them. Pure; a function of its seeds.
 
-A case that reached what none before it had is kept, and is changed a little later on: one fault more or less, earlier,
-longer, twice, or the faults of two together. Owns what was reached so far.
+A case that reached new states or branches is kept and mutated later: one fault more or less, earlier, longer,
+duplicated, or combined with the faults of another case. Owns the set of what was reached so far.
 """
 
 from collections.abc import Callable
@@ -18,15 +18,15 @@ __all__ = ["Corpus"]
 
 _STEP = 100 * UNITS["ms"]
 _SHARE = 45
-"""Percent of the cases that are made from earlier ones, as soon as there are any."""
+"""Percentage of cases that are mutations, once the corpus is not empty."""
 _KEPT = 64
-"""Cases that are remembered; the one that was chosen most often goes first."""
+"""Maximum size of the corpus; the case that was chosen most often is dropped first."""
 
 
 class _Kept(Struct):
     case: Case
     news: int
-    """What it alone had reached when it came."""
+    """Number of items that it was the first to reach."""
     chosen: int = 0
 
 
@@ -42,7 +42,7 @@ class Corpus:
         return len(self._kept)
 
     def add(self, case: Case, reached: frozenset[int]) -> int:
-        """Keep a case if it reached something new; returns how much."""
+        """Keep a case if it reached something new; returns the number of new items."""
         news = len(reached - self.reached)
         self.reached |= reached
         if news and not case.notice:
@@ -52,11 +52,11 @@ class Corpus:
         return news
 
     def next(self, seed: int, most: int, fresh: Callable[[], Case]) -> Case:
-        """The case to play for a seed: a fresh one, or one that is made from those kept."""
+        """The case to play for a seed: a fresh one, or a mutation of a kept one."""
         rng = Random(f"explore next {seed}")
         if not self._kept or rng.randrange(100) >= _SHARE:
             return fresh()
-        # What is new, and was not looked at often, first; of two at random.
+        # Prefer new and rarely chosen cases: the better of two random ones.
         pair = [rng.choice(self._kept), rng.choice(self._kept)]
         kept = min(pair, key=lambda one: (one.chosen, -one.news))
         kept.chosen += 1
@@ -93,6 +93,6 @@ def _changed(case: Case, rng: Random, most: int, fresh: Callable[[], Case], othe
 
 
 def _fits(fault: ScheduledFault, case: Case) -> bool:
-    """Whether all services that a fault names are there, and it may be drawn."""
+    """Whether the case has all services that a fault names, and allows its verb."""
     services: dict[str, object] = {} if case.start else case.tree.get("services") or {}
     return fault.touched <= set(services) and case.bears(fault.verb)

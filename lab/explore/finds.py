@@ -1,7 +1,7 @@
-"""What was found, sorted by cause. Pure: kinds and reasons of runs, no processes.
+"""Violations, grouped by cause. Pure: kinds and reasons of runs, no processes.
 
-Owns what counts as a violation, and when two have the same cause: the same kind, and the same sentence once the names,
-numbers and addresses of this run are taken out.
+Owns what counts as a violation, and when two have the same cause: the same kind, and the same sentence after the names,
+numbers and addresses of the run are removed.
 """
 
 import re
@@ -20,20 +20,20 @@ _LONGEST = 160
 
 
 class Cause(Struct, frozen=True):
-    """Violations that look alike."""
+    """Violations with the same kind and sentence."""
 
     kind: str
     what: str
-    """The sentence that they share."""
+    """The common sentence."""
     seeds: tuple[int, ...]
-    """In order."""
+    """Seeds in order."""
 
 
 def kind_of(point: Point, case: Case) -> str:
-    """What sort of violation a run of a case ended with; empty: none.
+    """The kind of violation with which a run of a case ended; empty if there was none.
 
-    While things are broken, what would have to go round a cut over other hosts is not demanded, and that a command
-    succeeds is not either: of an address to be given out others may have the last word.
+    During faults two things are not required. Traffic need not be relayed around a cut over other hosts. A command need
+    not succeed, because the hosts that must agree to an address may be unreachable.
     """
     if point.failed:
         return f"crash: {point.reason.partition(':')[0]}"
@@ -57,7 +57,7 @@ def kind_of(point: Point, case: Case) -> str:
 
 
 def cause_of(kind: str, reason: str, names: Iterable[str]) -> str:
-    """The sentence of a violation without what differs from run to run."""
+    """The sentence of a violation without the parts that differ from run to run."""
     text = reason.rpartition("; expected ")[0] or reason
     for name in sorted(names, key=len, reverse=True):
         text = re.sub(rf"\b{re.escape(name)}\b", "X", text)
@@ -65,7 +65,7 @@ def cause_of(kind: str, reason: str, names: Iterable[str]) -> str:
 
 
 def grouped(found: Sequence[tuple[int, str, str]], names: Iterable[str]) -> list[Cause]:
-    """(seed, kind, reason) of all violations, by cause; the most frequent first."""
+    """(seed, kind, reason) of all violations, grouped by cause; the most frequent first."""
     names = list(names)
     seeds: dict[tuple[str, str], list[int]] = {}
     for seed, kind, reason in sorted(found):

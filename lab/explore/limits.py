@@ -1,7 +1,7 @@
-"""How long noticing a fault, and getting over it, takes where nothing else happens: learned from such runs. Pure.
+"""How long noticing a fault, and recovering from it, takes without other faults: learned from such runs. Pure.
 
-Owns what is learned from what, and the file that keeps it, so that one version of the code can be held against
-another: a bug that makes everything three times slower also makes its own limits three times wider.
+Owns what is learned from what, and the file that stores it, so that one version of the code can be checked with the
+limits of another: a bug that makes everything three times slower also makes its own limits three times wider.
 """
 
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ __all__ = ["Limits", "learned", "read_limits", "write_limits"]
 
 _FACTOR = 3, 2
 _SPARE = UNITS["s"]
-"""A limit is half as much again as the longest time that was seen, and a second."""
+"""A limit is 1.5 times the longest observed time, plus this."""
 
 
 class Limits(Struct, frozen=True):
-    """Fault (as `partition isolate`) -> nanoseconds."""
+    """Fault (such as `partition isolate`) -> nanoseconds."""
 
     notice: Mapping[str, int]
-    """Until all that is left agrees, from the fault on; a fault that is not in it is never settled."""
+    """From the fault until all remaining peers agree; a fault that is missing never settles."""
     recover: Mapping[str, int]
-    """The same from its end on."""
+    """From the end of the fault until all agree."""
 
 
 def learned(notice: Mapping[str, list[int | None]], recover: Mapping[str, list[int | None]]) -> Limits:
-    """Limits from what runs took; None: it did not come about at all, so nothing is demanded."""
+    """Limits from the measured times of runs; None: the time was not reached, so there is no limit."""
     return Limits(_limits(notice), _limits(recover))
 
 
@@ -45,7 +45,7 @@ def _limits(times: Mapping[str, list[int | None]]) -> dict[str, int]:
 
 
 def read_limits(path: Path) -> Limits:
-    """Raises `LabError` with what is wrong with the file."""
+    """Read the file; raises `LabError` with its error."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Limits)
     except OSError as error:
@@ -55,6 +55,6 @@ def read_limits(path: Path) -> Limits:
 
 
 def write_limits(path: Path, limits: Limits) -> None:
-    """Write what was learned."""
+    """Write the learned limits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(limits), indent=1) + b"\n")

@@ -1,4 +1,4 @@
-"""One case, played in a worker: what a sweep's run tells, and what the search wants to know besides. No choices."""
+"""Plays one case in a worker: the result of a sweep's run, plus the data that the search needs. No choices."""
 
 from msgspec.structs import asdict
 
@@ -16,20 +16,20 @@ class Played(Point, frozen=True, kw_only=True):
     """The result of a case."""
 
     reached: frozenset[int] = frozenset()
-    """States and branches, as numbers."""
+    """Numbers of the reached states and branches."""
     settled: tuple[int | None, ...] = ()
-    """What each `expect: converged` took (ns); None: it failed."""
+    """Duration of each `expect: converged` (ns); None: it failed."""
 
 
 def play_case(task: Task) -> Played:
-    """Play it in virtual time, and watch where the cores go."""
+    """Play a case in virtual time, with branch coverage of the cores."""
     with branches() as taken:
         point, records = play_recorded(task)
     return Played(**asdict(point), reached=frozenset(taken) | states(records), settled=_settled(records))
 
 
 def play_plainly(task: Task) -> Played:
-    """The same, without watching the cores: nobody asks, as of a case that is being made smaller."""
+    """Play a case without branch coverage, for example while it is minimized."""
     point, records = play_recorded(task)
     return Played(**asdict(point), settled=_settled(records))
 

@@ -1,7 +1,7 @@
-"""Play cases on a pool, choose the next ones by what the last have reached, and make what is found small.
+"""Plays cases on a pool, chooses the next ones by what earlier ones reached, and minimizes violations.
 
-Owns the order in which cases are played, which depends on seeds alone and not on how many processes play them, and the
-file of what was found. A case is played as a task of a sweep, in virtual time.
+Owns the order of cases, which depends on seeds alone and not on the number of processes, and the file of a
+counterexample. A case is played as a task of a sweep, in virtual time.
 """
 
 import shlex
@@ -29,22 +29,22 @@ from lab.words import count
 __all__ = ["Counterexample", "Search", "kind_of", "write_case"]
 
 _LOOK = 0.2
-"""Seconds after which an interrupt is noticed at the latest."""
+"""Maximum delay in seconds until an interrupt is noticed."""
 _ROUND = 16
-"""Cases that are chosen together, by what all before them have reached."""
+"""Number of cases that are chosen together, by what all cases before them reached."""
 
 
 class Counterexample(Struct, frozen=True, kw_only=True):
-    """A violation, made small."""
+    """A minimized violation."""
 
     case: Case
     reason: str
     kind: str
     seed: int
-    """Of the search in which it appeared first."""
+    """Seed of the search in which it first appeared."""
     first: Case
     runs: int
-    """Made to shrink it."""
+    """Number of runs made to shrink it."""
 
 
 class Search:
@@ -61,7 +61,7 @@ class Search:
         stopped: Callable[[], bool],
         limits: Limits | None = None,
     ) -> None:
-        """Raises `ScenarioError` and `LabError`. `stopped` is asked now and then whether to give up."""
+        """Raises `ScenarioError` and `LabError`. `stopped` is polled and returns whether to stop."""
         text = text_of(file)
         self.scenario: Resolved = load_resolved(file, text=text)
         self._file = file
@@ -76,15 +76,15 @@ class Search:
         self.corpus = Corpus()
 
     def case(self, seed: int) -> Case:
-        """What was played for a seed; of one that was not, what would be if it were the first."""
+        """The case that was played for a seed; for other seeds, the case if it were the first one."""
         return self._cases.get(seed) or self._fresh(seed)
 
     def _fresh(self, seed: int) -> Case:
         return self._ground.draw(seed, self._most, self._limits)
 
     def learn(self, seeds: Sequence[int], told: Callable[[int, Point], None] = lambda seed, point: None) -> Limits:
-        """From now on demand that faults are noticed, and got over, as fast as in runs in which nothing else happens;
-        one such run for each of these seeds."""
+        """Limit noticing and recovery from now on to the times of runs with a single fault; plays one such run for each
+        of these seeds."""
         cases = {seed: lone_fault(self._ground.base, self.scenario, seed) for seed in seeds}
         notice: dict[str, list[int | None]] = {}
         recover: dict[str, list[int | None]] = {}
@@ -100,7 +100,7 @@ class Search:
     def search(
         self, seeds: Sequence[int], told: Callable[[int, Point], None], *, keep_going: bool = False
     ) -> list[tuple[int, Point]]:
-        """The violations that seeds lead to, in order of the seeds: the first one, or with `keep_going` all of them."""
+        """The violations of these seeds, in order: only the first one, or all of them with `keep_going`."""
         found: list[tuple[int, Point]] = []
         for begin in range(0, len(seeds), _ROUND):
             if self._stopped() or (found and not keep_going):
@@ -116,7 +116,7 @@ class Search:
         return found if keep_going else found[:1]
 
     def _round(self, cases: dict[int, Case], told: Callable[[int, Point], None]) -> list[tuple[int, Point]]:
-        """All of these, played; in their order. Fewer when it was stopped."""
+        """Play all these cases and return the results in order; fewer if stopped."""
         running = {self._pool.submit(self._task(case)): seed for seed, case in cases.items()}
         points: dict[int, Point] = {}
         while running and not self._stopped():
@@ -130,7 +130,7 @@ class Search:
         return [(seed, points[seed]) for seed in cases if seed in points]
 
     def shrink(self, seed: int, point: Point, *, runs: int, told: Callable[[Case, int], None]) -> Counterexample:
-        """Make what a seed led to small."""
+        """Minimize the violation of a seed."""
         first = self.case(seed)
         kind = kind_of(point, first)
         reasons = {first.text(): point.reason}
@@ -146,7 +146,7 @@ class Search:
         return Counterexample(case=case, reason=reason, kind=kind, seed=seed, first=first, runs=made)
 
     def _play(self, cases: Sequence[Case]) -> list[Point]:
-        """Those of these cases that are scenarios, played; the others are blank and so no violations."""
+        """Play the valid cases among these; the others get blank results, which are not violations."""
         futures: list[tuple[Task, Future[Point] | None]] = []
         for case in cases:
             task = self._task(case)
@@ -162,7 +162,7 @@ class Search:
 
 
 def write_case(found: Counterexample, scenario: Resolved, folder: Path, command: str) -> Path:
-    """Write the small scenario; returns its path. `command` is put before the path to play it again."""
+    """Write the minimized scenario; returns its path. `command` plus the path is the command to play it again."""
     path = folder / f"{scenario.name}-{found.seed}.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     lines = [

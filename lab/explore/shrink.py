@@ -1,8 +1,8 @@
 """Delta debugging (Zeller and Hildebrandt 2002): the smallest case that still fails in the same way.
 
-Owns the order in which things are left out: faults first, in halves, quarters and so on; then hosts, services, probes
-and steps; then what each fault names and how long it lasts; and again, until nothing more can go. Knows nothing of
-processes: `fails` plays candidates, several at once, and answers for each.
+Owns the order of removals: faults first, in halves, quarters and so on; then hosts, services, probes and steps; then
+the targets and duration of each fault; and again, until nothing more can be removed. Knows nothing of processes:
+`fails` plays several candidates at once, and answers for each.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +15,11 @@ from lab.explore.schedule import Schedule
 __all__ = ["Fails", "shrink"]
 
 Fails = Callable[[Sequence[Case]], list[bool]]
-"""Which of these cases fail as the first one did; all are played, in any order."""
+"""Returns which of these cases fail in the same way as the original; plays all, in any order."""
 
 
 class _Enough(Exception):
-    """No more runs are to be made."""
+    """The budget of runs is used up."""
 
 
 class _Shrinker:
@@ -33,7 +33,7 @@ class _Shrinker:
         self._seen: set[str] = {case.text()}
 
     def try_all(self, candidates: Iterator[Case]) -> bool:
-        """Take the first candidate that fails; False when none does."""
+        """Take the first candidate that fails; return False if none does."""
         batch: list[Case] = []
         for candidate in candidates:
             text = candidate.text()
@@ -62,9 +62,9 @@ class _Shrinker:
 def shrink(
     case: Case, fails: Fails, *, width: int = 1, runs: int = 400, told: Callable[[Case, int], None] = lambda c, n: None
 ) -> tuple[Case, int]:
-    """The smallest case found with at most about `runs` runs, and how many were made; `width` are played at once.
+    """The smallest case found with about `runs` runs at most, and the number of runs; `width` are played at once.
 
-    `told` hears of every success: the case, and the runs so far.
+    `told` is called after each success with the case and the number of runs so far.
     """
     work = _Shrinker(case, fails, width, runs, told)
     try:
@@ -82,7 +82,7 @@ def shrink(
 
 
 def _fewer_faults(work: _Shrinker) -> None:
-    """`ddmin` over the faults, by complements: what is left out grows finer until it is one fault at a time."""
+    """`ddmin` over the faults, by complements: the removed part becomes smaller, down to one fault at a time."""
     chunk = max(1, len(work.case.faults) // 2)
     while work.case.faults:
         faults = work.case.faults
@@ -97,6 +97,6 @@ def _fewer_faults(work: _Shrinker) -> None:
 
 
 def _begun(faults: Schedule) -> Schedule:
-    """The first fault begins at once."""
+    """The faults, shifted so that the first one begins at once."""
     first = faults[0].at if faults else 0
     return tuple(replace(fault, at=fault.at - first) for fault in faults)

@@ -1,8 +1,8 @@
-"""How a case begins, and what it runs on, at random: which hosts are there, with which options, when they join. Pure.
+"""Random beginnings of a case: the hosts, their options, and when they join. Pure.
 
-Owns the beginnings (as the scenario has it; disturbed while the first agreement goes on; with hosts that join late;
-with two networks that meet), a small address range that makes peers ask each other for addresses, and timers that are
-short enough, or rounds that are rare enough, to be seen in a short run. What breaks is drawn by `schedule`.
+Owns the beginnings (as in the scenario; faults during the first consensus; hosts that join late; two networks that
+merge), a small address range that makes peers ask each other for addresses, and timers that are short, or rounds that
+are rare, enough to matter in a short run. `schedule` draws the faults.
 """
 
 from collections.abc import Sequence
@@ -24,26 +24,26 @@ __all__ = ["Ground", "ground"]
 
 _S, _MS = UNITS["s"], UNITS["ms"]
 _CROWD = "crowd"
-"""A service that is scaled up and down, so that addresses are claimed and given back all the time."""
+"""A service that is scaled up and down, so that addresses are claimed and released all the time."""
 _MET = 45 * _S
-"""Faults are over by then, and the networks have met."""
+"""By then faults are over, and the networks have merged."""
 _QUIET = 65 * _S
-"""Longer than the simulator waits before it compares what all believe."""
+"""Longer than the simulator waits before it compares views."""
 _LONG = 400 * _S
 """Longer than any timer of a peer (`hold` is 5 minutes)."""
 _MODES = ("settled",) * 6 + ("cold",) * 5 + ("late",) * 3 + ("islands",) * 3 + ("lone",) * 5 + ("long",)
 
 
 class Ground(Struct, frozen=True):
-    """What cases are made from: the scenario as it is, and one in which addresses are scarce."""
+    """The base of cases: the unchanged scenario, and one in which addresses are scarce."""
 
     base: Case
     scenario: Resolved
     scarce: Case | None
-    """None: the scenario's overlay gives out no addresses of a range, or the scenario says which."""
+    """None: the scenario's overlay does not allocate from a range, or the scenario sets the range."""
     scarce_scenario: Resolved | None
     plain_start: bool
-    """The scenario launches and connects all: then a case may begin in another way."""
+    """The scenario launches and connects all hosts, so a case may begin in another way."""
 
     def draw(self, seed: int, most: int, limits: Limits | None) -> Case:
         """The case of a seed."""
@@ -69,7 +69,7 @@ class Ground(Struct, frozen=True):
         return with_faults(case, scenario, seed, most=most, length=length)
 
     def _options(self, case: Case, scenario: Resolved, rng: Random) -> Case:
-        """Timers that this run sees the end of."""
+        """Timers that expire within this run."""
         if not OVERLAYS.get(scenario.overlay).has_daemons:
             return case
         drawn: dict[str, Any] = {}
@@ -81,7 +81,7 @@ class Ground(Struct, frozen=True):
 
 
 def ground(base: Case, scenario: Resolved, file: str) -> Ground:
-    """What cases of a scenario are made from."""
+    """The base of the cases of a scenario."""
     launches = [step["launch"] for step in base.setup if "launch" in step]
     connects = [step["connect"] for step in base.setup if "connect" in step]
     plain = launches == ["all"] and connects == ["all"] and not scenario.routers and len(scenario.hosts) > 1
@@ -111,7 +111,7 @@ def ground(base: Case, scenario: Resolved, file: str) -> Ground:
 
 
 def _with_options(case: Case, scenario: Resolved, drawn: dict[str, Any]) -> Case:
-    """The overlay gets these options, but where the scenario has them."""
+    """Add these overlay options, except those that the scenario sets."""
     given = {key.replace("_", "-") for key in scenario.options}
     more = {key: value for key, value in drawn.items() if key not in given}
     if not more:
@@ -127,7 +127,7 @@ def _begin(case: Case, scenario: Resolved, mode: str, rng: Random) -> Case:
     if mode == "cold":
         return _cold(case, scenario, rng)
     if mode == "late" and scenario.edges is None:
-        spare = len(hosts) - (len(hosts) // 2 + 1)  # the first agreement is a majority's
+        spare = len(hosts) - (len(hosts) // 2 + 1)  # the first consensus needs a majority
         late = rng.sample(hosts, rng.randint(1, min(2, spare))) if spare else []
         if not late:
             return case
@@ -138,7 +138,7 @@ def _begin(case: Case, scenario: Resolved, mode: str, rng: Random) -> Case:
 
 
 def _cold(case: Case, scenario: Resolved, rng: Random) -> Case:
-    """Things break while the peers meet for the first time and agree who owns which addresses."""
+    """Faults occur while the peers meet for the first time and agree on the owners of address ranges."""
     at = rng.randrange(10) * 100 * _MS
     start: list[tuple[int, dict[str, Any]]] = [(at, {"connect": "all"})]
     start += [(at + rng.randrange(60) * 100 * _MS, {"run": [name]}) for name in _run(case, scenario)]
@@ -146,7 +146,7 @@ def _cold(case: Case, scenario: Resolved, rng: Random) -> Case:
 
 
 def _late(case: Case, scenario: Resolved, there: list[str], late: list[str], rng: Random) -> Case:
-    """Some hosts join while things break."""
+    """Some hosts join during faults."""
     now, later = _split(_run(case, scenario), scenario, there)
     setup = [{"launch": there}, *_connected(there), *_running(now), case.agreed()]
     start: list[tuple[int, dict[str, Any]]] = []
@@ -159,7 +159,7 @@ def _late(case: Case, scenario: Resolved, there: list[str], late: list[str], rng
 
 
 def _islands(case: Case, scenario: Resolved, rng: Random) -> Case:
-    """Two networks that have each divided the range meet. Only one of them has given out addresses yet, so that no two
+    """Two networks that have each divided the range merge. Only one has allocated addresses by then, so that no two
     containers can have the same one."""
     hosts = rng.sample(list(scenario.hosts), len(scenario.hosts))
     cut = rng.randint(1, len(hosts) - 1)
@@ -173,14 +173,14 @@ def _islands(case: Case, scenario: Resolved, rng: Random) -> Case:
     meet = rng.randrange(30) * 100 * _MS
     start: list[tuple[int, dict[str, Any]]] = [(0, step) for step in _running(used)]
     start.append((meet, {"connect": {"from": sides[0][-1], "to": [sides[1][0]]}}))
-    if unused:  # not before all faults are over and there is one ring: else two hosts give out the same addresses
+    if unused:  # only when faults are over and there is one ring; earlier, two hosts could allocate the same address
         start.append((meet + _MET, case.agreed()))
         start += [(meet + _MET, step) for step in _running(unused)]
     return replace(case, setup=tuple(setup), start=_sorted(start), bold=True)
 
 
 def _run(case: Case, scenario: Resolved) -> list[str]:
-    """The services that the scenario's own beginning runs."""
+    """The services that the scenario's own setup runs."""
     found: dict[str, None] = {}
     for step in case.plain:
         said = step.get("run")
@@ -191,7 +191,7 @@ def _run(case: Case, scenario: Resolved) -> list[str]:
 
 
 def _split(names: Sequence[str], scenario: Resolved, there: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Services that run on these hosts only, and the others."""
+    """Services that run on these hosts only, and the other services."""
     here = [name for name in names if set(scenario.services[name].hosts) <= set(there)]
     return here, [name for name in names if name not in here]
 

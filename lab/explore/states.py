@@ -1,7 +1,7 @@
-"""Which states of all peers together a run has been in. Pure.
+"""The global states (of all peers together) that a run reached. Pure.
 
-Owns what counts as one state: what the peers believe of each other with all names taken out, which is how many agree
-about what, next to what is broken at the time. States are numbers that are equal in every process.
+Owns the definition of a state: the views of all peers with names removed, that is, how many peers agree about what,
+together with the faults in force. States are numbers that are equal in every process.
 """
 
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ def states(records: Iterable[AnyRecord]) -> frozenset[int]:
 
 
 def _groups(digests: Iterable[str]) -> tuple[int, ...]:
-    """How many agree with each other: sizes, the largest first."""
+    """Sizes of the groups of equal digests, the largest first."""
     sizes: dict[str, int] = {}
     for digest in digests:
         sizes[digest] = sizes.get(digest, 0) + 1
