@@ -1,7 +1,8 @@
-"""The report of a run: one self-contained HTML page, tables, the summary, and pictures for paper, all made from its
+"""The report of a run: one self-contained HTML page, tables, the summary, and pictures for papers, all made from its
 stored history.
 
-`write_report` is the way in. Nothing heavy is imported until it is called, so that the lab itself may import this.
+`write_report` is the entry point. Heavy modules are imported only when it is called, so that the lab itself may import
+this.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +20,13 @@ def write_report(
     doing: Callable[[str], None] = lambda what: None,
     judged: Callable[[dict[str, Any]], None] = lambda summary: None,
 ) -> dict[str, Any]:
-    """Make everything in a run directory again from its `history.jsonl`; returns what is in `summary.json` then.
+    """Rebuild everything in a run directory from its `history.jsonl`; returns the content of `summary.json`.
 
-    First the checks are made and `summary.json` is updated (fields of other writers are kept), and `judged` gets it:
-    it holds whatever becomes of the drawings. Then `index.html` and a CSV per figure are written, and a picture of each
-    figure in every one of `formats` (`lab.figures.FORMATS`). `doing` hears what comes next. With `drawn` False only the
-    checks are made. Raises `FileNotFoundError` without a history, `msgspec.DecodeError` when a line of it is no record,
-    `OSError` when a file cannot be written; none is left half written.
+    First it runs the checks, updates `summary.json` (fields of other writers are kept) and passes it to `judged`; the
+    verdict stands even if drawing fails. Then it writes `index.html`, a CSV per figure, and a picture of each figure in
+    each of `formats` (`lab.figures.FORMATS`). `doing` is called with the name of each step. With `drawn` False only the
+    checks are made. Raises `FileNotFoundError` without a history, `msgspec.DecodeError` for a line that is not a
+    record, `OSError` when a file cannot be written; a file is never left incomplete.
     """
     from lab.report.write import write
 

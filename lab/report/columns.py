@@ -1,9 +1,9 @@
-"""The tries of a stored run as columns, small enough for a page however many there are. Pure.
+"""The tries of a stored run as columns, with a bounded size for any number of tries. Pure.
 
-Up to `MOST` tries are given one by one. Of more, each series is cut where its state changes and at the edges of equal
-intervals; one entry then covers all tries in between: their state, the median of their latencies, and their number
-(`w`). States stay exact. Where even these are too many, an interval of a series gets one entry, with the worst state in
-it.
+Up to `MOST` tries are listed one by one. With more, each series is cut where its state changes and at the edges of
+equal intervals; one entry then covers all tries in between: their state, the median of their latencies, and their
+number (`w`). States stay exact. If even these entries are too many, each interval of a series gets one entry with its
+worst state.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,18 +20,18 @@ from lab.report.feed import Feed, microseconds
 __all__ = ["MOST", "MOST_SERIES", "columns"]
 
 MOST = 80_000
-"""Most tries that are given one by one."""
+"""Maximum number of tries that are listed one by one."""
 MOST_SERIES = 8_500
-"""Most series of a page: all to all of 64 containers by two probes."""
+"""Maximum number of series on a page: all to all of 64 containers with two probes."""
 _FEWEST = 8
 _RANK = {NOTHING: 0, REACHED: 1, CUT: 2, MISSED: 4, WRONG: 5, LEAKED: 6}
 
 Entry = tuple[int, int, int, int, int]
-"""(due, state, latency in µs, number of answers, how many tries)."""
+"""(due, state, latency in µs, number of answers, number of tries)."""
 
 
 def columns(run: RecordedRun, feed: Feed, most: int = MOST) -> tuple[list[dict[str, Any]], list[str]]:
-    """(the series, what a reader must know of what was left out)."""
+    """(the series, notes for the reader about omitted data)."""
     keys = list(run.series)
     notes: list[str] = []
     if len(keys) > MOST_SERIES:

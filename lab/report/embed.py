@@ -1,6 +1,6 @@
-"""Puts the bundle and the data of a page into one HTML file that may load nothing and run nothing else.
+"""Puts the bundle and the data of a page into one HTML file that may not load or run anything else.
 
-Owns how data stands in a page, and its Content-Security-Policy. Reads the files of `lab/report/bundle`, which
+Owns the encoding of data in a page, and its Content-Security-Policy. Reads the files of `lab/report/bundle`, which
 `make page` builds from `lab/report/web`.
 """
 
@@ -19,17 +19,17 @@ _FOLDER = Path(__file__).parent / "bundle"
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """The page's program and style, built here: they hold no foreign word."""
+    """The page's program and style, built from this repository: trusted text."""
 
     script: Markup
     style: Markup
     policy: str
-    """The Content-Security-Policy of a page that runs this script and asks nobody for anything."""
+    """The Content-Security-Policy of a page that runs this script and makes no request."""
 
 
 @cache
 def bundle() -> Bundle:
-    """What `make page` built."""
+    """Read the output of `make page`."""
     script = Markup((_FOLDER / "page.js").read_text(encoding="utf-8").strip())
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return Bundle(
@@ -41,7 +41,7 @@ def bundle() -> Bundle:
 
 
 def in_script(data: Any) -> Markup:
-    """JSON that may stand within `<script type="application/json">`: nothing in it can end the element."""
+    """JSON that is safe inside `<script type="application/json">`: nothing in it can end the element."""
     text = msgspec.json.encode(data).decode()
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")

@@ -1,17 +1,17 @@
-"""What the page gets of a history: each record, made small and harmless, with what JavaScript cannot know. Pure.
+"""The records of the page: each record of a history made small and safe, with data that JavaScript cannot derive. Pure.
 
-Owns the records of the page (`lab/report/web/src/model.js` reads them). One `Feed` serves a stored run and a live one:
-records of a history go in one by one, dicts for JSON come out. What a verb means, whether a try should have succeeded,
-and which names a service has, is decided here, so that the page only shows it.
+Owns the records of the page (`lab/report/web/src/model.js` reads them). One `Feed` serves a stored run or a live one:
+records of a history go in one by one, dicts for JSON come out. The kind of a verb, whether a try should have succeeded,
+and the names of a service are decided here, so that the page only displays them.
 
 Every record has `k`, its kind, and `t`, nanoseconds since the start of the run:
 
 - `meta`: scenario, hosts, services, titles of probes;
 - `event`: something was done. `fault` is the number of a fault that begins, `over` the numbers of those that end; `rep`
-  and `addr` are what changed about containers: {name: host, None: ended};
-- `view`, `gone`: what a peer believes (digests as small numbers; neighbours as what came and went), that it stopped;
-- `series`: from now on tries of this number are of this probe, source and target; `try`: one of them;
-- `load`: the lab goes on (the page shows no load).
+  and `addr` are changes of containers: {name: host, None: ended};
+- `view`, `gone`: a peer's view (digests as small numbers; neighbours as added and removed ones), a peer's stop;
+- `series`: assigns a number to a probe, source and target; `try`: one try of a series;
+- `load`: the lab is alive (the page shows no load).
 """
 
 from bisect import bisect_right
@@ -29,31 +29,31 @@ from overlay.clean import clean_tree
 __all__ = ["Feed", "fed", "microseconds"]
 
 _LONGEST = 400
-"""Most characters of a foreign text on the page."""
+"""Maximum number of characters of a foreign text on the page."""
 _DIGESTS = ("topology", "ring", "dns")
 
 
 class Feed:
-    """Turns the records of one history, in their order, into those of its page."""
+    """Converts the records of one history, in order, into those of its page."""
 
     def __init__(self) -> None:
         self._world = ExpectedState()
         self._series: dict[SeriesKey, int] = {}
         self._duty: dict[SeriesKey, list[tuple[int, bool | None, tuple[str, ...] | None]]] = {}
-        """Series -> from when on it should succeed or not, and the answer that it should get: the last few changes."""
+        """Series -> (start time, expected result, expected answer) of the last few changes."""
         self._digests: dict[str, dict[str, int]] = {name: {} for name in _DIGESTS}
         self._neighbours: dict[str, tuple[str, ...]] = {}
         self._replicas: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
         self._faults: list[Event | None] = []
-        """Every fault so far by its number; None: over."""
+        """All faults so far by number; None: it has ended."""
 
     def feed(self, record: AnyRecord) -> list[dict[str, Any]]:
-        """What the page gets of the next record."""
+        """Page records for the next record."""
         if isinstance(record, Sample):
             return self._sample(record)
         if isinstance(record, LinkUse | RunFigure):
-            return []  # tables of the summary
+            return []  # only for tables of the summary
         known = len(self._world.views)
         self._world.feed(record)
         if isinstance(record, View):
@@ -69,7 +69,7 @@ class Feed:
         return [_harmless(self._event(record) if isinstance(record, Event) else _meta(record))]
 
     def series(self, key: SeriesKey) -> dict[str, Any]:
-        """The record of a series; its number is that of the calls of this method."""
+        """The record of a series; series are numbered in the order of calls."""
         number = self._series.setdefault(key, len(self._series))
         probe, source, target = key
         return _harmless(
@@ -145,7 +145,7 @@ class Feed:
         return should, self._world.should_answer(key[1], key[2]) if named else None
 
     def _judge_anew(self, t: int) -> None:
-        """What should be true may have changed. Failed tries are reported late, so the last few changes are kept."""
+        """Update the expected results. Failed tries are reported late, so the last few changes are kept."""
         for key, duties in self._duty.items():
             now = self._demand(key)
             if now != duties[-1][1:]:
@@ -154,7 +154,7 @@ class Feed:
 
 
 def _meta(meta: Meta) -> dict[str, Any]:
-    """The first record: what is run on what."""
+    """The first record: the scenario and what it runs on."""
     scenario = meta.scenario
     underlay = scenario.get("underlay") or {}
     kinds = {str(plan.get("kind")) for plan in scenario.get("probes") or () if isinstance(plan, dict)}
@@ -169,7 +169,7 @@ def _meta(meta: Meta) -> dict[str, Any]:
 
 
 def microseconds(sample: Sample) -> int:
-    """How long an answer took; 0: there was none."""
+    """Latency of an answer in microseconds; 0 without an answer."""
     return max(1, round(sample.latency / 1000)) if sample.ok and sample.latency is not None else 0
 
 
@@ -179,7 +179,7 @@ def _difference(before: dict[str, str], now: dict[str, str]) -> dict[str, str | 
 
 
 def _set(**fields: Any) -> dict[str, Any]:
-    """Those of the fields that say something."""
+    """The fields that are not empty."""
     return {name: value for name, value in fields.items() if value}
 
 
@@ -197,5 +197,5 @@ def _short(value: Any) -> Any:
 
 
 def fed(records: Iterable[AnyRecord], feed: Feed) -> list[dict[str, Any]]:
-    """All of them, without the tries."""
+    """The page records of all records except tries."""
     return [made for record in records if not isinstance(record, Sample) for made in feed.feed(record)]

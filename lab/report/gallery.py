@@ -25,7 +25,7 @@ _QUIET = (
 _HEIGHT = re.compile(r'data-height="(\d+)"')
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 _PATIENCE_MS = 10_000
-"""Virtual milliseconds that a page has to draw itself."""
+"""Virtual milliseconds in which a page must draw itself."""
 
 
 class NoBrowser(Exception):
@@ -46,9 +46,9 @@ def take(
     dark: bool = False,
     at: float | None = None,
 ) -> None:
-    """Write a PNG of a page, of its whole height unless told otherwise; `at`: as it shows that second of the run.
+    """Write a PNG of a page, at full height by default; `at`: the second of the run that it shows.
 
-    Raises `NoBrowser`, or `RuntimeError` with what the browser said when it made no picture.
+    Raises `NoBrowser`, or `RuntimeError` with the browser's output if it made no picture.
     """
     browser = find_browser()
     if browser is None:
@@ -62,13 +62,14 @@ def take(
             f"--virtual-time-budget={_PATIENCE_MS}",
         ]
         if height is None:
-            # The page is measured by a copy that writes its own height down, for a busy browser draws no frame in time.
+            # Measure a copy of the page that writes its own height into the DOM, because a busy browser draws no frame
+            # in time.
             measured = Path(profile) / "page.html"
             script = (
                 "<script>{const told=()=>document.body.setAttribute('data-height',document.body.scrollHeight);"
                 f"told();onload=()=>{{told();setTimeout(told,{_PATIENCE_MS // 4})}}}}</script>"
             )
-            text = _POLICY.sub("", page.read_text(encoding="utf-8"), count=1)  # which allows no other script
+            text = _POLICY.sub("", page.read_text(encoding="utf-8"), count=1)  # it allows no other script
             measured.write_text(text.replace("</body>", f"{script}</body>"), encoding="utf-8")
             dump = _run([*command, f"--window-size={width},800", "--dump-dom", measured.as_uri()])
             found = _HEIGHT.search(dump.stdout)
@@ -87,7 +88,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m lab.report.gallery", description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, help="run directory, as reports/partition/latest")
     parser.add_argument("--out", type=Path, default=Path("reports/gallery"), help="where the pictures go")

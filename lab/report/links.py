@@ -1,4 +1,4 @@
-"""Relayed links of a run, asked against achieved, as plain data. Pure."""
+"""Relayed links of a run: configured and achieved values, as plain data. Pure."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from lab.scenario.link_words import link_words
 __all__ = ["link_rows"]
 
 _MOST = 100
-"""Rows, at most: those that carried most packets."""
+"""Maximum number of rows: those with the most packets."""
 
 
 def link_rows(run: RecordedRun) -> list[dict[str, Any]]:
-    """One row for each link that a direction had, those that carried nothing left out, in the order of the history."""
+    """One row for each link and direction that carried packets, in the order of the history."""
     found = [record for record in run.records if isinstance(record, LinkUse) and record.packets]
     busiest = sorted(range(len(found)), key=lambda place: -found[place].packets)[:_MOST]
     return [

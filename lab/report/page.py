@@ -1,8 +1,8 @@
-"""The HTML page of a run: one file, with its data, its style and its program inside. Pure but for reading its parts.
+"""The HTML page of a run: one file that contains its data, style and program. Pure except for reading its parts.
 
-Owns what is said where without a program, and the frame around what the program draws (`lab/report/web`). The numbers
-come from `lab.report.summary`, the data of figures from `lab.report.feed`. `render_live` is the same page without a
-past: its records come while it is looked at.
+Owns the static text of the page, and the frame around what the program draws (`lab/report/web`). The numbers come from
+`lab.report.summary`, the data of figures from `lab.report.feed`. `render_live` is the same page without stored data:
+its records arrive while it is open.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _HEADLINES = {
 }
 _SAMPLES_SHOWN = 12
 _BUSY_SHARE = 0.2
-"""Part of the run with no processor time to spare from which the page warns."""
+"""Share of the run without idle processor time above which the page warns."""
 _MACHINE = {"cores": "Cores", "kernel": "Kernel", "python": "Python", "cpu": "Processor"}
 
 
@@ -48,8 +48,8 @@ def render(
     made: Mapping[str, Any] | None = None,
     captures: Sequence[StoredCapture] = (),
 ) -> str:
-    """The page of a stored run; `tables` are the names of its figures that have a table next to it, `made` is its
-    provenance, `captures` are its files of packets."""
+    """The page of a stored run; `tables` are the names of its figures that also have a table, `made` is its provenance,
+    `captures` are its packet capture files."""
     data, notes = data_of(run, tables)
     return _template("page.html.j2").render(
         summary=summary,
@@ -84,8 +84,8 @@ def render(
 
 
 def render_live(title: str) -> str:
-    """The page of a lab that runs: its program (`lab/report/web/src/live.js`) gets the records (of
-    `lab.report.feed.Feed`) and sends what hands do. It may talk to the server that it came from, and to nobody else."""
+    """The page of a running lab: its program (`lab/report/web/src/live.js`) receives the records (of
+    `lab.report.feed.Feed`) and sends the steps of its user. It may connect only to the server that it came from."""
     return _template("live.html.j2").render(
         title=title,
         data=in_script({"records": [], "series": [], "live": True}),
@@ -95,7 +95,7 @@ def render_live(title: str) -> str:
 
 
 def data_of(run: RecordedRun, tables: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
-    """(what the program draws, what a reader must know about it). `docs/results.md` says what is left out of it."""
+    """(data for the program, notes for the reader). `docs/results.md` says what is left out of it."""
     feed = Feed()
     records = fed(run.records, feed)
     series, notes = columns(run, feed)
@@ -107,7 +107,7 @@ def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
-        finalize=_harmless,  # words of scenarios, containers and peers
+        finalize=_harmless,  # texts of scenarios, containers and peers
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -123,12 +123,12 @@ def _harmless(value: Any) -> Any:
 
 
 def _percent(run: RecordedRun, t: int) -> float:
-    """Where in the run a time lies, 0 to 100."""
+    """Position of a time in the run, 0 to 100."""
     return round(100 * (t - run.start) / max(run.end - run.start, 1), 3)
 
 
 def _verdict_text(summary: dict[str, Any]) -> str:
-    """Why it is what it is: the first check that has that verdict, unless all is well."""
+    """The reason of the verdict: the first check that has that verdict, or that all is well."""
     if summary["verdict"] == "valid" and summary["expectations"]:
         return _HEADLINES["valid"][1]
     wanted = summary["verdict"]
@@ -139,7 +139,7 @@ def _verdict_text(summary: dict[str, Any]) -> str:
 
 
 def _notes(run: RecordedRun, summary: dict[str, Any]) -> list[str]:
-    """What a reader must know before trusting the numbers."""
+    """Warnings that a reader must know before trusting the numbers."""
     notes: list[str] = []
     if run.meta is None:
         notes.append("The history is empty: nothing is known of this run.")
@@ -172,7 +172,7 @@ def _notes(run: RecordedRun, summary: dict[str, Any]) -> list[str]:
 
 
 def _tiles(run: RecordedRun, summary: dict[str, Any]) -> list[dict[str, str]]:
-    """The few numbers that answer most questions: {value, label, note}."""
+    """The key numbers of a run: {value, label, note}."""
     tiles: list[dict[str, str]] = []
     expectations = summary["expectations"]
     if expectations:
@@ -215,7 +215,7 @@ def _tiles(run: RecordedRun, summary: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _bounded(row: dict[str, Any], metric: str) -> str:
-    """A time of a change with its bounds."""
+    """A settling time of a change, with its bounds."""
     return bounded(row[metric], row["after"].get(metric), row["floor"].get(metric, 0))
 
 
@@ -237,7 +237,7 @@ def _step(run: RecordedRun, step: PlayedStep) -> dict[str, Any]:
         "text": text,
         "mark": mark,
         "tone": tone,
-        # The end of a fault says how long what it brings back took to start.
+        # The end of a fault includes the start time of what it brings back.
         "took": step.detail["took"] if isinstance(step.detail.get("took"), int) and not lasting else took,
         "lasting": lasting,
         "open": step.end is None,
@@ -283,7 +283,7 @@ def _environment(run: RecordedRun, summary: dict[str, Any], made: Mapping[str, A
 
 
 def _code(made: Mapping[str, Any]) -> str:
-    """The commit that made it, or the digest of the code; empty where nothing says it."""
+    """The commit of the code, or the digest of the code; empty if neither is recorded."""
     code = made.get("code")
     if not isinstance(code, dict):
         return ""

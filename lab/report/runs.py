@@ -1,8 +1,8 @@
-"""The page of all runs, `reports/index.html`. Owns what is on it and when it is written; which runs there are is
-`lab.records.runs`' affair.
+"""The page of all runs, `reports/index.html`. Owns its content and when it is written; `lab.records.runs` finds the
+runs.
 
-Written without a template engine: each run writes this page, and the engine takes longer to import than the page to
-make. Everything that a run says goes through `_text`.
+Written without a template engine, because each run writes this page, and importing the engine takes longer than
+building the page. All text from a run goes through `_text`.
 """
 
 import fcntl
@@ -20,12 +20,12 @@ from overlay.clean import LINES, clean
 __all__ = ["render_runs", "update_index"]
 
 MOST = 1000
-"""Runs on the page."""
+"""Maximum number of runs on the page."""
 _OURS = '<meta name="generator" content="overlay-lab runs">'
 _HEAD = 2000
-"""Characters in which the mark of an own page must be."""
+"""Number of characters at the start of a page in which its mark must be."""
 _LINES = 3
-"""Lines of a reason that are shown."""
+"""Number of lines shown of a reason."""
 _MARKS = {"valid": ("good", "✓"), "invalid": ("bad", "✗"), "unknown": ("unsure", "?")}
 _MARKS |= {RUNNING: ("running", "…"), BROKEN: ("unsure", "!")}
 _STYLE = """
@@ -39,9 +39,9 @@ td.v { white-space: nowrap; font-weight: 650; }
 
 
 def update_index(root: Path) -> Path | None:
-    """Write the page of a folder of reports again; its path. None: another page of that name is there, and stays.
+    """Rewrite the page of a folder of reports; returns its path. None: a foreign page has that name, and is kept.
 
-    Raises `OSError`. Runs that end at the same time take turns, so that the last page has all of them.
+    Raises `OSError`. Runs that end at the same time are serialized, so that the last page lists all of them.
     """
     page = root / INDEX
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
@@ -58,7 +58,7 @@ def update_index(root: Path) -> Path | None:
 
 
 def _is_ours(page: Path) -> bool:
-    """Whether this page may be overwritten: reports may go into a folder that has a page of its own."""
+    """Whether this page may be overwritten, because reports may go into a folder that has a page of its own."""
     if not page.is_symlink() and not page.exists():
         return True
     if not page.is_file():
@@ -68,7 +68,7 @@ def _is_ours(page: Path) -> bool:
 
 
 def render_runs(root: Path, runs: list[StoredRun], total: int) -> str:
-    """The page. `root` is where it will be; links go from there."""
+    """Render the page. `root` is its folder; links are relative to it."""
     style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8") + _STYLE
     return f"""<!doctype html>
 <html lang="en">

@@ -1,7 +1,7 @@
-"""The numbers of a run as plain data: what `summary.json` holds and the page shows. Pure, but for one
-question: whether a scenario is a packaged one.
+"""The numbers of a run as plain data: the content of `summary.json` and of the page. Pure, except for the check whether
+a scenario is a packaged one.
 
-Times are nanoseconds, as in the history. `docs/results.md` says what every field means.
+Times are nanoseconds, as in the history. `docs/results.md` explains every field.
 """
 
 import shlex
@@ -26,11 +26,11 @@ from lab.scenario.packaged import called
 __all__ = ["settled", "summarise"]
 
 _PACKETS = ("sent", "lost", "duplicates", "reordered")
-"""What tries measure that is added up."""
+"""Measurements of tries that are summed."""
 
 
 def summarise(run: RecordedRun, verdict: Verdict | None = None) -> dict[str, Any]:
-    """All of it; the verdict is computed unless it is given."""
+    """The whole summary; the verdict is computed unless it is given."""
     verdict = verdict or check_run(run)
     meta = run.meta
     scenario = run.scenario
@@ -79,12 +79,12 @@ def summarise(run: RecordedRun, verdict: Verdict | None = None) -> dict[str, Any
 
 
 def settled(summary: dict[str, Any]) -> dict[str, Any]:
-    """As readers of a summary want it: an expectation that was never judged did not come true."""
+    """The summary for readers: an expectation that was never judged has failed."""
     return summary | {"expectations": [_judged(expectation) for expectation in summary["expectations"]]}
 
 
 def replay(run: RecordedRun, file: str = "") -> str:
-    """The command that does the same run again; `file` is the scenario's as it was typed, if that is known."""
+    """The command that replays the run; `file` is the scenario's path as typed, if known."""
     if run.meta is None:
         return ""
     scenario = run.scenario
@@ -146,7 +146,7 @@ def _samples(run: RecordedRun) -> dict[str, Any]:
 
 
 def _measured(tries: list[dict[str, int]]) -> dict[str, Any]:
-    """Numbers of packets, all together, and their loss; of everything else the median of the tries."""
+    """Sums of packet counters and the total loss; of other measurements the median over tries."""
     found: dict[str, Any] = {}
     for name in dict.fromkeys(key for measured in tries for key in measured):
         values = sorted(measured[name] for measured in tries if name in measured)

@@ -1,6 +1,6 @@
 """From a run directory to its report: reads the history, writes tables, page, pictures and summary. Owns the files.
 
-Checks come before drawings: what a run came to is known, and on the disk, before anything is drawn.
+Checks come before drawings: the verdict is known, and on disk, before anything is drawn.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def write(
     judged: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """See `lab.report.write_report`."""
-    with rarely_collected():  # a long history is millions of objects, and none of them is garbage
+    with rarely_collected():  # a long history is millions of objects, none of which is garbage
         doing("reading the history")
         run = RecordedRun(read(run_dir / HISTORY))
         doing("checking")
@@ -60,7 +60,7 @@ def write(
                 files[name].append(f"{name}.{form}")
     written = {file for each in files.values() for file in each}
     for old in [path for form in ("csv", *FORMATS) for path in run_dir.glob(f"*.{form}")]:
-        # Figures of an earlier report of the same run, which this one may not have.
+        # Figures of an earlier report of the same run, which this report may not have.
         if old.name not in written:
             old.unlink()
     summary["figures"] = [{"name": figure.name, "title": figure.title, "files": files[figure.name]} for figure in found]
@@ -69,7 +69,7 @@ def write(
 
 
 def _whole_captures(run_dir: Path) -> list[StoredCapture]:
-    """The files of packets; a kill may have left half a block at their ends."""
+    """The packet capture files; a kill may have left an incomplete block at their ends, which is cut off."""
     if not in_progress(run_dir):
         for one in stored_captures(run_dir):
             with contextlib.suppress(OSError):
@@ -81,6 +81,6 @@ def _read_summary(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):
-        # A run that was killed while it wrote its summary: the history is what counts.
+        # The run was killed while it wrote its summary: use the history.
         return {}
     return found if isinstance(found, dict) else {}
