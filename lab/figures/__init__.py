@@ -1,7 +1,7 @@
-"""What the figures of a run say: each a pure function of a `RecordedRun` to a title that states the finding, a caption,
-and its numbers as CSV. `lab.plots` draws pictures of the same for paper, the page of a run draws them itself.
+"""The texts of a run's figures: each is a pure function from a `RecordedRun` to a title that states the finding, a
+caption, and its numbers as CSV. `lab.plots` draws the same figures for papers; the page of a run draws its own.
 
-Imports no library that draws: every run is told this way, only some are printed.
+Imports no drawing library, because every run needs the texts, but only some need pictures.
 """
 
 from collections.abc import Callable
@@ -27,11 +27,11 @@ FIGURES: tuple[Callable[[RecordedRun], Told | None], ...] = (
     latency,
     dns,
 )
-"""In the order of the report; each gives None when the history has nothing for it."""
+"""In the order of the report; each returns None when the history has no data for it."""
 
 
 def told(run: RecordedRun, doing: Callable[[str], None] = lambda name: None) -> list[Told]:
-    """All figures that this history has something for; `doing` hears the name of the next one."""
+    """All figures for which this history has data; `doing` is called with the name of the next one."""
     found = []
     for tell in FIGURES:
         doing(tell.__name__)

@@ -1,4 +1,4 @@
-"""How long each change took to settle, in words and as a table."""
+"""How long each change took to settle, as text and as a table."""
 
 from lab.checkers.convergence import METRICS, EventConvergence
 from lab.checkers.floors import limit
@@ -10,18 +10,18 @@ from lab.words import span
 __all__ = ["SHOWN", "convergence", "metric_rows"]
 
 SHOWN = 14
-"""Most changes drawn (the last ones)."""
+"""Maximum number of changes drawn (the last ones)."""
 
 
 def metric_rows(changes: list[EventConvergence]) -> list[tuple[EventConvergence, str, int | None]]:
-    """Each metric of each change, and how long it took."""
+    """Each metric of each change, and its settling time."""
     return [
         (change, metric, change.metrics[metric]) for change in changes for metric in METRICS if metric in change.metrics
     ]
 
 
 def convergence(run: RecordedRun) -> Told | None:
-    """The time from a change until a metric was settled."""
+    """The settling time of each metric after each change."""
     changes = [change for change in run.convergence if change.metrics]
     if not changes:
         return None
@@ -60,13 +60,13 @@ def _together(change: EventConvergence) -> list[tuple[EventConvergence, str, int
 
 
 def _floor(changes: list[EventConvergence]) -> str:
-    """What no time that ends with a probe can be told from."""
+    """The resolution of times that end with a probe, in words."""
     longest = max((floor for change in changes for floor in change.floor.values()), default=0)
     return f" No probe sees a change sooner than its next try, {span(longest)} later at most." if longest else ""
 
 
 def _within(change: EventConvergence) -> str:
-    """What everything agreed within."""
+    """The upper bound of the time until everything agreed."""
     took = change.overall
     return span(None if took is None else limit(took, change.after.get("overall"), change.floor.get("overall", 0)))
 

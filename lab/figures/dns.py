@@ -1,4 +1,4 @@
-"""What names answered with, in words and as a table: how many addresses each asker got, and whether they were right."""
+"""The answers to names, as text and as a table: how many addresses each source got, and whether they were right."""
 
 from collections.abc import Collection
 from typing import Any
@@ -12,11 +12,11 @@ from lab.words import count, natural, span, were
 __all__ = ["asked_names", "dns"]
 
 _NAMES = 8
-"""Most names drawn."""
+"""Maximum number of names drawn."""
 
 
 def asked_names(run: RecordedRun) -> list[str]:
-    """The names that are told of, sorted."""
+    """The names in the figure, sorted."""
     return sorted({key[2] for key in run.series if asks_name(key[0])}, key=natural)[:_NAMES]
 
 
@@ -49,7 +49,7 @@ def _finding(run: RecordedRun, drawn: Collection[str], data: list[tuple[Any, ...
     stale = max((finding["lasted"] for finding in found if finding["what"] == "stale"), default=0)
     missing = max((finding["lasted"] for finding in found if finding["what"] == "missing"), default=0)
     if stale or missing:
-        # Up to then, not all the time until then: there may have been right answers between.
+        # Wrong answers until then, with possible right answers in between.
         parts = [f"gave a stale address up to {span(stale)}"] if stale else []
         parts += [f"lacked a new one up to {span(missing)}"] if missing else []
         return f"Names {' and '.join(parts)} after a change"

@@ -1,4 +1,4 @@
-"""How long answers took: percentiles of intervals, in words and as a table. Owns the intervals."""
+"""Latencies: percentiles per interval, as text and as a table. Owns the intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,28 +18,28 @@ _BINS = 80
 
 
 class LatencyCurves(Struct, frozen=True):
-    """The tries of one kind of probe, by intervals."""
+    """The tries of one kind of probe, by interval."""
 
     kind: str
     width: int
-    """Nanoseconds of an interval."""
+    """Length of an interval in nanoseconds."""
     middles: list[float]
-    """In seconds."""
+    """Middle of each interval in seconds."""
     answered: list[int]
     failed: list[int]
     values: list[tuple[float, ...] | None]
-    """The percentiles (ns); None where nothing was answered."""
+    """The percentiles (ns); None for an interval without answers."""
 
 
 def _bin_width(length: int, tries: int) -> int:
-    """Nanoseconds per point: a round number that gives at most `_BINS` points, with ten tries or more in each."""
+    """Nanoseconds per point: a round number that gives at most `_BINS` points, with ten or more tries in each."""
     wanted: float = max(length / _BINS, length * 10 / max(tries, 1), 1)
     steps = [int(base * 10**power) for power in range(6, 13) for base in (1, 2, 5)]
     return next((step for step in steps if step >= wanted), steps[-1])
 
 
 def _percentile(ordered: Sequence[int], percent: int) -> float:
-    """Between the two nearest values, in proportion."""
+    """Linear interpolation between the two nearest values."""
     place = (len(ordered) - 1) * percent / 100
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
@@ -47,7 +47,7 @@ def _percentile(ordered: Sequence[int], percent: int) -> float:
 
 
 def curves(run: RecordedRun) -> list[LatencyCurves]:
-    """Of every kind of probe that was ever answered."""
+    """The curves of every kind of probe that was ever answered."""
     by_kind: dict[str, list[Sample]] = {}
     for key, samples in run.series.items():
         by_kind.setdefault(key[0], []).extend(samples)
@@ -85,7 +85,7 @@ def _curves(kind: str, samples: list[Sample], start: int, end: int) -> LatencyCu
 
 
 def latency(run: RecordedRun) -> Told | None:
-    """p50, p95 and p99 of the successful tries of each interval, and how many failed."""
+    """p50, p95 and p99 of the successful tries of each interval, and the number of failed ones."""
     found = curves(run)
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""Small matrices of pairs before, during and after each fault, and what the fault did to them."""
+"""Small matrices of pairs before, during and after each fault, and the effect of the fault on them."""
 
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ from lab.words import count, were
 __all__ = ["BandShares", "matrices", "shares"]
 
 _BANDS = 6
-"""Most faults that are shown."""
+"""Maximum number of faults shown."""
 BandShares = list[tuple[str, dict[SeriesKey, tuple[int, float]]]]
 """Of one fault: (title of the time, pair -> (tries, share of them that succeeded)), before, during and after it."""
 
 
 def shares(run: RecordedRun) -> list[tuple[FaultBand, BandShares]]:
-    """For the first faults, the share of successful tries of every pair, counted once things had settled."""
+    """For the first faults, the share of successful tries of every pair, counted after reachability has settled."""
     if not run.pairs:
         return []
     found: list[tuple[FaultBand, BandShares]] = []
@@ -35,7 +35,7 @@ def shares(run: RecordedRun) -> list[tuple[FaultBand, BandShares]]:
 
 
 def matrices(run: RecordedRun) -> Told | None:
-    """What each fault cut off, and what came back."""
+    """The pairs that each fault cut off, and those that came back."""
     found = shares(run)
     if not found:
         return None
@@ -58,7 +58,7 @@ def matrices(run: RecordedRun) -> Told | None:
 
 
 def _moments(run: RecordedRun, band: FaultBand) -> list[tuple[str, int, int]]:
-    """(title, from, to): before, during and after a fault; after begins when reachability had settled again."""
+    """(title, from, to): before, during and after a fault; "after" begins when reachability had settled again."""
     index = run.bands.index(band)
     earlier = max((other.end for other in run.bands[:index] if other.end <= band.start), default=run.start)
     later = min((other.start for other in run.bands[index + 1 :] if other.start >= band.end), default=run.stop)
@@ -79,15 +79,15 @@ def _moments(run: RecordedRun, band: FaultBand) -> list[tuple[str, int, int]]:
 
 
 class _Cut(NamedTuple):
-    """What a fault did to the pairs that were asked while it lasted."""
+    """The effect of a fault on the pairs that were probed during it."""
 
     label: str
     asked: int
     lost: int
-    """Pairs that it cut off: none of their tries got through, and not because none had before."""
+    """Pairs that it cut off: no try succeeded during it, although not all had failed before."""
     back: int
     gone: int
-    """Of those, the pairs that were reached after it, and that were asked in vain."""
+    """Of those, the pairs that were reached again after it, and those that were probed without success."""
     healed: bool
 
 
@@ -105,7 +105,7 @@ def _cut(band: FaultBand, shares: list[dict[SeriesKey, float]]) -> _Cut:
 
 
 def _cut_title(cuts: list[_Cut]) -> str:
-    """In words, of the fault that cut off most of the pairs that there were."""
+    """In words, for the fault that cut off the largest share of pairs."""
     worst = max(cuts, key=lambda cut: cut.lost)
     if not worst.lost:
         return "No pair was cut off"

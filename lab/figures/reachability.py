@@ -1,5 +1,6 @@
-"""Which pairs reached each other, when: a row per pair over time. Owns how tables and pictures name what became of
-each try."""
+"""Which pairs reached each other, when: a row per pair over time. Owns the names of try outcomes in tables and
+pictures.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -19,17 +20,17 @@ _COLUMNS_OF_TRIES = ("t_s", "probe", "source", "target", "state", "latency_ns", 
 
 
 def named_pairs(run: RecordedRun) -> list[tuple[str, SeriesKey]]:
-    """Rows: a pair and its series."""
+    """Rows: the name of a pair, and its series."""
     return [(f"{key[1]} → {key[2]}", key) for key in run.pairs]
 
 
 def states(run: RecordedRun, key: SeriesKey) -> list[int]:
-    """What became of each try of a pair; across a cut too, one that failed is not reached."""
+    """The outcome of each try of a pair; a failed try across a cut counts as not reached."""
     return [MISSED if state == CUT else state for state in outcomes(run, key)]
 
 
 def _lines(run: RecordedRun, key: SeriesKey, states: Sequence[int]) -> list[str]:
-    """The lines of the table, one a try. There may be a million: what is the same in all is put together once."""
+    """The lines of the table, one per try. There may be a million, so common parts are built once."""
     part_of = {id(lost): f"{seconds(each.start):.6f}" for each in run.outages[key] for lost in each.tries}
     head = "," + table(key, ()).rstrip("\n") + ","
     ends: dict[str, str] = {}
@@ -45,7 +46,7 @@ def _lines(run: RecordedRun, key: SeriesKey, states: Sequence[int]) -> list[str]
 
 
 def _finding(run: RecordedRun, drawn: Iterable[SeriesKey]) -> str:
-    """The title: the longest outage of the pairs that are drawn, and how it came about."""
+    """The title: the longest outage of the drawn pairs, and its cause."""
     worst = run.longest_outage
     if worst is None:
         tries = sum(failed(sample) is False for key in drawn for sample in run.series[key])
@@ -66,14 +67,14 @@ def _finding(run: RecordedRun, drawn: Iterable[SeriesKey]) -> str:
 
 
 def timeline(run: RecordedRun) -> Told | None:
-    """Rows = pairs, cells = tries, in the order of time."""
+    """Rows = pairs, cells = tries, in order of time."""
     rows = named_pairs(run)
     if not rows:
         return None
     lines: list[tuple[int, str]] = []
     for _, key in rows:
         lines += zip((sample.t for sample in run.series[key]), _lines(run, key, states(run, key)), strict=True)
-    lines.sort(key=lambda line: line[0])  # of one moment in the order of pairs
+    lines.sort(key=lambda line: line[0])  # tries at the same time are ordered by pair
     return Told(
         name="reachability",
         title=_finding(run, run.pairs),

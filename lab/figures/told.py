@@ -1,4 +1,4 @@
-"""What every figure says besides its picture: the finding, how to read it, and its numbers as a table. Pure."""
+"""The text of a figure: the finding, how to read it, and its numbers as a table. Pure."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ __all__ = ["FORMATS", "Told", "seconds", "table"]
 
 
 FORMATS = ("png", "svg", "pdf")
-"""In which pictures of figures can be written."""
+"""File formats of pictures."""
 
 
 class Told(Struct, frozen=True, kw_only=True):

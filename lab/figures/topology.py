@@ -1,5 +1,6 @@
-"""The overlay's mesh as the peers saw it, before, during and after the first fault (or at the end): in words and as a
-table."""
+"""The overlay's mesh in the peers' views, before, during and after the first fault (or at the end): as text and as a
+table.
+"""
 
 from typing import Any
 
@@ -12,7 +13,7 @@ __all__ = ["mesh_edges", "mesh_moments", "topology", "views_at"]
 
 
 def views_at(run: RecordedRun, t: int) -> dict[str, View]:
-    """What each live peer believed at a time."""
+    """The view of each live peer at a time."""
     views: dict[str, View] = {}
     for host, history in run.views.items():
         last = next((entry for entry in reversed(history) if entry.t <= t), None)
@@ -22,7 +23,7 @@ def views_at(run: RecordedRun, t: int) -> dict[str, View]:
 
 
 def mesh_edges(views: dict[str, View]) -> dict[tuple[str, str], int]:
-    """(host, host), sorted -> 2 when both say that the connection stands, 1 when only one does."""
+    """(host, host), sorted -> 2 if both report the connection as established, 1 if only one does."""
     edges: dict[tuple[str, str], int] = {}
     for host in sorted(views):
         for other in views[host].neighbours:
@@ -47,7 +48,7 @@ def mesh_moments(run: RecordedRun) -> list[tuple[str, int]]:
 
 
 def topology(run: RecordedRun) -> Told | None:
-    """How many connections there were, and which."""
+    """The number of connections, and the connections."""
     hosts = set(run.hosts)
     if not hosts:
         return None

@@ -1,4 +1,4 @@
-"""The topology under the hosts: its nodes and cables, where hosts sit, which cables broke; in words and as a table."""
+"""The topology under the hosts: its nodes and cables, places of hosts, broken cables; as text and as a table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ Cable = tuple[str, str]
 
 
 def places_of(run: RecordedRun) -> Mapping[str, list[str]]:
-    """Node -> the hosts that sit there, for all nodes; empty where there is no topology."""
+    """Node -> its hosts, for all nodes; empty without a topology."""
     topology = _topology(run)
     found: dict[str, list[str]] = {str(node): [] for node in topology.get("nodes", ())}
     for host, node in (topology.get("places") or {}).items():
@@ -22,7 +22,7 @@ def places_of(run: RecordedRun) -> Mapping[str, list[str]]:
 
 
 def cables_of(run: RecordedRun) -> dict[Cable, dict[str, Any]]:
-    """(node, node) in the order of the file -> the link of one direction, of all pairs of nodes that a cable joins."""
+    """(node, node) in file order -> the link of one direction, for all pairs of nodes joined by a cable."""
     found: dict[Cable, dict[str, Any]] = {}
     for edge in _topology(run).get("edges", ()):
         ends = str(edge["from"]), str(edge["to"])
@@ -32,7 +32,7 @@ def cables_of(run: RecordedRun) -> dict[Cable, dict[str, Any]]:
 
 
 def underlay(run: RecordedRun) -> Told | None:
-    """How many nodes and cables there are, and what each cable does to packets."""
+    """The numbers of nodes and cables, and the link properties of each cable."""
     places, cables = places_of(run), cables_of(run)
     if not cables:
         return None
