@@ -1,8 +1,8 @@
-"""Pictures of a stored history, for paper, print and the gallery: each a pure function of a `RecordedRun`.
+"""Pictures of a stored history, for papers, print and the gallery: each a pure function of a `RecordedRun`.
 
-What they say (title, caption, table) is in `lab.figures`. The same history gives the same bytes (with the same versions
-of the libraries). Importing this package imports matplotlib: nothing that runs before or inside a lab may, nor what
-makes a page.
+Their texts (title, caption, table) are in `lab.figures`. The same history gives the same bytes (with the same versions
+of the libraries). Importing this package imports matplotlib, so nothing that runs before or inside a lab may import it,
+nor may the code that makes a page.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +35,8 @@ _DRAW: dict[str, Callable[[RecordedRun], Canvas | None]] = {
 def pictures(
     run: RecordedRun, formats: Sequence[str], doing: Callable[[str], None] = lambda name: None
 ) -> Iterator[tuple[str, str, bytes]]:
-    """(name, format, picture) of all figures that this history has something for; `doing` hears the next name."""
+    """(name, format, picture) of all figures for which this history has data; `doing` is called with the
+    next name."""
     with context():
         for name, draw in _DRAW.items():
             doing(name)

@@ -1,4 +1,6 @@
-"""Imported before matplotlib: its advice to users without a home directory is nothing for the output of a run."""
+"""Imported before matplotlib: suppresses its advice to users without a home directory, which would be in a run's
+output.
+"""
 
 import logging
 

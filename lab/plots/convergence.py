@@ -13,7 +13,7 @@ __all__ = ["convergence"]
 
 _COLOURS = dict(zip(METRICS, SERIES, strict=False))
 _LABEL = 44
-"""Most characters of a change's name."""
+"""Maximum length of a change's name."""
 _DECADES = 100
 """Ratio of longest to shortest time from which the axis is logarithmic."""
 
@@ -53,7 +53,7 @@ def convergence(run: RecordedRun) -> Canvas | None:
             y += 1
         open_ones = [metric for metric in metrics if change.metrics[metric] is None]
         if open_ones:
-            # What the next change cut short is no failure; what was still open at the end is.
+            # A time cut short by the next change is not a failure; one still open at the end is.
             why = f"when {change.ended_by} came" if change.ended_by else "at the end"
             axes.text(
                 left,

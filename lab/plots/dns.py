@@ -1,4 +1,4 @@
-"""What names answered with, over time: how many addresses each asker got, against how many it should have got."""
+"""Answers to names over time: how many addresses each source got, compared with the expected number."""
 
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
@@ -14,7 +14,7 @@ __all__ = ["dns"]
 
 
 def dns(run: RecordedRun) -> Canvas | None:
-    """One panel per name: dots are answers, the grey step is what they should have been."""
+    """One panel per name: dots are answers, the grey step is the expected number."""
     keys = [key for key in run.series if asks_name(key[0])]
     drawn = asked_names(run)
     if not drawn:
@@ -27,7 +27,7 @@ def dns(run: RecordedRun) -> Canvas | None:
         askers = [key for key in keys if key[2] == name]
         tidy(axes, start=start, end=end, label="")
         for index, key in enumerate(askers):
-            # Askers are spread a little, so that equal answers do not hide each other.
+            # Sources are shifted a little, so that equal answers do not hide each other.
             offset = (index - (len(askers) - 1) / 2) * min(0.12, 0.5 / len(askers))
             good: list[Sample] = []
             wrong: list[Sample] = []

@@ -1,4 +1,4 @@
-"""How long answers took: percentiles over time, one panel per kind of probe, with the faults shaded."""
+"""Latencies: percentiles over time, one panel per kind of probe, with the faults shaded."""
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas

@@ -17,23 +17,23 @@ from lab.words import natural
 __all__ = ["matrices", "timeline"]
 
 _COLUMNS = 900
-"""Most cells in a row: about what a screen can show."""
+"""Maximum number of cells in a row: about the width of a screen."""
 _LABELLED = 60
-"""Most rows that get their names written."""
+"""Maximum number of rows with names."""
 _MAP = ListedColormap([NONE, FAIL, OK, UNWANTED])
 _NORM = BoundaryNorm([-0.5, 0.5, 1.5, 2.5, 3.5], 4)
 _RANK = np.array([0, 2, 1, 3], dtype=np.int8)
-"""Worst last: a cell that holds several tries shows a leak before a miss before a success. Its own inverse."""
+"""Worst last: a cell with several tries shows a leak before a miss before a success. Its own inverse."""
 
 
 def timeline(run: RecordedRun) -> Canvas | None:
-    """Rows = pairs, cells = tries, in the order of time."""
+    """Rows = pairs, cells = tries, in order of time."""
     rows = named_pairs(run)
     if not rows:
         return None
     start = min(run.series[key][0].t for _, key in rows)
     end = max(min(run.end, run.stop), start + 1)
-    # One less than there are tries: a cell that is narrower than their interval would be empty now and then.
+    # One less than the number of tries: a cell narrower than their interval would sometimes be empty.
     columns = min(_COLUMNS, max(1, max(len(run.series[key]) for _, key in rows) - 1))
     grid = np.zeros((len(rows), columns), dtype=np.int8)
     for row, (_, key) in enumerate(rows):

@@ -1,7 +1,7 @@
-"""The one visual language of all figures: colours, fonts, axes of time, fault bands, and how a figure is written.
+"""The common style of all figures: colours, fonts, time axes, fault bands, and how a figure is written.
 
-Colours are those of Okabe and Ito, which people with colour-blindness tell apart; what matters differs in lightness
-too. Knows nothing of histories but the bands to shade.
+Colours are those of Okabe and Ito, which are safe for colour-blind readers; important ones also differ in lightness.
+Knows nothing of histories except the bands to shade.
 """
 
 import io
@@ -40,7 +40,7 @@ __all__ = [
 
 INK, MUTED, GRID, NONE = "#1c2733", "#66727f", "#e3e7eb", "#eceff2"
 OK, FAIL, UNWANTED = "#4db391", "#d55e00", "#7a1fa2"
-"""As it should be reached; not reached; reached across a cut."""
+"""Reachable as expected; not reached; reached across a cut."""
 BAND = "#e69f00"
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#000000")
 GROUPS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
@@ -76,41 +76,41 @@ RC: dict[Any, Any] = {
 
 
 _BARE: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-"""What would change from run to run of the same data, by format."""
+"""Metadata that would differ from run to run for the same data, by format."""
 
 
 class Figure(Told, frozen=True, kw_only=True):
-    """One figure: what it says, and its picture."""
+    """One figure: its text, and its picture."""
 
     png: bytes
 
 
 def canvas(width: float, height: float) -> Canvas:
-    """A figure of this size in inches; use inside `mpl.rc_context(RC)` only (see `render`)."""
+    """A figure of this size in inches; use only inside `mpl.rc_context(RC)` (see `render`)."""
     figure = Canvas(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def render(figure: Canvas, form: str = "png") -> bytes:
-    """The picture, without anything that changes from run to run of the same data."""
+    """The picture, without metadata that differs from run to run for the same data."""
     out = io.BytesIO()
     figure.savefig(out, format=form, metadata=_BARE[form])
     return out.getvalue()
 
 
 def shade(axes: Axes, bands: Sequence[FaultBand], *, label: bool = True) -> None:
-    """Shade the faults behind the data and name each above the axes."""
+    """Shade the faults behind the data and write the name of each above the axes."""
     low, high = axes.get_xlim()
     last = float("-inf")
     for band in bands:
         start, end = seconds(band.start), seconds(band.end)
         if end < low or start > high:
-            continue  # a name outside of the axes would leave them no room
+            continue  # a name outside the axes would leave them no room
         axes.axvspan(start, end, color=band.colour or BAND, alpha=0.14, lw=0, zorder=0)
         for edge in (start, end) if band.healed else (start,):
             axes.axvline(edge, color=band.colour or BAND, lw=1.0, zorder=0.5)
-        # Names of faults that follow each other closely would lie on top of one another.
+        # Names of faults that follow each other closely would overlap.
         if label and start - last > (high - low) * 0.12:
             text = band.label if len(band.label) <= 44 else band.label[:43] + "…"
             right = start > low + (high - low) * 0.7
@@ -129,7 +129,7 @@ def shade(axes: Axes, bands: Sequence[FaultBand], *, label: bool = True) -> None
 
 
 def _darker(colour: str) -> str:
-    """A colour that can be read as text on white."""
+    """A darker shade, readable as text on white."""
     return "#" + "".join(f"{int(int(colour[i : i + 2], 16) * 0.6):02x}" for i in (1, 3, 5))
 
 
@@ -141,5 +141,5 @@ def tidy(axes: Axes, *, start: int, end: int, label: str = "time since the start
 
 
 def context() -> Any:
-    """The style, for a `with` around everything that draws."""
+    """The style, for a `with` around all drawing."""
     return mpl.rc_context(RC)

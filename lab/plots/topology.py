@@ -1,4 +1,4 @@
-"""The overlay's mesh as the peers saw it, before, during and after the first fault (or at the end)."""
+"""The overlay's mesh in the peers' views, before, during and after the first fault (or at the end)."""
 
 import math
 
@@ -15,11 +15,11 @@ from lab.plots.style import BAND, GROUPS, INK, MUTED, canvas
 __all__ = ["topology"]
 
 _NAMED = 24
-"""Most hosts that get their names written."""
+"""Maximum number of hosts with names."""
 
 
 def _layout(run: RecordedRun, hosts: list[str], edges: dict[tuple[str, str], int]) -> dict[str, tuple[float, float]]:
-    """One layout for all moments: a circle for few hosts, by its springs for many."""
+    """One layout for all moments: a circle for few hosts, a spring layout for many."""
     if len(hosts) == 1:
         return {hosts[0]: (0.0, 0.0)}
     if len(hosts) == 2:
@@ -63,7 +63,7 @@ def _draw(axes: Axes, run: RecordedRun, t: int, places: dict[str, tuple[float, f
         alive = host in views or not run.views
         face = colour.get(host, "#b5bdc5") if alive else "white"
         for index, name in enumerate(replicas.get(host, [])[:12]):
-            # Containers sit on a small arc on the outer side of their host.
+            # Containers are on a small arc on the outer side of their host.
             outward = math.atan2(y, x) if (x, y) != (0.0, 0.0) else math.pi / 2
             spread = math.pi / 3.4 if few else math.pi / 8
             angle = outward + (index - (min(len(replicas[host]), 12) - 1) / 2) * spread
@@ -94,7 +94,7 @@ def _draw(axes: Axes, run: RecordedRun, t: int, places: dict[str, tuple[float, f
         )
         if few:
             label = host.split(".")[0]
-            # Towards the middle: the outer side belongs to the containers.
+            # Towards the middle, because the containers are on the outer side.
             inward = y < -0.3
             axes.annotate(
                 label if alive else f"{label} (down)",

@@ -13,11 +13,11 @@ from lab.plots.style import FAIL, GROUPS, INK, MUTED, canvas
 __all__ = ["underlay"]
 
 _NAMED = 64
-"""Most nodes that get their names written; hosts are named in any case."""
+"""Maximum number of nodes with names; hosts always have names."""
 
 
 def underlay(run: RecordedRun) -> Canvas | None:
-    """Nodes by their springs, cables as wide as their rate is large, hosts in colour."""
+    """Nodes in a spring layout, cables as wide as their rate is large, hosts in colour."""
     places, cables = places_of(run), cables_of(run)
     if not cables:
         return None
