@@ -1,7 +1,7 @@
-"""The experiment file: from YAML to a checked, frozen `Experiment`, or one sentence for each thing that is wrong.
+"""The experiment file: from YAML to a checked, frozen `Experiment`, or one error message for each fault.
 
-Owns the keys, their meaning and what may stand together. Whether a factor is a place of the scenario is known to
-`lab.sweep.grid`, and asked before anything runs.
+Owns the keys, their meaning and their valid combinations. `lab.sweep.grid` knows whether a factor is a path of the
+scenario; it checks that before anything runs.
 """
 
 import re
@@ -87,14 +87,14 @@ class Seeds(FilePart):
 
 
 class Precision(msgspec.Struct, frozen=True):
-    """How wide a 95 % interval may be, from end to end: a part of the estimate, or seconds or counts."""
+    """The maximum width of a 95 % interval, from end to end: relative to the estimate, or in seconds or counts."""
 
     relative: float | None = None
     absolute: float | None = None
 
     @property
     def words(self) -> str:
-        """As a sentence has it."""
+        """In words, for use in a sentence."""
         return f"{100 * self.relative:.3g} % of the median" if self.relative is not None else f"{self.absolute:g}"
 
 
@@ -156,7 +156,7 @@ class Experiment(FilePart):
 
 
 class ExperimentFile(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment with what is around it."""
+    """An experiment with its file and its scenario."""
 
     path: Path
     experiment: Experiment
@@ -167,13 +167,13 @@ class ExperimentFile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def plan_digest(self) -> str:
-        """Of everything that decides which runs are made: all of the file but the hypotheses, and the scenario."""
+        """Digest of everything that determines the runs: the whole file except the hypotheses, and the scenario."""
         plain = self.experiment.model_dump(mode="json", by_alias=True, exclude={"hypotheses"})
         return _digest([plain, self.scenario_text])
 
     @property
     def hypotheses_digest(self) -> str:
-        """Of the hypotheses."""
+        """Digest of the hypotheses."""
         return _digest([one.model_dump(mode="json", by_alias=True) for one in self.experiment.hypotheses])
 
 
@@ -218,7 +218,7 @@ def read_experiment(path: Path) -> ExperimentFile:
 
 
 def _faults(found: Experiment) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What holds between the parts."""
+    """Check the constraints between parts of the file."""
     if not found.factors:
         yield ("factors",), "found none, expected a path of the scenario with its values"
     cells = 1
@@ -271,7 +271,7 @@ def _wrong_outcome(outcome: str) -> str:
 
 
 def _said(error: Any) -> tuple[tuple[str | int, ...], str]:
-    """One fault of the model, in words."""
+    """One validation error of the model, in words."""
     where = tuple(part for part in error["loc"] if part not in ("tuple[str,...]", "Range"))
     where = tuple(part for part in where if not (isinstance(part, str) and part.startswith(("tuple[", "dict["))))
     kind = error["type"]
@@ -289,7 +289,7 @@ _KEYS = [name for part in (Experiment, Range, Sobol, Seeds, Hypothesis) for name
 
 
 def _typed(value: Any) -> Any:
-    """The plain form with every number as it is written."""
+    """The plain form, with every number as typed."""
     if isinstance(value, Written):
         return value.text
     if isinstance(value, Mapping):

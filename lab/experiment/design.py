@@ -1,6 +1,6 @@
-"""From factors to assignments: every combination of a grid, or the points of Sobol's sequence. Pure but for SALib.
+"""From factors to assignments: every combination of a grid, or the points of Sobol's sequence. Pure except for SALib.
 
-Owns how a point of the unit cube becomes values of factors, and the sensitivities that Sobol's design is made for.
+Owns how a point of the unit cube becomes values of factors, and the sensitivity indices of a Sobol design.
 """
 
 from typing import Any
@@ -17,18 +17,18 @@ __all__ = ["Design", "Sensitivity", "design_of", "sensitivities"]
 
 
 class Design(Struct, frozen=True):
-    """Which runs an experiment is made of, but for their seeds."""
+    """The runs of an experiment, without their seeds."""
 
     settings: tuple[Setting, ...]
     rows: tuple[Assignment, ...]
-    """Each once, in order."""
+    """Distinct assignments, in order."""
     points: tuple[Assignment, ...]
-    """Of a Sobol design: an assignment for each point of the sequence, in its order; equal ones may come again."""
+    """Sobol design only: the assignment of each point of the sequence, in order; may contain duplicates."""
 
 
 class Sensitivity(Struct, frozen=True, kw_only=True):
-    """How much of the outcome's variance one factor explains: alone, and together with all others. With the half
-    widths of their 95 % intervals."""
+    """How much of the outcome's variance one factor explains: alone, and together with all others. With the half widths
+    of their 95 % intervals."""
 
     factor: str
     first: float
@@ -38,7 +38,7 @@ class Sensitivity(Struct, frozen=True, kw_only=True):
 
 
 def design_of(experiment: Experiment) -> Design:
-    """Raises `LabError` where SALib is needed and missing."""
+    """The design of an experiment. Raises `LabError` if SALib is needed and missing."""
     if experiment.sobol is None:
         settings = tuple(
             Setting(path, values) for path, values in experiment.factors.items() if not isinstance(values, Range)
@@ -58,7 +58,8 @@ def design_of(experiment: Experiment) -> Design:
 
 
 def sensitivities(experiment: Experiment, design: Design, outcome: dict[Assignment, float]) -> list[Sensitivity]:
-    """Sobol's indices of an outcome; `outcome` has the estimate of every assignment. Raises `KeyError` if not."""
+    """Sobol indices of an outcome; `outcome` maps every assignment to its estimate. Raises `KeyError` if one is
+    missing."""
     assert experiment.sobol is not None
     values = np.asarray([outcome[point] for point in design.points])
     if not np.isfinite(values).all() or float(np.ptp(values)) == 0:
@@ -83,7 +84,7 @@ def _problem(ranges: dict[str, Range]) -> dict[str, Any]:
 
 
 def _value(range_: Range, at: float) -> str:
-    """The value at a part of a range, in the unit of its lower end; a whole number where both ends are."""
+    """The value at fraction `at` of a range, in the unit of its lower end; an integer if both ends are integers."""
     _, numbers = numeric((range_.start, range_.end)) or ("", {})
     unit, scale = unit_of(range_.start if float(numbers[range_.start]) else range_.end)
     low, high = numbers[range_.start] / scale, numbers[range_.end] / scale

@@ -24,17 +24,17 @@ from lab.sweep.statistics import curve
 __all__ = ["FORMATS", "WIDTH", "PaperFigure", "drawn", "unit_of_outcome", "with_unit", "words_of"]
 
 WIDTH = 84 / 25.4
-"""Inches of a column."""
+"""Width of a column in inches."""
 _HEIGHT = 2.2
 FORMATS = ("pdf", "svg")
 _MOST = 8
-"""Lines or curves that can be told apart."""
+"""Maximum number of lines or curves that can be told apart."""
 PAPER: dict[Any, Any] = RC | {
     "font.size": 7.5, "axes.labelsize": 7.5, "axes.titlesize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
     "legend.fontsize": 6.5, "axes.linewidth": 0.6, "lines.linewidth": 1.1, "pdf.fonttype": 42, "ps.fonttype": 42,
     "svg.fonttype": "none", "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
 }  # fmt: skip
-"""TrueType in PDF, as publishers ask, and text as text in SVG."""
+"""TrueType fonts in PDF, as publishers require; text stays text in SVG."""
 
 
 class PaperFigure(Told, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class PaperFigure(Told, frozen=True, kw_only=True):
 
 
 def drawn(results: Results) -> list[PaperFigure]:
-    """All figures that these results have something for."""
+    """All figures for which these results have data."""
     found = []
     with mpl.rc_context(PAPER):
         for name, draw in _DRAW.items():
@@ -57,13 +57,13 @@ def drawn(results: Results) -> list[PaperFigure]:
 
 
 def unit_of_outcome(outcome: str) -> str:
-    """Of its numbers."""
+    """The unit of an outcome's numbers."""
     metric = split_outcome(outcome)[1]
     return {"bytes_per_peer": "bytes", "messages_per_peer": "messages"}.get(metric, "s")
 
 
 def words_of(outcome: str) -> str:
-    """What it is, in words: `time until all has settled after heal`."""
+    """An outcome in words: `time until all has settled after heal`."""
     event, metric = split_outcome(outcome)
     known = {
         "overall": "time until all has settled",
@@ -76,7 +76,7 @@ def words_of(outcome: str) -> str:
 
 
 def with_unit(outcome: str) -> str:
-    """The words with the unit, where they do not say it."""
+    """The words with the unit, if they do not contain it."""
     unit = unit_of_outcome(outcome)
     return words_of(outcome) if words_of(outcome).startswith(unit) else f"{words_of(outcome)} ({unit})"
 
@@ -85,7 +85,7 @@ _Picture = tuple[Canvas, str, str, str]
 
 
 def _effects(results: Results) -> _Picture | None:
-    """Medians with intervals against the first factor that varies."""
+    """Medians with intervals against the first varying factor."""
     primary = results.outcome.file.experiment.primary
     cells = results.of(primary)
     ranked = _varying([cell.assignment for cell in cells])
@@ -184,7 +184,7 @@ def _distributions(results: Results) -> _Picture | None:
 
 
 def _sensitivity(results: Results) -> _Picture | None:
-    """Sobol's indices."""
+    """Sobol's indices as bars."""
     found = results.sensitivities
     if not found:
         return None

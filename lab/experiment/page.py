@@ -1,6 +1,6 @@
 """The result page of an experiment: one self-contained HTML file next to its table, in the style of a run's report.
 
-Owns what is said where, and the order in which the files of a folder are written.
+Owns the layout of the page, and the order in which the files of a folder are written.
 """
 
 from base64 import b64encode
@@ -27,7 +27,7 @@ _MOST_BAD = 20
 
 
 def write(folder: Path, results: Results) -> tuple[Path, Path]:
-    """Write table, page and `paper/`; returns the page and that folder."""
+    """Write table, page and `paper/`; returns the paths of the page and of `paper/`."""
     write_tables(folder, results.outcome.points)
     figures = drawn(results)
     place = paper.write(folder, results, figures)
@@ -37,8 +37,8 @@ def write(folder: Path, results: Results) -> tuple[Path, Path]:
 
 
 def verdict_of(results: Results) -> str:
-    """`invalid` where a hypothesis is refuted; `unknown` where one is undecided, an interval too wide or a run missing;
-    else `valid`."""
+    """`invalid` if a hypothesis is refuted; `unknown` if one is undecided, an interval too wide or a run missing;
+    otherwise `valid`."""
     outcome = results.outcome
     judgements = {one.judgement for one in results.judged}
     if "refuted" in judgements:
@@ -48,7 +48,7 @@ def verdict_of(results: Results) -> str:
 
 
 def verdict_words(results: Results) -> str:
-    """The same in a sentence."""
+    """The verdict as a sentence."""
     outcome, parts = results.outcome, []
     for judgement in ("supported", "refuted", "undecided"):
         mine = [one.hypothesis.id for one in results.judged if one.judgement == judgement]
@@ -64,11 +64,11 @@ def verdict_words(results: Results) -> str:
 
 
 def render(results: Results, figures: list[PaperFigure]) -> str:
-    """The page."""
+    """Render the page."""
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, *map(Path, lab.report.__path__)]),
         autoescape=True,
-        finalize=partial(clean_tree, keep=LINES),  # words of scenarios, containers and peers
+        finalize=partial(clean_tree, keep=LINES),  # texts of scenarios, containers and peers
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

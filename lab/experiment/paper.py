@@ -1,6 +1,6 @@
-"""`paper/` of an experiment: figures in column width, a LaTeX table, the data, and the sentence for the text.
+"""`paper/` of an experiment: figures in column width, a LaTeX table, the data, and sentences for the text.
 
-Owns the files and how numbers are said in a paper. Pure but for writing them.
+Owns the files and the number format of papers. Pure except for writing them.
 """
 
 import shutil
@@ -22,11 +22,11 @@ __all__ = ["PAPER", "estimates", "hypotheses_table", "latex_table", "sentences",
 
 PAPER = "paper"
 _VAGUE = 0.5
-"""Half widths of intervals of Sobol's indices from which they say nothing."""
+"""Half width of an interval of a Sobol index from which the index says nothing."""
 
 
 def write(folder: Path, results: Results, drawn: Sequence[PaperFigure]) -> Path:
-    """Write all of it; returns the folder."""
+    """Write all files; returns the folder."""
     place = folder / PAPER
     place.mkdir(exist_ok=True)
     for old in [path for form in (*FORMATS, "csv") for path in place.glob(f"*.{form}")]:
@@ -47,7 +47,7 @@ def write(folder: Path, results: Results, drawn: Sequence[PaperFigure]) -> Path:
 
 
 def estimates(results: Results) -> str:
-    """Every estimate, in columns of numbers."""
+    """All estimates as CSV with numeric columns."""
     paths = list(dict.fromkeys(path for cell in results.cells for path, _ in cell.assignment))
     columns = {path: numeric([dict(cell.assignment).get(path) for cell in results.cells]) for path in paths}
     header = [path + (found[0] if (found := columns[path]) else "") for path in paths]
@@ -63,14 +63,14 @@ def estimates(results: Results) -> str:
 
 
 def hypotheses_table(results: Results) -> str:
-    """Every hypothesis and what became of it."""
+    """All hypotheses and their results."""
     rows = [[one.hypothesis.id, one.hypothesis.claim, one.judgement, "" if one.p is None else f"{one.p:.3g}"]
             for one in results.judged]  # fmt: skip
     return table(("hypothesis", "claim", "judgement", "p"), rows)
 
 
 def latex_table(results: Results) -> str:
-    """A `tabular` with rules of booktabs."""
+    """A `tabular` with booktabs rules."""
     outcomes = [name for name in results.outcome.file.experiment.outcomes if results.of(name)]
     paths = list(dict.fromkeys(path for cell in results.cells for path, _ in cell.assignment))
     heads = [*(_tex(short(path)) for path in paths), "$n$"]
@@ -93,7 +93,7 @@ def latex_table(results: Results) -> str:
 
 
 def sentences(results: Results) -> list[str]:
-    """What the text of a paper says: estimates, hypotheses, and how many runs there are."""
+    """Sentences for a paper: estimates, hypotheses, and the number of runs."""
     experiment = results.outcome.file.experiment
     cells = results.of(experiment.primary)
     unit = unit_of_outcome(experiment.primary)

@@ -1,8 +1,8 @@
-"""What was written down before the first run: `registered.json` in the experiment's folder, and every change of it.
+"""The pre-registration: `registered.json` in the experiment's folder, written before the first run, and its changes.
 
-Owns the file. A plan that has changed since the runs began is refused. Hypotheses that have changed are refused too,
-unless somebody says that they are to be amended; then both versions stay, with how many runs had been seen, and the
-report shows them.
+Owns the file. A plan that has changed since the runs began is refused. Changed hypotheses are refused too, unless the
+user amends them explicitly; then both versions are kept, with the number of runs seen by then, and the report shows
+them.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ REGISTERED = "registered.json"
 
 
 class Version(Struct, frozen=True, kw_only=True):
-    """The hypotheses as they were at one time."""
+    """One version of the hypotheses."""
 
     when: str
     runs: int
-    """How many runs had been played by then: 0 for what was written down first."""
+    """Number of runs played by then: 0 for the first version."""
     digest: str
     hypotheses: tuple[str, ...]
     """In words, each with its id."""
@@ -37,9 +37,9 @@ class Registered(Struct, frozen=True, kw_only=True):
 
     name: str
     plan: str
-    """Digest of everything but the hypotheses, and of the scenario."""
+    """Digest of the scenario and everything except the hypotheses."""
     file: str
-    """The experiment file as it was at first."""
+    """The first version of the experiment file."""
     versions: tuple[Version, ...]
 
     @property
@@ -49,7 +49,7 @@ class Registered(Struct, frozen=True, kw_only=True):
 
 
 def read_registered(folder: Path) -> Registered | None:
-    """What is registered in a folder; None: nothing yet. Raises `Unreadable`."""
+    """The registration in a folder; None if there is none yet. Raises `Unreadable`."""
     path = folder / REGISTERED
     try:
         return msgspec.json.decode(path.read_bytes(), type=Registered)
@@ -60,7 +60,7 @@ def read_registered(folder: Path) -> Registered | None:
 
 
 def register(file: ExperimentFile, folder: Path, *, runs: int, amend: bool) -> Registered:
-    """Write down what is about to be run, or compare it with what is written. Raises `LabError` for a change."""
+    """Register the experiment, or compare it with the registration. Raises `LabError` for a change."""
     found = read_registered(folder)
     version = _version(file, runs)
     if found is None:
@@ -82,7 +82,7 @@ def register(file: ExperimentFile, folder: Path, *, runs: int, amend: bool) -> R
 
 
 def check(file: ExperimentFile, found: Registered, folder: Path) -> None:
-    """Raises `LabError` where the plan is not the one that was registered."""
+    """Raises `LabError` if the plan differs from the registered one."""
     if found.plan != file.plan_digest:
         raise LabError(
             f"{file.path} or its scenario has changed since the runs in {folder} were begun: choose another --out, or "

@@ -1,7 +1,7 @@
-"""From runs to what an experiment says: estimates with intervals, hypotheses judged, sensitivities. Pure.
+"""From runs to results: estimates with intervals, judged hypotheses, sensitivities. Pure.
 
-All statistics are those of `lab.sweep`: medians with their intervals, and `compare` for hypotheses. Owns when a
-hypothesis counts as supported or refuted, and that all tests of an experiment together are held to one error rate.
+All statistics come from `lab.sweep`: medians with their intervals, and `compare` for hypotheses. Owns when a hypothesis
+counts as supported or refuted, and controls the error rate of all tests of an experiment together.
 """
 
 from collections.abc import Sequence
@@ -35,19 +35,19 @@ class Cell(Struct, frozen=True, kw_only=True):
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """What became of one hypothesis."""
+    """The result of one hypothesis."""
 
     hypothesis: Hypothesis
     judgement: Judgement
     p: float | None
-    """After the correction for all tests of the experiment; None for `alike`, which is no test of a difference."""
+    """Corrected for all tests of the experiment; None for `alike`, which does not test a difference."""
     differences: tuple[MetricDifference, ...]
     """One for each setting of the other factors."""
     why: str
 
 
 class Results(Struct, frozen=True, kw_only=True):
-    """Everything that is said of an experiment."""
+    """All results of an experiment."""
 
     outcome: Outcome
     cells: tuple[Cell, ...]
@@ -60,7 +60,7 @@ class Results(Struct, frozen=True, kw_only=True):
 
 
 def results_of(outcome: Outcome) -> Results:
-    """Estimate and judge."""
+    """Compute estimates and judge hypotheses."""
     experiment = outcome.file.experiment
     cells = tuple(
         Cell(assignment=group.assignment, outcome=name, runs=len(sample), censored=sample.censored,
@@ -79,7 +79,7 @@ def results_of(outcome: Outcome) -> Results:
 
 
 def judge(hypothesis: Hypothesis, points: Sequence[Point], primary: str) -> Judged:
-    """One hypothesis, its p value not yet corrected for others."""
+    """Judge one hypothesis; its p value is not yet corrected for the others."""
     name = hypothesis.outcome or primary
     a, b = (_side(points, side) for side in hypothesis.compare)
     if not a or not b:
@@ -92,7 +92,7 @@ def judge(hypothesis: Hypothesis, points: Sequence[Point], primary: str) -> Judg
 
 
 def _judgement(hypothesis: Hypothesis, mine: Sequence[MetricDifference]) -> tuple[Judgement, str]:
-    """Of all settings of the other factors together: what is expected must hold in each."""
+    """Over all settings of the other factors: the expectation must hold in each."""
     margin = hypothesis.margin or 1.0
     if hypothesis.expect == "alike":
         if mine and all(item.alike for item in mine):
@@ -119,7 +119,8 @@ def _outside(item: MetricDifference, margin: float) -> bool:
 
 
 def _together(judged: list[Judged]) -> list[Judged]:
-    """Hold all tests together to one error rate (Holm); what is not significant any more is undecided."""
+    """Control the error rate of all tests together (Holm); a hypothesis that is no longer significant becomes
+    undecided."""
     tested = [at for at, one in enumerate(judged) if one.p is not None]
     for at, p in zip(tested, holm([judged[at].p or 0.0 for at in tested]), strict=True):
         one = replace(judged[at], p=p)
@@ -130,7 +131,7 @@ def _together(judged: list[Judged]) -> list[Judged]:
 
 
 def _side(points: Sequence[Point], side: dict[str, str]) -> list[Point]:
-    """The runs of one side, without the factors that the sides differ in."""
+    """The runs of one side, without the factors in which the sides differ."""
     return [
         replace(point, parameters={path: value for path, value in point.parameters.items() if path not in side})
         for point in points

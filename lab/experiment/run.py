@@ -1,8 +1,8 @@
-"""Plays an experiment: rounds of one sweep with more and more seeds, until the stopping rule has enough.
+"""Plays an experiment: rounds of one sweep with more and more seeds, until the stopping rule is satisfied.
 
-Owns the order: what is wrong is said before anything runs, hypotheses are on the disk before the first run, and the
-primary outcome is looked for in the first run before the others are made. The folder is a sweep's, so that a run that
-is done is never played again, whatever ended the command before.
+Owns the order: errors are reported before anything runs, hypotheses are on disk before the first run, and the first run
+is checked for the primary outcome before the others start. The folder is that of a sweep, so a finished run is never
+played again, however the previous command ended.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,26 +25,26 @@ from lab.sweep.run import SweepPlan, SweepResults, plan, sweep
 __all__ = ["Outcome", "planned_for", "run", "state_of"]
 
 Player = Callable[[SweepPlan, Callable[[], WorkerPool], Callable[..., SweepResults]], SweepResults]
-"""Plays a sweep, and shows how far it is (`lab.cli.sweep.with_bar`)."""
+"""Plays a sweep and shows its progress (`lab.cli.sweep.with_bar`)."""
 Rounds = Callable[[int, Sequence[Width]], None]
-"""Told after each round: how many seeds there are now, and how precise every assignment is."""
+"""Called after each round with the number of seeds so far, and the precision of every assignment."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What there is of an experiment."""
+    """The state of an experiment."""
 
     file: ExperimentFile
     design: Design
     registered: Registered
     points: tuple[Point, ...]
     seeds: int
-    """Played for every assignment."""
+    """Number of seeds played for every assignment."""
     widths: tuple[Width, ...]
     interrupted: bool = False
     other_code: bool = False
-    """The runs were made by another version of the code than this."""
+    """The runs were made by a different version of the code."""
     swept: SweepResults | None = None
-    """The last round; None where only the disk was read."""
+    """The last round; None if results were only read from disk."""
 
     @property
     def precise(self) -> bool:
@@ -58,7 +58,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 def planned_for(file: ExperimentFile, design: Design, folder: Path, seeds: int) -> SweepPlan:
-    """The sweep of these seeds. Raises `LabError` for factors that the scenario does not have, in words of the
+    """The sweep of these seeds. Raises `LabError` for factors that the scenario does not have, in terms of the
     experiment file."""
     experiment = file.experiment
     first = experiment.seeds.first
@@ -73,7 +73,7 @@ def run(
     file: ExperimentFile, folder: Path, pool: Callable[[], WorkerPool], play: Player,
     *, amend: bool = False, told: Rounds = lambda seeds, found: None,
 ) -> Outcome:  # fmt: skip
-    """Play what is not there yet. Raises `LabError` for what is wrong with the file, or does not fit to the folder."""
+    """Play the missing runs. Raises `LabError` for an error in the file, or if it does not match the folder."""
     experiment = file.experiment
     design = design_of(experiment)
     planned_for(file, design, folder, experiment.seeds.at_least)
@@ -99,7 +99,7 @@ def run(
 
 
 def state_of(file: ExperimentFile, folder: Path) -> Outcome:
-    """What the disk has of an experiment; plays nothing. Raises `LabError` where there is nothing of it."""
+    """The state of an experiment on disk; plays nothing. Raises `LabError` if there is none."""
     registered = read_registered(folder)
     if registered is None:
         raise LabError(f"{folder} has no runs of {file.path} yet: `lab experiment run {file.path}` makes them")
@@ -110,7 +110,7 @@ def state_of(file: ExperimentFile, folder: Path) -> Outcome:
     )
     tasks = planned_for(file, design, folder, file.experiment.seeds.at_most).tasks
     exact = {point.key: point for point in stored}
-    # A report is made again by later versions of the code too: then parameters and seed say which run it was.
+    # Later versions of the code also rebuild reports, so runs are matched by parameters and seed.
     alike = {(tuple(sorted(point.parameters.items())), point.seed): point for point in stored}
     other = not any(task.key in exact for task in tasks)
     seeds, points = 0, list[Point]()
@@ -129,7 +129,7 @@ def state_of(file: ExperimentFile, folder: Path) -> Outcome:
 
 
 def _find(outcomes: Sequence[str], points: Sequence[Point]) -> None:
-    """Raises `LabError` for an outcome that the first run does not have."""
+    """Raises `LabError` for an outcome that is missing in the first run."""
     ran = [point for point in points if not point.failed]
     for outcome in outcomes if ran else ():
         if not len(sample_of(ran, *split_outcome(outcome))):

@@ -1,13 +1,13 @@
-"""When there are enough seeds: the sequential rule. Pure.
+"""The sequential stopping rule: when there are enough seeds. Pure.
 
-After each round every assignment's 95 % interval of the primary outcome's median is measured from end to end. The
-experiment ends when all are at most as wide as asked, or at the most seeds. All assignments go on together, so that
-every seed is played for all of them and runs of equal seeds are pairs.
+After each round, the 95 % interval of the primary outcome's median is measured from end to end for every assignment.
+The experiment ends when all intervals are at most as wide as asked, or at the maximum number of seeds. All assignments
+continue together, so that every seed is played for all of them and runs of equal seeds are pairs.
 
-To look at the data for when to stop makes intervals cover a little less often than they say, because a round with a
-narrow interval by chance is one to stop at. The first round (`at_least`, 20 by default) limits this; how much is left
-is simulated by `make check-statistics` and stands in docs/experiments.md. Fixed-width rules of this kind are Chow and
-Robbins' (Annals of Mathematical Statistics 1965).
+Looking at the data to decide when to stop makes intervals cover slightly less often than stated, because the rule stops
+at rounds whose interval is narrow by chance. The first round (`at_least`, 20 by default) limits this effect; `make
+check-statistics` simulates the rest, which is documented in docs/experiments.md. Fixed-width rules of this kind are due
+to Chow and Robbins (Annals of Mathematical Statistics 1965).
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,28 +24,28 @@ __all__ = ["Width", "enough", "more", "widths"]
 
 
 class Width(Struct, frozen=True, kw_only=True):
-    """How precise one assignment's primary outcome is."""
+    """The precision of one assignment's primary outcome."""
 
     setting: str
     runs: int
     estimate: Estimate
     asked: float
-    """The widest interval that is narrow enough; nan where it cannot be said yet."""
+    """The maximum width; nan if it is not known yet."""
 
     @property
     def width(self) -> float:
-        """From end to end; inf where there is no bound."""
+        """Width of the interval, from end to end; inf if a bound is missing."""
         wide = self.estimate.high - self.estimate.low
         return float(wide) if np.isfinite(wide) else float("inf")
 
     @property
     def narrow(self) -> bool:
-        """Whether it is narrow enough."""
+        """Whether the interval is at most as wide as asked."""
         return self.width <= self.asked
 
 
 def widths(points: Iterable[Point], primary: str, precision: Precision) -> list[Width]:
-    """One for each assignment, in order."""
+    """The widths of all assignments, in order."""
     return [_width(group, primary, precision) for group in grouped(points)]
 
 
@@ -55,7 +55,7 @@ def enough(found: Sequence[Width], planned: int) -> bool:
 
 
 def more(seeds: Seeds, played: int) -> int:
-    """How many seeds the next round has; as many as were played when there is none."""
+    """Number of seeds after the next round; equal to `played` if there is no further round."""
     return min(played + seeds.step, seeds.at_most) if played else seeds.at_least
 
 
