@@ -1,7 +1,7 @@
-"""The replay of an artifact: each command in a fresh folder, each claim compared with what came out.
+"""The replay of an artifact: each command in a new folder, each claim compared with its result.
 
-Owns where a command runs and when it is ended. It starts the lab and the project's benchmarks, and nothing else
-(`claims.refused`), by this interpreter and with this code.
+Owns where a command runs and when it is stopped. It starts only the lab and the project's benchmarks
+(`claims.refused`), with this interpreter and this code.
 """
 
 import os
@@ -23,36 +23,36 @@ from overlay.clean import clean
 __all__ = ["Checked", "Replay", "check", "chosen", "code_folder"]
 
 _GRACE = 600.0
-"""Seconds beyond ten times what a group says that it takes, after which its command is ended."""
+"""A command is stopped after ten times the stated duration of its group plus these seconds."""
 _LAST_WORDS = 300
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """What became of one claim."""
+    """The result of one claim."""
 
     claim: ArtifactClaim
     verdict: Verdict
     found: str
-    """The number that came out, or why there is none."""
+    """The reproduced number, or why there is none."""
 
 
 class Replay(Struct, frozen=True, kw_only=True):
-    """What became of one group."""
+    """The result of one group."""
 
     group: ClaimGroup
     checked: tuple[Checked, ...]
     seconds: float = 0.0
     memory_mb: float = 0.0
-    """Of the largest process."""
+    """Memory of the largest process."""
 
 
 def code_folder() -> Path:
-    """Where this code lies: a checkout, or the folder of installed packages."""
+    """The folder of this code: a checkout, or the folder of installed packages."""
     return Path(__file__).resolve().parents[2]
 
 
 def chosen(artifact: Artifact, names: Sequence[str], everything: bool) -> list[ClaimGroup]:
-    """The groups to run: those that are named, or all, or those that are quick and need nothing. Raises `LabError`."""
+    """The groups to run: named ones, or all, or those that are quick and need nothing. Raises `LabError`."""
     known = {group.id: group for group in artifact.groups}
     if wrong := [name for name in names if name not in known]:
         raise LabError(f"found no claims named {', '.join(wrong)}, expected one of {', '.join(known)}")
@@ -63,7 +63,7 @@ def check(
     artifact: Artifact, folder: Path, run: Sequence[ClaimGroup], *, smaller: dict[str, str] | None = None,
     doing: Callable[[ClaimGroup], None] = lambda group: None,
 ) -> Iterator[Replay]:  # fmt: skip
-    """Replay these groups of an artifact whose data lie in `folder`; the others are told as not run."""
+    """Replay these groups of an artifact whose data are in `folder`; the others are reported as not run."""
     for group in artifact.groups:
         if group not in run:
             needs = f", needs {' and '.join(group.needs)}" if group.needs else ""
@@ -134,7 +134,7 @@ def _wait(process: subprocess.Popen[bytes], deadline: float) -> tuple[int | None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """In good order, as a lab goes down by itself; with force if it does not."""
+    """Interrupt it, so that its lab goes down; kill it if it does not end."""
     if process.returncode is not None:
         return
     process.send_signal(signal.SIGINT)

@@ -1,7 +1,7 @@
-"""Claims: numbers (or words) with the command that makes them again, what that costs, and how far off still agrees.
+"""Claims: numbers (or words) with the command that reproduces them, its cost, and the tolerance.
 
-Owns `claims.json`, which programs a claim may start (an artifact may come from a stranger), and when a number is
-reproduced. Runs nothing.
+Owns `claims.json`, the programs that a claim may start (an artifact may come from a stranger), and when a number counts
+as reproduced. Runs nothing.
 """
 
 import csv
@@ -35,25 +35,25 @@ _MOST_MINUTES = 7 * 24 * 60
 
 
 class ArtifactClaim(Struct, frozen=True, kw_only=True):
-    """One number of one row of the table that a command makes; or a word, where `equals` is not empty."""
+    """One number in one row of the table that a command makes; or a word, if `equals` is not empty."""
 
     id: str
     text: str
     where: dict[str, str]
-    """Columns and their values by which the row is found."""
+    """Columns and values that select the row."""
     column: str
     value: float | None = None
     unit: str = ""
     low: float | None = None
     high: float | None = None
-    """Between these it is reproduced."""
+    """Upper limit: a value from `low` to `high` is reproduced."""
     equals: str = ""
     produces: str = ""
-    """The table with this row, where it is not the group's."""
+    """The table with this row, if it is not the group's."""
 
 
 class ClaimGroup(Struct, frozen=True, kw_only=True):
-    """A command, and what is claimed of its outcome."""
+    """A command, and the claims about its output."""
 
     id: str
     title: str
@@ -63,23 +63,24 @@ class ClaimGroup(Struct, frozen=True, kw_only=True):
     minutes: float
     memory_mb: float
     needs: tuple[str, ...] = ()
-    """`packets`: a Linux machine whose user may make network namespaces; `docker`: root and an engine's programs …"""
+    """`packets`: a Linux machine whose user may create network namespaces; `docker`: root and the programs of an engine
+    …"""
     claims: tuple[ArtifactClaim, ...]
 
     @property
     def quick(self) -> bool:
-        """Whether it is run without being named: it needs nothing but time, and little of that."""
+        """Whether it runs without being named: it has no needs and takes little time."""
         return not self.needs and self.minutes <= 15
 
 
 class Artifact(Struct, frozen=True, kw_only=True):
-    """`claims.json`."""
+    """The content of `claims.json`."""
 
     schema: int = SCHEMA
     name: str
     title: str
     made_by: dict[str, Any] = {}
-    """The code: version, digest, commit."""
+    """Version, digest and commit of the code."""
     groups: tuple[ClaimGroup, ...]
 
 
@@ -100,7 +101,7 @@ def read_claims(path: Path) -> Artifact:
 
 
 def refused(group: ClaimGroup) -> str:
-    """Why a group is not run: an artifact may come from anywhere, and may start nothing but the lab."""
+    """Why a group is not run: an artifact may come from anywhere, so it may start only the lab."""
     words = group.command
     ours = words[:2] in (("lab", "experiment"), ("lab", "sweep"))
     if not ours and words[:3] != ("python", "-m", "benchmarks"):
@@ -114,7 +115,7 @@ def refused(group: ClaimGroup) -> str:
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    """A table as rows of text; raises `LabError` for a file that is none."""
+    """A table as rows of text; raises `LabError` for a file that is not a table."""
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
@@ -130,7 +131,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def judged(claim: ArtifactClaim, rows: list[dict[str, str]]) -> tuple[Verdict, str]:
-    """(what became of a claim, what was found)."""
+    """(verdict of a claim, the value found)."""
     found = [row for row in rows if all(row.get(key) == value for key, value in claim.where.items())]
     if len(found) != 1:
         return "not reproduced", f"{len(found)} rows of that kind" if found else "no such row"
@@ -146,7 +147,7 @@ def judged(claim: ArtifactClaim, rows: list[dict[str, str]]) -> tuple[Verdict, s
 
 
 def written(artifact: Artifact) -> bytes:
-    """The file."""
+    """The content of the file."""
     return msgspec.json.format(msgspec.json.encode(artifact)) + b"\n"
 
 

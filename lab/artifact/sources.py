@@ -1,7 +1,6 @@
-"""Where claims come from: an experiment that was run, or a description of the project's benchmarks.
+"""Sources of claims: an experiment that was run, or a description of the project's benchmarks.
 
-Owns which numbers are claims, and what their tolerances are. Tolerances are written down with the claims, never chosen
-at the replay.
+Owns which numbers are claims, and their tolerances. Tolerances are stored with the claims, never chosen at the replay.
 """
 
 import csv
@@ -25,7 +24,7 @@ __all__ = ["Description", "is_description", "of_benchmarks", "of_experiment", "r
 
 EXPERIMENT = "data/experiment.yaml"
 _NO_MEMORY = 500.0
-"""Megabytes of a small simulated experiment whose run did not write down its memory."""
+"""Megabytes assumed for a small simulated experiment whose run did not record its memory."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
@@ -55,7 +54,7 @@ class Description(FilePart):
 
 
 def is_description(path: Path) -> bool:
-    """Whether a file describes an artifact of benchmarks, and no experiment."""
+    """Whether a file describes an artifact of benchmarks, not an experiment."""
     try:
         plain = read_yaml(text_of(path)).plain
     except ScenarioError:
@@ -64,7 +63,7 @@ def is_description(path: Path) -> bool:
 
 
 def read_description(path: Path) -> Description:
-    """Raises `LabError` with a line for each fault."""
+    """Read and check the file. Raises `LabError` with a line for each fault."""
     found = read_yaml(text_of(path))
     if found.problems:
         raise LabError("\n".join(f"{path}:{p.line}:{p.column}: {p}" for p in found.problems))
@@ -77,8 +76,8 @@ def read_description(path: Path) -> Description:
 
 
 def of_benchmarks(path: Path) -> Artifact:
-    """The claims of every row of every benchmark that has a file. One that nobody has described yet counts as long, and
-    as one that needs packets. Raises `LabError` where there is no file at all."""
+    """The claims of every row of every benchmark that has a file. A benchmark without a description counts as long, and
+    as one that needs packets. Raises `LabError` if there is no file at all."""
     described = read_description(path)
     folder = path.parent / described.results
     there = sorted(file.stem for file in folder.glob("*.json"))
@@ -115,7 +114,7 @@ def _benchmark(name: str, one: Benchmark, rows: list[dict[str, str]]) -> ClaimGr
 
 
 def of_experiment(path: Path, folder: Path) -> tuple[Artifact, ExperimentFile, Results]:
-    """The claims of an experiment: every estimate and every hypothesis. Raises `LabError` where it has no runs."""
+    """The claims of an experiment: every estimate and every hypothesis. Raises `LabError` if it has no runs."""
     file = read_experiment(path)
     state = state_of(file, folder)
     if not state.points:

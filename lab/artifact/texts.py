@@ -1,4 +1,4 @@
-"""The words of an artifact's files: README, container recipe, CITATION.cff, RO-Crate. Pure."""
+"""The texts of an artifact's files: README, container recipe, CITATION.cff, RO-Crate. Pure."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,11 @@ __all__ = ["citation", "containerfile", "crate", "readme"]
 _CODE = "https://www.apache.org/licenses/LICENSE-2.0"
 _CRATE = "https://w3id.org/ro/crate/1.1"
 _PACKAGES = "iproute2 nftables wireguard-tools iputils-ping procps git ca-certificates"
-"""What runs on real packets needs of Debian."""
+"""Debian packages that runs on real packets need."""
 
 
 def readme(artifact: Artifact, code: str) -> str:
-    """What it is, how to check it, and every claim."""
+    """Description, instructions for checking, and every claim."""
     commit = artifact.made_by.get("commit")
     made = f"commit {commit}{' with changes' if artifact.made_by.get('dirty') else ''}, " if commit else ""
     lines = [
@@ -78,7 +78,7 @@ def containerfile(code: str) -> str:
 
 
 def citation(artifact: Artifact, date: str, authors: Sequence[str]) -> str:
-    """CITATION.cff 1.2.0."""
+    """The text of CITATION.cff 1.2.0."""
     lines = [
         "cff-version: 1.2.0",
         "message: If you use this artifact, please cite it as below.",

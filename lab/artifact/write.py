@@ -1,6 +1,6 @@
 """The folder of an artifact: claims, README, container recipe, CITATION.cff, RO-Crate, data and code.
 
-Owns which files there are. A folder that has something else in it is left alone.
+Owns the list of files. A folder that contains other files is not changed.
 """
 
 import re
@@ -30,7 +30,7 @@ AUTHORS = ("The authors of overlay-lab",)
 def write(folder: Path, artifact: Artifact, *, experiment: tuple[ExperimentFile, Path] | None,
           results: Path | None, authors: tuple[str, ...] = ()) -> list[str]:  # fmt: skip
     """Write everything; returns the names of the files. `experiment`: the file and the folder of its runs; `results`:
-    the folder of the benchmarks' files. Raises `LabError` where something else lies there."""
+    the folder of the benchmarks' files. Raises `LabError` if the folder contains other files."""
     if folder.exists() and any(folder.iterdir()) and not (folder / CLAIMS).is_file():
         raise LabError(f"{folder} holds something else than an artifact: choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def write(folder: Path, artifact: Artifact, *, experiment: tuple[ExperimentFile,
 
 
 def _experiment(folder: Path, file: ExperimentFile, runs: Path) -> None:
-    """The experiment with its scenario, so that both stand on their own, and what came of it."""
+    """Write the experiment with its scenario, so that both are self-contained, and its results."""
     from lab.sweep.grid import variant_text
 
     data = folder / "data"
@@ -74,7 +74,7 @@ def _experiment(folder: Path, file: ExperimentFile, runs: Path) -> None:
 
 
 def _code(folder: Path) -> str:
-    """The sources of the commit; empty for an installed package, whose version the README names."""
+    """Archive the sources of the commit; empty for an installed package, whose version the README names."""
     top = code_folder()
     if not (top / ".git").exists() or shutil.which("git") is None:
         return ""
