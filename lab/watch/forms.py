@@ -1,7 +1,7 @@
-"""What each verb asks for, as plain data: the forms of the page and the prompts of the terminal are drawn from it.
+"""The arguments of each verb, as plain data for the forms of the page and the prompts of the terminal.
 
-Derived from the models of the registry's verbs, those of other packages too; nothing here knows a verb by name. A form
-says what kind of thing a field takes; whether the value makes sense is the lab's to say, in its own words.
+Derived from the models of the registry's verbs, including those of other packages; no verb is known by name. A form
+gives the type of each field; the lab validates the value, with its own messages.
 """
 
 import re
@@ -37,11 +37,11 @@ _VALUES: tuple[tuple[Any, Kind, str], ...] = (
     (Command, "command", "weave status"),
 )
 _OF_SERVICES = "service"
-"""A field that has this word in its name takes services, any other field of names takes hosts."""
+"""A field with this word in its name takes services; every other field of names takes hosts."""
 
 
 class FormField(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that a verb wants to know."""
+    """One argument of a verb."""
 
     key: str
     """Empty: the value of the verb itself."""
@@ -52,7 +52,7 @@ class FormField(Struct, frozen=True, kw_only=True, omit_defaults=True):
     least: int | None = None
     most: int | None = None
     fields: tuple["FormField", ...] = ()
-    """Those of a part."""
+    """The fields of a nested part."""
 
 
 class VerbForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,17 +63,17 @@ class VerbForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     form: str
     fields: tuple[FormField, ...]
     lasts: bool = False
-    """It is a fault, which ends by itself after a time if it is told to."""
+    """It is a fault that may have a duration, after which it ends by itself."""
     setup: str = ""
 
 
 def forms(verbs: Iterable[Verb[Any]], overlay: OverlayKind) -> list[VerbForm]:
-    """The verbs that can be done on an overlay, each with its fields."""
+    """The forms of all verbs that an overlay supports."""
     return [form_of(verb) for verb in verbs if verb.allowed(overlay) and verb.setup != "watch"]
 
 
 def form_of(verb: Verb[Any]) -> VerbForm:
-    """What one verb asks for."""
+    """The form of one verb."""
     return VerbForm(
         verb=verb.name,
         about=_plain(verb.about),
@@ -104,7 +104,7 @@ def _field(key: str, hint: Any, info: FieldInfo | None) -> FormField:
 
 
 def _kind(key: str, hint: Any) -> tuple[Kind, str, Mapping[str, Any]]:
-    """(what it takes, an example, what else a field has)."""
+    """(type, example, other attributes of the field)."""
     options = _options(hint)
     for value, kind, example in _VALUES:
         if value in options:
@@ -135,7 +135,8 @@ def _kind(key: str, hint: Any) -> tuple[Kind, str, Mapping[str, Any]]:
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, each with its annotations and nothing for None; the values of scenarios as they are."""
+    """The members of a union, each with its annotations and without None; value types of scenarios stay
+    as they are."""
     if typing.get_origin(hint) is Annotated:
         inner, *extras = typing.get_args(hint)
         for value, _, _ in _VALUES:
@@ -149,7 +150,7 @@ def _options(hint: Any) -> tuple[Any, ...]:
 
 
 def _bounds(option: Any) -> dict[str, int]:
-    """The least and the most of a number, where its type says so."""
+    """The minimum and maximum of a number, if its type has them."""
     found: dict[str, int] = {}
     for extra in typing.get_args(option)[1:] if typing.get_origin(option) is Annotated else ():
         for bound in extra.metadata if isinstance(extra, FieldInfo) else (extra,):

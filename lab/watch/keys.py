@@ -1,8 +1,9 @@
-"""Who may do what on a page of `lab watch`: two tokens, one to change things and one to look on. Pure but for chance.
+"""Permissions on a page of `lab watch`: two tokens, one to change the lab and one to view it. Pure except for
+randomness.
 
-A token travels in the fragment of the address, which a browser sends to nobody, and from then on in a header that only
-the page itself can set. There are no cookies: a browser sends those of 127.0.0.1 to every port of this machine, so
-to other users' servers too.
+A token is in the fragment of the address, which a browser never sends, and from then on in a header that only the page
+itself can set. There are no cookies, because a browser sends those of 127.0.0.1 to every port of this machine, so also
+to other users' servers.
 """
 
 import secrets
@@ -23,17 +24,17 @@ def _token() -> str:
 
 
 class WatchKeys(Struct, frozen=True):
-    """The tokens of one page; `change` is empty where nobody may change anything."""
+    """The tokens of one page; `change` is empty if nobody may change anything."""
 
     look: str = field(default_factory=_token)
     change: str = field(default_factory=_token)
 
     def only_looking(self) -> "WatchKeys":
-        """The same without the right to change anything."""
+        """The same keys without the permission to change anything."""
         return WatchKeys(look=self.look, change="")
 
     def may(self, headers: Iterable[tuple[str, str]]) -> May:
-        """What a request with these headers may do."""
+        """The permission of a request with these headers."""
         found = list(headers)
         if has_token(found, self.change):
             return "change"

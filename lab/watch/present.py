@@ -1,7 +1,7 @@
-"""The lab as its history says that it is now, record by record: hosts, pairs, what happened. Pure.
+"""The current state of the lab according to its history, record by record: hosts, pairs, events. Pure.
 
-What should be true, and what a try is worth, is `lab.checkers.world`'s and `.convergence`'s, as in the runner; this
-adds what only a viewer wants: the last try of each pair, the last events in words, recent latencies.
+`lab.checkers.world` and `.convergence` decide what should be true, and judge tries, as in the runner; this module adds
+data for viewers: the last try of each pair, the last events in words, recent latencies.
 """
 
 from collections import deque
@@ -28,25 +28,25 @@ CELLS: dict[Cell, tuple[str, str]] = {
     "leak": ("?", "answers, and should not"),
     "none": (".", "not asked"),
 }
-"""What a pair is, with a sign that needs no colour."""
+"""State of a pair -> (sign that is readable without colour, explanation)."""
 _EVENTS = 200
 _LATENCIES = 200
 
 
 class HostRow(Struct, frozen=True):
-    """A host in one line."""
+    """A host as one row."""
 
     name: str
     state: Literal["up", "down", "no peer"]
     group: int
-    """Hosts with the same number reach each other; -1: down."""
+    """Hosts with the same number can reach each other; -1: down."""
     neighbours: tuple[str, ...]
     share: float
     containers: tuple[str, ...]
 
 
 class SeenEvent(Struct, frozen=True):
-    """Something that happened."""
+    """An event for display."""
 
     t: int
     text: str
@@ -55,7 +55,7 @@ class SeenEvent(Struct, frozen=True):
 
 
 class Present:
-    """Moved on by `feed`."""
+    """The state, advanced by `feed`."""
 
     def __init__(self) -> None:
         self.tracker = ConvergenceTracker()
@@ -63,13 +63,13 @@ class Present:
         self.now = 0
         self.events: deque[SeenEvent] = deque(maxlen=_EVENTS)
         self.happened = 0
-        """How many events there were, the old ones too that are not kept."""
+        """Total number of events, including old ones that are no longer stored."""
         self.latest: dict[SeriesKey, Sample] = {}
         self._latencies: dict[str, deque[int]] = {}
 
     @property
     def world(self) -> ExpectedState:
-        """What should be true now."""
+        """The expected state now."""
         return self.tracker.world
 
     def feed(self, record: AnyRecord) -> None:
@@ -90,7 +90,7 @@ class Present:
 
     def _event(self, event: Event) -> None:
         if event.phase == "start" and not verb_of(event.what).lasts:
-            return  # its end says how it went
+            return  # its end event contains the result
         error = str(event.detail.get("error") or "")
         text = label_of(event) + (f": {error}" if error else "")
         self.happened += 1
@@ -123,7 +123,7 @@ class Present:
         return rows
 
     def matrix(self) -> tuple[list[str], dict[tuple[str, str], Cell]]:
-        """(containers, what each pair is), the worst probe of a pair counting."""
+        """(containers, state of each pair); the worst probe of a pair counts."""
         names = sorted({name for key in self.latest if not asks_name(key[0]) for name in key[1:]}, key=natural)
         names = [name for name in names if name in self.world.replicas] or names
         found: dict[tuple[str, str], Cell] = {}
@@ -146,7 +146,7 @@ class Present:
         return rows
 
     def agreement(self) -> str:
-        """Whether all agree, or what is still missing."""
+        """Whether all peers agree, or what is still missing."""
         state = self.tracker.state()
         return "converged" if state.converged else "; ".join(state.waiting[:2]) or "not converged"
 

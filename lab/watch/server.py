@@ -1,9 +1,9 @@
 """The live page over HTTP: the page for everybody, the lab's history by Server-Sent Events and its verbs with a token.
 
-Owns the routes, what each asks of a request, and what a slow reader costs. Who may do what is `keys`'; what verbs mean
-is the lab's, which is asked over its control socket and refuses in its own words.
+Owns the routes, the requirements of each on a request, and the limits for slow readers. `keys` decides permissions; the
+lab defines verbs. It is queried over its control socket and refuses with its own messages.
 
-The page itself says nothing of the lab but its name, so it needs no token. Everything else does.
+The page itself contains nothing about the lab except its name, so it needs no token. Everything else does.
 """
 
 import asyncio
@@ -30,22 +30,23 @@ from overlay.http.listener import sentences
 __all__ = ["LivePage", "Save"]
 
 Save = Callable[[Mapping[str, Any]], str]
-"""The session so far as a scenario file, by the lab's `state`. Raises `LabError` where nothing was done by hand."""
+"""Returns the session so far as a scenario file, from the lab's `state`. Raises `LabError` if there are no manual
+steps."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_STREAMS = 48
-"""Pages at once on one listener; a class has 30."""
+"""Maximum number of open pages on one listener; a class has 30."""
 SLOW = 20.0
-"""Seconds that a page may take for what was sent to it; after them it is dropped, and comes back where it was."""
+"""Seconds in which a page must read what was sent; then it is disconnected, and resumes at its offset."""
 BEAT = 10.0
-"""Seconds of silence after which a page is told that nothing happened, so that a dead one is noticed."""
+"""Seconds of silence after which a keep-alive is sent to a page, so that a dead connection is noticed."""
 ASK_STATE = 1.0
-"""Seconds between two questions for the faults in force, while anybody looks."""
+"""Seconds between two queries of the faults in force, while a page is open."""
 LAST_LOOK = 5.0
-"""Seconds in which the last records of a lab are read, at most."""
+"""Maximum time in seconds for reading the last records of a lab."""
 MAX_BODY = 1 << 16
 MAY = web.RequestKey("may", str)
-"""What a request may do, once that is known."""
+"""The permission of a request, once it is known."""
 
 _HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -55,15 +56,15 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""Besides the policy that the page itself names: it runs its own script alone, and talks to this server alone."""
+"""In addition to the page's own policy: it may run only its own script, and connect only to this server."""
 
 
 class LivePage:
     """The page of one lab, for any number of listeners."""
 
     def __init__(self, lab: WatchedLab, spool: Spool, html: str, about: Mapping[str, Any], save: Save) -> None:
-        """`spool`: where the records of the page go, a line each. `html`: the page. `about`: what it is told at its
-        beginning besides what it may do (its verbs). `save`: the session so far as a scenario file."""
+        """`spool`: where the records of the page go, one per line. `html`: the page. `about`: initial data of the page
+        in addition to its permission (its verbs). `save`: the session so far as a scenario file."""
         self._lab = lab
         self._spool = spool
         self._html = html
@@ -74,7 +75,7 @@ class LivePage:
         self._looking = 0
         self._stir = asyncio.Event()
         self._at_its_end = asyncio.Event()
-        """The history was read to its end since this was cleared."""
+        """Set when the history has been read to its end after this was cleared."""
 
     def application(self, keys: WatchKeys) -> web.Application:
         """The routes of one listener."""
@@ -96,7 +97,7 @@ class LivePage:
         return app
 
     async def follow(self, history: Path) -> None:
-        """Turn the history, as it grows, into the records of the page, until cancelled."""
+        """Convert the growing history into the records of the page, until cancelled."""
         feed = Feed()
         async with aclosing(follow(history)) as batches:
             async for lines in batches:
@@ -107,7 +108,7 @@ class LivePage:
                     self._at_its_end.set()
 
     async def watch(self) -> None:
-        """Keep up with the faults in force while somebody looks, until cancelled."""
+        """Poll the faults in force while a page is open, until cancelled."""
         while True:
             if not self._looking:
                 self._stir.clear()
@@ -120,7 +121,7 @@ class LivePage:
             await asyncio.sleep(ASK_STATE)
 
     async def end(self, reason: str) -> None:
-        """The lab is gone: every page is told so after the last record, and keeps what it shows."""
+        """The lab is gone: tell every page after the last record; it keeps what it shows."""
         self._at_its_end.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._at_its_end.wait(), LAST_LOOK)
@@ -154,7 +155,7 @@ class LivePage:
             self._looking -= 1
 
     def _offset(self, request: web.Request) -> int:
-        """Where a page wants to go on: an offset that it was told, or the beginning."""
+        """The offset at which a page wants to resume: one that it received, or the beginning."""
         last = request.headers.get("Last-Event-ID", "")
         if not last:
             return 0
@@ -163,7 +164,7 @@ class LivePage:
         return int(last)
 
     async def _stream(self, response: web.StreamResponse, offset: int) -> None:
-        """All records from there on, what is in force when it changes, and the lab's end."""
+        """Send all records from the offset, the faults in force when they change, and the lab's end."""
         told, caught_up = b"", False
         while True:
             seen = self._spool.stirs
@@ -214,7 +215,7 @@ class LivePage:
 
 
 def _who() -> str:
-    """Who a step is said to be by."""
+    """The recorded author of steps from the page."""
     return f"{getpass.getuser()} (page)"
 
 
@@ -233,14 +234,14 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 async def _send(response: web.StreamResponse, event: bytes, data: bytes, offset: int | None = None) -> None:
-    """One event; a page that does not take it in time is dropped. JSON has no line ends of its own."""
+    """Send one event; disconnect a page that does not read it in time. JSON contains no line breaks."""
     place = b"id: %d\n" % offset if offset is not None else b""
     async with asyncio.timeout(SLOW):
         await response.write(b"%bevent: %b\ndata: %b\n\n" % (place, event, data))
 
 
 def _behind(keys: WatchKeys, needs: May, handler: Handler) -> Handler:
-    """`handler` for those who may."""
+    """Wrap `handler` with a check of permission `needs`."""
 
     async def checked(request: web.Request) -> web.StreamResponse:
         may = keys.may(request.headers.items())
@@ -260,7 +261,7 @@ def _behind(keys: WatchKeys, needs: May, handler: Handler) -> Handler:
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns away what pages of others send; a link to this page from elsewhere may be followed."""
+    """Reject requests from pages of other origins; a link from elsewhere to this page is allowed."""
     headers = list(request.headers.items())
     if request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate":
         headers = [(key, value) for key, value in headers if key.lower() != "sec-fetch-site"]
@@ -269,5 +270,5 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _dress(_request: web.Request, response: web.StreamResponse) -> None:
-    """Every answer has the headers that keep it to this page."""
+    """Add the security headers to every answer."""
     response.headers.update(_HEADERS)

@@ -1,6 +1,6 @@
-"""`lab watch`: the listeners of a live page, the addresses that are printed, and when it all ends.
+"""`lab watch`: the listeners of a live page, the printed addresses, and the shutdown.
 
-Owns sockets and tokens' way to the user; `server` has what is served.
+Owns sockets and how tokens reach the user; `server` owns the served content.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 
 class Wanted:
-    """What the command was told."""
+    """The options of the command."""
 
     def __init__(self, *, port: int = 0, listen: str = "", read_only: bool = False, browser: bool = False) -> None:
         self.port = port
@@ -60,7 +60,7 @@ async def serve_page(
     save: Save,
     say: Callable[[str], None] = click.echo,
 ) -> None:
-    """Serve the page of a lab until SIGINT or SIGTERM. Raises `LabError` where that cannot be."""
+    """Serve the page of a lab until SIGINT or SIGTERM. Raises `LabError` if that is not possible."""
     standing = StandingLab(lab)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -102,7 +102,7 @@ async def serve_page(
 
 
 def about(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What a page is told of a lab besides its records."""
+    """Data about a lab that a page gets in addition to its records."""
     kind = state["scenario"]["overlay"]["kind"]
     return {"verbs": msgspec.to_builtins(forms(verbs().values(), OVERLAYS.get(kind)))}
 
@@ -110,7 +110,7 @@ def about(state: Mapping[str, Any]) -> dict[str, Any]:
 async def _listen(
     page: LivePage, keys: WatchKeys, addresses: tuple[str, ...], port: int, ends: contextlib.AsyncExitStack
 ) -> int:
-    """Listen on all these addresses, on one port; the port. Where a machine has no IPv6, `::1` is left out."""
+    """Listen on all these addresses with one port; return the port. On a machine without IPv6, `::1` is skipped."""
     runner: web.AppRunner = make_runner(page.application(keys), handler_cancellation=True, keepalive_timeout=IDLE)
     await runner.setup()
     ends.push_async_callback(runner.cleanup)
@@ -143,7 +143,8 @@ async def _until_ended(standing: StandingLab, page: LivePage, say: Callable[[str
 
 @contextlib.contextmanager
 def _opened(address: str) -> Iterator[None]:
-    """The user's browser at this address. The token goes by a file of theirs alone: every user sees command lines."""
+    """Open the address in the user's browser. The token is passed in a private file, because command
+    lines are public."""
     with tempfile.TemporaryDirectory(prefix="lab-watch-") as folder:
         path = Path(folder, "open.html")
         target = html.escape(address, quote=True)

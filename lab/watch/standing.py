@@ -1,7 +1,7 @@
-"""The lab that is watched, from outside of it: questions to its control socket, and when it ends.
+"""The watched lab, from outside: requests to its control socket, and its end.
 
-Owns how a blocking client is asked from an event loop, and that an answer nobody waits for any more holds nothing up.
-What the operations mean is the lab's.
+Owns how an event loop uses a blocking client, and that an abandoned request does not block others. The lab defines the
+meaning of the operations.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from lab.records.store import HISTORY
 __all__ = ["StandingLab", "WatchedLab", "history_of"]
 
 _AT_ONCE = 8
-"""Questions at a time; more wait for their turn."""
+"""Maximum number of concurrent requests; further ones wait."""
 
 
 class WatchedLab(Protocol):
-    """What can be asked as a lab is; a test has another."""
+    """The interface of a lab that can be queried; tests provide another implementation."""
 
     name: str
 
     async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """The answer; raises `LabError` in the lab's words."""
+        """The answer; raises `LabError` with the lab's message."""
         ...
 
 
@@ -40,7 +40,7 @@ class StandingLab:
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lab-watch")
 
     async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """See `WatchedLab`. A question that is cancelled is given up; what it asked for may be done all the same."""
+        """See `WatchedLab`. A cancelled request is abandoned; the lab may carry it out all the same."""
         client: LabClient | None = None
 
         def call() -> dict[str, Any]:
@@ -76,12 +76,12 @@ class StandingLab:
             os.close(pidfd)
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Send no more requests."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def history_of(name: str, state: Mapping[str, Any]) -> Path:
-    """The file that a lab writes its history to, by its `state`. Raises `LabError` where it writes none."""
+    """The history file of a lab, from its `state`. Raises `LabError` if it writes none."""
     run_dir = state.get("run_dir")
     if not isinstance(run_dir, str) or not run_dir:
         raise LabError(f"the lab {name} writes no history, so there is nothing to watch")

@@ -1,7 +1,7 @@
-"""A history that grows, and what pages are told of it: whole lines of a file, read from any offset.
+"""A growing history file and its readers: whole lines of a file, read from any offset.
 
-Readers have their own places in the file and no queues: what one has not read yet stays in the file, so a slow reader
-costs no memory, and one that comes back goes on where it was. Knows nothing of records.
+Readers have their own offsets in the file and no queues: unread data stays in the file, so a slow reader costs no
+memory, and a reader that reconnects continues at its offset. Knows nothing of records.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from lab.errors import LabError
 __all__ = ["GrowingLines", "Spool", "follow"]
 
 CHUNK = 1 << 16
-"""Bytes that are read at once, unless a single line is longer."""
+"""Bytes to read at once, unless a single line is longer."""
 LONGEST = 1 << 26
-"""Bytes of a line; the first one holds a whole scenario."""
+"""Maximum bytes of a line; the first one holds a whole scenario."""
 _LOOK_AGAIN = 0.1
-"""Seconds between two looks at the size: a file that another process writes says nothing by itself."""
+"""Seconds between two checks of the size, because a write by another process sends no notification."""
 
 
 class GrowingLines:
@@ -29,17 +29,17 @@ class GrowingLines:
         self._fd = descriptor
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the file."""
         os.close(self._fd)
 
     def starts_line(self, offset: int) -> bool:
-        """Whether a line begins there, or will."""
+        """Whether a line begins at the offset, or will."""
         if offset <= 0:
             return offset == 0
         return os.pread(self._fd, 1, offset - 1) == b"\n"
 
     def replaced(self, path: Path) -> bool:
-        """Whether another file has this name by now: a history that became too long was shortened."""
+        """Whether the path now names another file: a history that became too long was rewritten."""
         mine = os.fstat(self._fd)
         try:
             now = path.stat()
@@ -48,7 +48,7 @@ class GrowingLines:
         return (mine.st_dev, mine.st_ino) != (now.st_dev, now.st_ino)
 
     def behind(self, line: bytes) -> int:
-        """The offset behind the last copy of a line; the end if there is none."""
+        """The offset after the last copy of a line; the end if there is none."""
         found = offset = 0
         while True:
             lines, after = self.read(offset)
@@ -60,7 +60,8 @@ class GrowingLines:
             assert offset == after
 
     def read(self, offset: int) -> tuple[list[bytes], int]:
-        """Some whole lines from there, without their ends, and the offset behind them; none: there are no more now."""
+        """Some whole lines from an offset, without line ends, and the offset after them; no lines if there are no more
+        now."""
         size = CHUNK
         while True:
             data = os.pread(self._fd, size, offset)
@@ -75,18 +76,19 @@ class GrowingLines:
 
 
 class Spool(GrowingLines):
-    """Lines that one task writes and many read. The file has no name, so nothing stays of it however this ends."""
+    """Lines that one task writes and many read. The file has no name, so it disappears in every case when the process
+    ends."""
 
     def __init__(self) -> None:
         with tempfile.TemporaryFile() as file:
             super().__init__(os.dup(file.fileno()))
         self.size = 0
         self.stirs = 0
-        """How often there was news."""
+        """Number of notifications so far."""
         self._condition = asyncio.Condition()
 
     async def append(self, lines: Iterable[bytes]) -> None:
-        """Add lines, each without its end, and wake who waits for them."""
+        """Append lines, each without its end, and wake waiting readers."""
         data = memoryview(b"".join(line + b"\n" for line in lines))
         while data:
             written = os.pwrite(self._fd, data, self.size)
@@ -95,26 +97,26 @@ class Spool(GrowingLines):
         await self.stir()
 
     async def stir(self) -> None:
-        """Let everybody who waits look again, although nothing was added."""
+        """Wake waiting readers although nothing was added."""
         async with self._condition:
             self.stirs += 1
             self._condition.notify_all()
 
     async def stirred(self, seen: int) -> None:
-        """Wait until there were more stirs than `seen`."""
+        """Wait until there were more notifications than `seen`."""
         async with self._condition:
             await self._condition.wait_for(lambda: self.stirs > seen)
 
 
 async def follow(path: Path) -> AsyncGenerator[list[bytes], None]:
-    """All lines of a file that another process writes, some at a time, without end; an empty list each time that there
-    are no more for now. Raises `OSError`."""
+    """All lines of a file that another process writes, in batches, without end; yields an empty list whenever there are
+    no more lines for now. Raises `OSError`."""
     lines = GrowingLines(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     last = b""
     try:
         offset = 0
         while True:
-            replaced = lines.replaced(path)  # looked at first: nothing is added to the old file afterwards
+            replaced = lines.replaced(path)  # before reading: a replaced file does not grow any more
             found, offset = lines.read(offset)
             yield found
             last = found[-1] if found else last

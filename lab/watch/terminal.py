@@ -1,7 +1,7 @@
 """`lab watch --tui`: the lab in the terminal, readable at 80 columns and 24 lines, with a line to type verbs in.
 
-Owns the layout and the keys. What is shown comes from `present` and from what the lab says is in force; what is typed
-becomes a step by the words of the command line, and is refused or done by the lab.
+Owns the layout and the keys. Displayed data comes from `present` and from the lab's state; a typed line becomes a step
+by the rules of the command line, and the lab refuses it or carries it out.
 """
 
 import asyncio
@@ -29,19 +29,19 @@ from overlay.clean import LINES, clean
 __all__ = ["Typed", "WatchTerminal"]
 
 Typed = Callable[[str], dict[str, Any]]
-"""The step that a typed line means. Raises `LabError`."""
+"""Parses a typed line into a step. Raises `LabError`."""
 Completed = Callable[[str, Sequence[str], Sequence[str]], list[str]]
-"""Words that may come next in a line, with hosts and services that there are."""
+"""Completes a line: the words that may come next, given the hosts and services."""
 
 _ASK_STATE = 1.0
 _DRAW = 0.25
 _STYLES: dict[Cell, str] = {"ok": "green", "cut": "yellow", "bad": "bold red", "leak": "bold magenta", "none": "dim"}
 _WIDE = 12
-"""Containers of which the matrix has whole names; of more it has numbers."""
+"""Up to this number of containers the matrix shows full names; with more it shows numbers."""
 
 
 class WatchTerminal(App[None]):
-    """The view."""
+    """The terminal application."""
 
     CSS = """
     #top { height: 1fr; } #bottom { height: 1fr; }
@@ -66,8 +66,8 @@ class WatchTerminal(App[None]):
         Binding("escape", "leave", "", show=False),
     ]
 
-    """Those that open the line take effect before the next key is looked at, because a terminal without bracketed paste
-    hands over a pasted line as keys. While a verb is typed they are letters (`check_action`)."""
+    """Keys that open the line take effect before the next key is processed, because a terminal without bracketed paste
+    delivers a pasted line as keys. While a verb is typed they are letters (`check_action`)."""
 
     def __init__(self, lab: WatchedLab, history: Path, typed: Typed, complete: Completed, by: str) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class WatchTerminal(App[None]):
         self._changed = True
 
     def compose(self) -> ComposeResult:
-        """The layout."""
+        """Build the layout."""
         yield Static(id="head", markup=False)
         with Horizontal(id="top"):
             with Vertical(classes="box", id="hosts-box"):
@@ -99,7 +99,7 @@ class WatchTerminal(App[None]):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Begin to read and to ask."""
+        """Start reading the history and polling the state."""
         for name, title in (
             ("hosts", "hosts"),
             ("matrix", "which pairs reach each other (? explains)"),
@@ -113,7 +113,7 @@ class WatchTerminal(App[None]):
         self.run_worker(self._ask(), name="ask")
         self.set_interval(_DRAW, self.draw)
 
-    # What comes in
+    # Input
 
     async def _read(self) -> None:
         async with aclosing(follow(self._history)) as batches:
@@ -133,10 +133,10 @@ class WatchTerminal(App[None]):
             self._changed = True
             await asyncio.sleep(_ASK_STATE)
 
-    # What is shown
+    # Display
 
     def draw(self) -> None:
-        """Show the present, if anything is new."""
+        """Redraw if the state has changed."""
         if not self._changed:
             return
         self._changed = False
@@ -202,13 +202,13 @@ class WatchTerminal(App[None]):
             log.write(line)
 
     def say(self, text: str, style: str = "") -> None:
-        """Words for the one who types."""
+        """Show a message to the user."""
         self.query_one("#said", Static).update(Text(clean(text, keep=LINES), style=style))
 
-    # What hands do
+    # Actions of the user
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a verb is typed, letters are letters."""
+        """While a verb is typed, letter keys are text."""
         return action in ("leave", "quit") or not self._typing
 
     @property
@@ -216,7 +216,7 @@ class WatchTerminal(App[None]):
         return any(prompt.display for prompt in self.query("#prompt"))
 
     async def on_event(self, event: events.Event) -> None:
-        """What is pasted is a verb that is typed, wherever the cursor is; Enter does it."""
+        """Pasted text goes into the line, wherever the cursor is; Enter executes it."""
         if isinstance(event, events.Paste) and not event.is_forwarded:
             lines = [clean(line.strip()) for line in event.text.splitlines() if line.strip()]
             if not self._typing:
@@ -227,11 +227,11 @@ class WatchTerminal(App[None]):
         await super().on_event(event)
 
     def action_type(self, begun: str) -> None:
-        """Open the line, with its first word."""
+        """Open the line with this initial text."""
         prompt = self.query_one("#prompt", Input)
         prompt.value = begun
         prompt.display = True
-        self.screen.set_focus(prompt)  # at once: `focus()` would let the next key go elsewhere
+        self.screen.set_focus(prompt)  # synchronously: `focus()` would let the next key go elsewhere
         prompt.cursor_position = len(begun)
         self.refresh_bindings()
 
@@ -243,11 +243,11 @@ class WatchTerminal(App[None]):
         self.refresh_bindings()
 
     def action_signs(self) -> None:
-        """Say what the signs mean."""
+        """Show the meaning of the signs."""
         self.say("   ".join(f"{sign} {words}" for sign, words in CELLS.values()))
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
-        """A line was typed."""
+        """Execute a typed line."""
         if event.value.strip():
             self.run_worker(self._do(event.value.strip()))
 
@@ -262,7 +262,7 @@ class WatchTerminal(App[None]):
         self._said(told)
 
     def action_undo(self) -> None:
-        """Take the last move back."""
+        """Undo the last move."""
         self.run_worker(self._undo(None))
 
     def action_end(self) -> None:
@@ -297,10 +297,10 @@ class WatchTerminal(App[None]):
 
 
 class _Prompt(Input):
-    """The line to type in. It closes with Enter; what came behind it in one paste is dropped."""
+    """The input line. Enter closes it; the rest of a paste after Enter is dropped."""
 
     async def on_key(self, event: events.Key) -> None:
-        """Take Enter in its turn: as a key of the view it would be looked at behind the letters that follow it."""
+        """Handle Enter here, in order: as a key of the view it would be handled after the letters that follow it."""
         if event.key == "enter" or not self.display:
             event.stop()
             event.prevent_default()
@@ -310,7 +310,7 @@ class _Prompt(Input):
 
 
 class _Completing(Suggester):
-    """The rest of the word that is being typed."""
+    """Suggests the rest of the word that is being typed."""
 
     def __init__(self, view: WatchTerminal) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
@@ -324,7 +324,7 @@ class _Completing(Suggester):
 
 
 def _fill(table: DataTable[Text], rows: Sequence[tuple[Text, ...]]) -> None:
-    """Put these rows into a table, with the cursor where it was."""
+    """Put these rows into a table, and keep the cursor position."""
     row = table.cursor_row
     table.clear()
     for cells in rows:
