@@ -1,7 +1,7 @@
-"""A lab that a Python program holds: brought up, then told step by step what to do (`lab drive` in another process).
+"""A lab that a Python program controls: brought up, then given one step after another (`lab drive` in another process).
 
-Owns that process, and how its answers become values and exceptions. The process ends when this one does, however that
-ends, and takes its lab with it.
+Owns that process, and the conversion of its answers to values and exceptions. The process ends when this one does, in
+every case, and takes its lab down.
 """
 
 import contextlib
@@ -30,12 +30,11 @@ __all__ = ["LiveLab"]
 
 
 class LiveLab(VerbMethods):
-    """A lab between `up` and `down`; also a context manager, which ends in `down`.
+    """A lab between `up` and `down`; also a context manager, which ends with `down`.
 
     Every verb of a scenario's timeline is a method: `lab.partition(groups=[["a"], ["b"]], for_="5s")`, `lab.kill("a")`,
-    `lab.expect(reachable="all", within="5s")`. Each returns the event that its history has of it. They raise
-    `StepFailed` where the step or expectation fails, `StepRefused` for what is no step here, `LabError` once the lab
-    has ended.
+    `lab.expect(reachable="all", within="5s")`. Each returns its event in the history. They raise `StepFailed` if the
+    step or expectation fails, `StepRefused` for an invalid step, `LabError` once the lab has ended.
     """
 
     def __init__(
@@ -47,20 +46,20 @@ class LiveLab(VerbMethods):
         out: str | os.PathLike[str] = ROOT,
         beside: str | os.PathLike[str] = "",
     ) -> None:
-        """As in `lab.play`; a scenario's file that is not in the working directory is looked for in `beside`. Nothing
-        is started yet."""
+        """Parameters as in `lab.play`; a scenario file that is not in the working directory is looked up in `beside`.
+        Nothing is started yet."""
         self.backend = backend
         self.name = ""
-        """What `lab shell HOST --name` takes; empty on `sim`, and before `up`."""
+        """The argument of `lab shell HOST --name`; empty on `sim`, and before `up`."""
         self.folder: Path | None = None
-        """The run's, from `up` on."""
+        """The run's folder, from `up` on."""
         self.summary: dict[str, Any] | None = None
-        """What the run came to, once the lab has ended."""
+        """The summary of the run, once the lab has ended."""
         self._seed, self._pace, self._out, self._beside = seed, pace, Path(out).absolute(), beside
         self._process: subprocess.Popen[str] | None = None
         self._complaints: IO[str] | None = None
         self._ended = ""
-        """Why there is no lab any more."""
+        """Why the lab has ended; empty while it runs."""
         self._interrupted = False
 
     def __enter__(self) -> "LiveLab":
@@ -72,8 +71,10 @@ class LiveLab(VerbMethods):
         self.close()
 
     def up(self, scenario: Given) -> None:
-        """Bring up the lab of a scenario, its first launch, connect, run and attach steps done, as `lab up` does; the
-        rest of its timeline is left out. Raises as `lab.play` does, and `StepFailed` when one of these steps fails."""
+        """Bring up the lab of a scenario and carry out its initial launch, connect, run and attach steps, as `lab up`
+        does; the rest of its timeline is ignored. Raises as `lab.play` does, and `StepFailed` when one of these steps
+        fails.
+        """
         __tracebackhide__ = True
         if self._process is not None:
             raise LabError("this lab was brought up already: make another for another scenario")
@@ -104,18 +105,18 @@ class LiveLab(VerbMethods):
         return event
 
     def so_far(self) -> PlayedRun:
-        """The run as it is written down until now."""
+        """The run as recorded so far."""
         if self.folder is None:
             raise LabError("this lab was not brought up yet: `up(SCENARIO)` comes first")
         return load(self.folder)
 
     def down(self) -> PlayedRun:
-        """End the lab, and return its run. Raises `LabError` where there is none to return."""
+        """End the lab, and return its run. Raises `LabError` if there is no run."""
         self.close()
         return self.so_far()
 
     def close(self) -> None:
-        """End the lab if there is one; may be called again."""
+        """End the lab if there is one; idempotent."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -126,7 +127,7 @@ class LiveLab(VerbMethods):
                 with contextlib.suppress(OSError):
                     process.stdin.write("\n")
                     process.stdin.flush()
-                self._conclude(process.stdout.read())  # until it is gone, or this is interrupted
+                self._conclude(process.stdout.read())  # until it has exited, or this is interrupted
                 process.wait()
         finally:
             if process.poll() is None:
@@ -149,13 +150,13 @@ class LiveLab(VerbMethods):
             self._process.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
-        """What the lab says next. Raises `StepFailed` or `LabError` when it has ended instead."""
+        """The lab's next answer. Raises `StepFailed` or `LabError` if it has ended instead."""
         __tracebackhide__ = True
         assert self._process is not None and self._process.stdout is not None
         try:
             line = self._process.stdout.readline()
         except BaseException:
-            self._interrupted = True  # whatever comes now would be taken for the next step's answer
+            self._interrupted = True  # the pending answer would be taken for the next step's
             raise
         if not self._conclude(line):
             answer: dict[str, Any] = json.loads(line)
@@ -169,7 +170,7 @@ class LiveLab(VerbMethods):
         raise LabError(self._ended)
 
     def _conclude(self, said: str) -> bool:
-        """Whether this was the last that the lab said."""
+        """Whether this was the lab's last answer."""
         try:
             last = json.loads(said.rstrip().rpartition("\n")[2])
         except ValueError:

@@ -1,7 +1,7 @@
-"""Plays a scenario by `lab run`, as a process of its own, and returns its run.
+"""Plays a scenario by `lab run`, as a separate process, and returns its run.
 
-Owns what a scenario may be given as, and which exception each ending of that command is. The process ends when this one
-does, however that ends, and takes its lab with it (`lab.child`).
+Owns the accepted forms of a scenario, and the exception for each exit code of that command. The process ends when this
+one does, in every case, and takes its lab down (`lab.child`).
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from lab.sweep.grid import variant_text
 __all__ = ["Given", "accepted", "play"]
 
 Given = str | os.PathLike[str] | Mapping[str, Any]
-"""A scenario: the path of its file, its text (of several lines, or in braces), or the mapping that it stands for."""
+"""A scenario: the path of its file, its text (of several lines, or in braces), or the equivalent mapping."""
 
 
 def play(
@@ -41,14 +41,14 @@ def play(
 ) -> PlayedRun:
     """Play a scenario as `lab run` does, and return its run, whatever its verdict is.
 
-    `scenario` is a path, a text or a mapping; paths in a text or a mapping count from the working directory. `seed` and
-    `pace` are as in `lab run`; the run's folder is OUT/<scenario>/<time>. `figures` draws its report.
-    `trace` writes traces too (`PlayedRun.trace`). `protocols` are classes, as `ring.py:Ring`, that the scenario may
-    name as its overlay, here and in whatever this program starts from now on.
+    `scenario` is a path, a text or a mapping; paths in a text or a mapping are relative to the working directory.
+    `seed` and `pace` are as in `lab run`; the run's folder is OUT/<scenario>/<time>. `figures` draws its report.
+    `trace` writes traces too (`PlayedRun.trace`). `protocols` are classes, such as `ring.py:Ring`, that the scenario
+    may name as its overlay, in this call and in everything that this program starts later.
 
     Raises `ScenarioError` for a scenario with faults (all of them, with their places), `BackendRefused` for one that
-    the backend cannot honour, `LabError` when there is no run to return, with the command's own sentence. ^C ends the
-    lab before it is raised.
+    the backend cannot honour, `LabError` with the command's own message when there is no run to return. ^C ends the lab
+    before it is raised.
     """
     for one in protocols:
         allow(one)
@@ -73,8 +73,8 @@ def play(
 
 
 def accepted(scenario: Given, backend: str, seed: int | None, out: Path) -> Path:
-    """The file of a scenario that this backend can play; a text or a mapping is written to one below `out`. Raises as
-    `play` does."""
+    """The file of a scenario that this backend can play; a text or a mapping is written to a file below `out`. Raises
+    as `play` does."""
     text = _text(scenario)
     path = Path("scenario") if text is not None else named(os.fspath(scenario))  # type: ignore[arg-type]
     found = read(path, seed, text=text)
@@ -93,7 +93,7 @@ def accepted(scenario: Given, backend: str, seed: int | None, out: Path) -> Path
 
 
 def _text(scenario: Given) -> str | None:
-    """The text of a scenario that is no file."""
+    """The text of a scenario that is not given as a file; None for a file."""
     if isinstance(scenario, Mapping):
         try:
             return json.dumps(scenario, indent=2, default=os.fspath)

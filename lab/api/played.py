@@ -1,6 +1,6 @@
-"""A run that was played, read from its history: tables of what was measured, and what checkers and report say of it.
+"""A stored run, read from its history: tables of measurements, and the results of checkers and report.
 
-Owns which run a word means and how what the checkers compute is named for users. Computes nothing by itself: verdict,
+Owns how a name is resolved to a run, and the public names of what checkers compute. Computes nothing itself: verdict,
 convergence and outages come from the code that makes the report.
 """
 
@@ -79,8 +79,10 @@ _STEADY = (
 
 
 def load(run: str | os.PathLike[str], *, root: str | os.PathLike[str] = ROOT) -> "PlayedRun":
-    """A stored run: its folder, its history file, or a name below `root`, as `partition` (the latest run of it) or
-    `partition/20260102T030405Z`. Raises `LabError` where there is none, `Unreadable` for what no run has written."""
+    """A stored run: its folder, its history file, or a name below `root`, such as `partition` (its latest run) or
+    `partition/20260102T030405Z`. Raises `LabError` if there is none, `Unreadable` for files that a run cannot have
+    written.
+    """
     path = Path(run)
     history = path.resolve() if path.is_file() else find_run(os.fspath(run), Path(root)) / HISTORY
     with understood(history):
@@ -88,7 +90,7 @@ def load(run: str | os.PathLike[str], *, root: str | os.PathLike[str] = ROOT) ->
 
 
 class PlayedRun:
-    """What a run left behind. Times are integer nanoseconds since its start, as in its history."""
+    """A stored run. Times are integer nanoseconds since its start, as in its history."""
 
     resolution: Literal["ns"] = "ns"
     """The unit of every time, here and in frames."""
@@ -96,7 +98,7 @@ class PlayedRun:
     def __init__(self, history: Path, records: Iterable[AnyRecord]) -> None:
         """See `load`."""
         self.history = history
-        """The file that all else is made from (docs/results.md)."""
+        """The history file, from which everything else is computed (docs/results.md)."""
         self.folder = history.parent
         """The run's folder, with its summary and its report."""
         self._run = RecordedRun(records)
@@ -104,7 +106,7 @@ class PlayedRun:
     def __repr__(self) -> str:
         return f"<run of {self.scenario['name'] if self.scenario else '?'} on {self.backend}: {self.verdict}>"
 
-    # What was played
+    # The scenario
 
     @property
     def scenario(self) -> dict[str, Any]:
@@ -113,12 +115,12 @@ class PlayedRun:
 
     @property
     def backend(self) -> str:
-        """What hosts were made of."""
+        """The name of the backend."""
         return self._run.meta.backend if self._run.meta else ""
 
     @property
     def seed(self) -> int:
-        """What all randomness of the run came from."""
+        """The seed of all randomness in the run."""
         return self._run.meta.seed if self._run.meta else 0
 
     @property
@@ -130,86 +132,86 @@ class PlayedRun:
 
     @cached_property
     def samples(self) -> RecordTable[Sample]:
-        """Every try of every probe, in the order in which they were reported."""
+        """Every try of every probe, in order of report."""
         return self._all(Sample)
 
     @cached_property
     def events(self) -> RecordTable[Event]:
-        """All that was done, and every expectation that was judged."""
+        """All actions, and every expectation that was judged."""
         return self._all(Event)
 
     @cached_property
     def views(self) -> RecordTable[View]:
-        """What each peer believed, from when on."""
+        """The views of each peer, with the time from which each was held."""
         return self._all(View)
 
     @cached_property
     def gone(self) -> RecordTable[PeerGone]:
-        """When a peer stopped."""
+        """The stops of peers."""
         return self._all(PeerGone)
 
     @cached_property
     def loads(self) -> RecordTable[Load]:
-        """How busy the machine was; empty for simulated runs."""
+        """The load of the machine; empty for simulated runs."""
         return self._all(Load)
 
     @cached_property
     def steps(self) -> RecordTable[PlayedStep]:
-        """The timeline as it was carried out: each step with its start and its end."""
+        """The timeline as carried out: each step with its start and its end."""
         return RecordTable(PlayedStep, self._run.steps)
 
     @cached_property
     def faults(self) -> RecordTable[FaultBand]:
-        """What was broken from when until when, as the report shades it."""
+        """Faults with their start and end, as the report shades them."""
         return RecordTable(FaultBand, self._run.bands)
 
     @cached_property
     def outages(self) -> RecordTable[Outage]:
-        """Unbroken series of failed tries, pair by pair, as the report has them."""
+        """Rows of failed tries, pair by pair, as in the report."""
         found = (outage for outages in self._run.outages.values() for outage in outages)
         return RecordTable(Outage, found, _OUTAGES)
 
     @cached_property
     def convergence(self) -> RecordTable[EventConvergence]:
-        """Each change, and how long after it each view agreed again."""
+        """Each change, and the time until each view agreed again."""
         return RecordTable(EventConvergence, self._run.convergence, _CONVERGENCE)
 
     @cached_property
     def steady(self) -> RecordTable[SteadyResult]:
-        """What became of each condition of the steady state: `state` is held, broken or unknown."""
+        """The result of each condition of the steady state: `state` is held, broken or unknown."""
         return RecordTable(SteadyResult, results_of(self._run), _STEADY)
 
     @cached_property
     def expectations(self) -> RecordTable[Expectation]:
-        """What became of each `expect` step."""
+        """The result of each `expect` step."""
         return RecordTable(Expectation, msgspec.convert(self.summary["expectations"], tuple[Expectation, ...]))
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """The numbers that the run came to, of an overlay that is a protocol (docs/protocols.md)."""
+        """The figures of a run of a protocol overlay (docs/protocols.md)."""
         return {record.name: record.value for record in self._run.records if isinstance(record, RunFigure)}
 
     @cached_property
     def trace(self) -> Traces:
-        """Counters and deliveries of a run that was played with --trace: `.messages`, `.deliveries` … as tables of
-        Arrow, `.frame("messages")` as a data frame."""
+        """Counters and deliveries of a run that was played with --trace: `.messages`, `.deliveries` … as Arrow tables,
+        `.frame("messages")` as a data frame."""
         return Traces(self.folder)
 
-    # Judgements
+    # Verdicts
 
     @property
     def verdict(self) -> Validity:
-        """valid, invalid or unknown: the worst of the checks, as `lab check` says it."""
+        """valid, invalid or unknown: the worst of the checks, as in `lab check`."""
         return self._verdict.verdict
 
     @property
     def checks(self) -> tuple[CheckResult, ...]:
-        """What each checker found."""
+        """The result of each checker."""
         return self._verdict.results
 
     @cached_property
     def reason(self) -> str:
-        """Why it is not valid, as `lab run` said it or else as the checks do; empty when it is."""
+        """Why the run is not valid, from `lab run` or otherwise from the checks; empty if it is valid."""
         if self.verdict == "valid":
             return ""
         try:
@@ -221,7 +223,7 @@ class PlayedRun:
 
     @property
     def longest_outage(self) -> Outage | None:
-        """The longest of any pair; None when no try failed."""
+        """The longest outage of any pair; None when no try failed."""
         return self._run.longest_outage
 
     @cached_property

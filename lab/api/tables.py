@@ -1,7 +1,7 @@
 """Tables of a run: sequences of typed records, and the same as columns for data frames.
 
-Owns the names and types of columns. Knows nothing of runs. pyarrow, which holds the columns, is imported only when a
-frame is asked for.
+Owns the names and types of columns. Knows nothing of runs. pyarrow, which stores the columns, is imported only when a
+frame is requested.
 """
 
 import types
@@ -19,11 +19,11 @@ R = TypeVar("R", bound=msgspec.Struct)
 Kind = Literal["whole", "number", "truth", "text", "texts"]
 
 _TIMES = frozenset({"t", "latency", "late", "start", "end", "until", "took", "overall"})
-"""Fields that hold nanoseconds: their columns are named so."""
+"""Fields that contain nanoseconds: the names of their columns get `_ns`."""
 
 
 class Column(NamedTuple):
-    """One column of a frame: its name, what it holds, and how a record gives it."""
+    """One column of a frame: its name, its type, and how to get its value from a record."""
 
     name: str
     kind: Kind
@@ -31,11 +31,11 @@ class Column(NamedTuple):
 
 
 class RecordTable(Sequence[R], Generic[R]):
-    """Records of one type in their order. Times in them are integer nanoseconds since the start of the run."""
+    """Records of one type in order. Their times are integer nanoseconds since the start of the run."""
 
     def __init__(self, record: type[R], rows: Iterable[R], columns: Sequence[Column] | None = None) -> None:
         self.record = record
-        """The type of the rows; its docstrings say what each field means."""
+        """The type of the rows; its docstrings explain each field."""
         self._rows = tuple(rows)
         self._columns = columns
 
@@ -62,12 +62,12 @@ class RecordTable(Sequence[R], Generic[R]):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What a frame of this table has. Names of times end in `_ns`."""
+        """The columns of this table's frame. Names of times end in `_ns`."""
         return _columns(self.record) if self._columns is None else tuple(self._columns)
 
     def frame(self) -> Any:
-        """The table as a `pyarrow.Table`; `.to_pandas()` of it is a pandas DataFrame. Raises `LabError` where pyarrow
-        is not installed. Values that have no type of their own there (an event's `detail`) are JSON."""
+        """The table as a `pyarrow.Table`; its `.to_pandas()` returns a pandas DataFrame. Raises `LabError` if pyarrow
+        is not installed. Values without an Arrow type (an event's `detail`) are JSON."""
         try:
             import pyarrow
         except ImportError:

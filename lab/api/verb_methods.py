@@ -1,4 +1,4 @@
-"""Methods of a live lab for the verbs of a timeline, as they come. `verb_methods.pyi` has them written out."""
+"""Methods of a live lab for all verbs of a timeline, made at run time. `verb_methods.pyi` lists them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from lab.records.history import Event
 
 
 class VerbMethods:
-    """`self.kill("a")` for `self.do("kill", "a")`, with every verb that there is, those of other packages too."""
+    """`self.kill("a")` for `self.do("kill", "a")`, for every registered verb, including those of other packages."""
 
     def do(self, verb: str, /, *short: Any, **arguments: Any) -> Event:
         """Carry out a step."""

@@ -1,7 +1,7 @@
 """The verbs of a timeline as methods of a live lab.
 
 Owns how a call in Python becomes a step of a scenario, and the text of `verb_methods.pyi`, which type checkers and
-editors read. Knows no verb by name: all that is here comes from the registry of verbs.
+editors read. Knows no verb by name: everything comes from the registry of verbs.
 """
 
 import re
@@ -18,20 +18,20 @@ from lab.scenario.check import nearest
 __all__ = ["about", "step_of", "stub", "unknown"]
 
 _OF_STEPS = ("at", "for")
-"""What stands next to a verb in a step, not within it."""
+"""Keys of a step that are siblings of the verb, not its fields."""
 
 
 def about(verb: Verb[Any]) -> str:
-    """How a verb is written in a scenario, and what it does, as in the reference."""
+    """The syntax and the description of a verb, as in the reference."""
     text = re.sub(r"\s+", " ", f"In a scenario {verb.form}: {verb.about}")
     return "\n".join(textwrap.wrap(text, 108))
 
 
 def step_of(verb: str, short: Sequence[Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The step that a call means, as a scenario file has it.
+    """The step for a call, in the form of a scenario file.
 
-    `short` is the short form, where the verb has one: one value, or several for a list. An underscore at the end of an
-    argument's name is for Python's sake (`for_`, `from_`). Raises `StepRefused` for a verb that there is not.
+    `short` is the short form, if the verb has one: one value, or several for a list. An underscore at the end of an
+    argument's name avoids a Python keyword (`for_`, `from_`). Raises `StepRefused` for an unknown verb.
     """
     if verb not in verbs():
         raise StepRefused(unknown(verb))
@@ -50,13 +50,13 @@ def step_of(verb: str, short: Sequence[Any], arguments: Mapping[str, Any]) -> di
 
 
 def unknown(verb: str) -> str:
-    """Why a word is no verb."""
+    """The error message for an unknown verb."""
     hint = nearest(verb, verbs())
     return f"found no verb {verb!r}, expected one of {', '.join(verbs())}" + (f"; {hint}" if hint else "")
 
 
 def stub() -> str:
-    """The text of `verb_methods.pyi`: one method for each verb, with its arguments and what they mean."""
+    """The text of `verb_methods.pyi`: one method for each verb, with documented arguments."""
     return "\n".join(["\n".join(_HEAD), *_methods()]) + "\n"
 
 
@@ -96,7 +96,7 @@ def _arguments(model: type[Model]) -> Iterator[str]:
 
 
 def _hint(annotation: Any) -> str:
-    """What a caller may write for a field: durations, sizes and rates as text."""
+    """The type hint of a field: durations, sizes and rates are text."""
     found: dict[str, None] = {}
     for option in options_of(annotation):
         if isinstance(option, type) and issubclass(option, Model):
@@ -112,7 +112,7 @@ def _hint(annotation: Any) -> str:
         elif option is not type(None):
             found["str"] = None
     words = dict.fromkeys(word for hint in found for word in hint.split(" | "))
-    if "float" in words:  # which takes an int too
+    if "float" in words:  # float includes int
         words.pop("int", None)
     return " | ".join(words)
 
