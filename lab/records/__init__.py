@@ -1,1 +1,1 @@
-"""What a run leaves on the disk: history, summary, folders; and reading it again."""
+"""The files of a run: history, summary, folders; and reading them again."""

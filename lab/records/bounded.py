@@ -1,8 +1,8 @@
-"""The history of a run that has no end of its own, with a limit: the tries, beliefs and load of long ago are dropped.
+"""The history of a run without an end, with a size limit: old tries, views and load records are dropped.
 
-Owns what stays, and that a reader finds a whole file at any moment. All steps stay, because a saved session and the
-report need them; of what else happened, the last `limit / 2` bytes stay at least. `Meta.kept_from` says from when on
-the history is whole. Knows nothing of runs.
+Owns what is kept, and that a reader finds a complete file at any moment. All steps are kept, because a saved session
+and the report need them; of other records at least the last `limit / 2` bytes are kept. `Meta.kept_from` is the time
+from which the history is complete. Knows nothing of runs.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from lab.records.history import AnyRecord, Event, LinkUse, Meta, PeerGone, View,
 __all__ = ["LIMIT", "BoundedHistory"]
 
 LIMIT = 128 << 20
-"""Bytes of tries, beliefs and load: five hours of six pairs that are asked ten times a second."""
+"""Maximum bytes of tries, views and load: five hours of six pairs that are probed ten times a second."""
 
 Line = tuple[int, int]
 """(offset, length)."""
@@ -33,13 +33,13 @@ class BoundedHistory(Writer):
         self._half = limit // 2
         self._meta: Meta | None = None
         self._size = self._head = 0
-        """Bytes of the file, and of those lines at its beginning that outlived others."""
+        """Bytes of the file, and of the lines at its beginning that were kept by earlier rewrites."""
         self._cut: int | None = None
-        """The offset from which on everything stays the next time."""
+        """The offset from which the next rewrite keeps everything."""
         self._cut_at = 0
-        """The time of it."""
+        """The time of the cut."""
         self._before, self._behind = _LinePlaces(), _LinePlaces()
-        """What stays of the lines before the cut, and what will of those behind it."""
+        """Lines that the next rewrite keeps before the cut, and lines after it that later rewrites will keep."""
 
     def write(self, record: AnyRecord) -> None:
         """See `Writer`."""
@@ -58,13 +58,13 @@ class BoundedHistory(Writer):
             self._cut, self._cut_at = self._size, record.t
 
     def _shorten(self, cut: int) -> None:
-        """Write the file again with what stays of it."""
+        """Rewrite the file with the lines that are kept."""
         partial = self._path.with_name(f"{self._path.name}.new")
         try:
             with self._path.open("rb") as old:
                 new, places = self._written(partial, old, cut)
             partial.replace(self._path)
-        except OSError:  # no room for both: it grows on, and this is tried again after another half
+        except OSError:  # no room for both files: it grows on, and the rewrite is tried again after another half
             with contextlib.suppress(OSError):
                 partial.unlink()
             self._before, self._behind = self._before.followed_by(self._behind, 0), _LinePlaces()
@@ -79,7 +79,7 @@ class BoundedHistory(Writer):
         places = _LinePlaces()
         new = partial.open("wb")
         try:
-            with contextlib.suppress(OSError):  # who holds the lock writes this run, see `open_history`
+            with contextlib.suppress(OSError):  # the lock's holder writes this run, see `open_history`
                 fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
             new.write(encode(msgspec.structs.replace(self._meta, kept_from=self._cut_at)))
             for (place, length), host in self._before.ordered():
@@ -98,34 +98,34 @@ class BoundedHistory(Writer):
 
 
 class _LinePlaces:
-    """Lines that stay: all that say what was done, and the last belief of each host."""
+    """Lines that are kept: all records of actions, and the last view of each host."""
 
     def __init__(self) -> None:
         self.steps: list[Line] = []
         self.views: dict[str, Line] = {}
         self.end = 0
-        """Behind the last one, in a file that begins with them."""
+        """Offset after the last of them, in a file that begins with them."""
 
     def note(self, record: AnyRecord, line: Line) -> None:
-        """Take a line if it stays."""
+        """Add a line if it is kept."""
         if isinstance(record, View):
             self.views[record.host] = line
         elif isinstance(record, Event | PeerGone | LinkUse):
             self.steps.append(line)
 
     def put(self, host: str, line: Line) -> None:
-        """Take the line of a belief of a host, or of something else."""
+        """Add the line of a host's view, or of another record."""
         if host:
             self.views[host] = line
         else:
             self.steps.append(line)
 
     def ordered(self) -> list[tuple[Line, str]]:
-        """As they follow each other; with the host, if it is a belief."""
+        """In file order; with the host if the line is a view."""
         return sorted([*((line, "") for line in self.steps), *((line, host) for host, line in self.views.items())])
 
     def followed_by(self, later: "_LinePlaces", moved: int) -> "_LinePlaces":
-        """Both, of which the later ones stand `moved` bytes further on by now."""
+        """Both combined; the later ones are shifted by `moved` bytes."""
         found = _LinePlaces()
         found.steps = self.steps + [(place + moved, length) for place, length in later.steps]
         found.views = self.views | {host: (place + moved, length) for host, (place, length) in later.views.items()}

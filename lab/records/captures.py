@@ -1,4 +1,4 @@
-"""The files of packets in a run directory: which there are, and how large. Owns their folder; reads none of them."""
+"""The packet capture files in a run directory: names and sizes. Owns their folder; does not read the files."""
 
 from pathlib import Path
 
@@ -7,19 +7,19 @@ from msgspec import Struct
 __all__ = ["CAPTURES", "StoredCapture", "stored_captures"]
 
 CAPTURES = "captures"
-"""The folder of a run's directory."""
+"""Name of the folder in the run directory."""
 _MOST = 1000
 
 
 class StoredCapture(Struct, frozen=True):
-    """One file."""
+    """One capture file."""
 
     name: str
     bytes: int
 
 
 def stored_captures(run_dir: Path) -> list[StoredCapture]:
-    """All of a run, by name; none where the folder cannot be read, or is somebody's link."""
+    """All capture files of a run, by name; empty if the folder cannot be read, or is a symbolic link."""
     folder = run_dir / CAPTURES
     try:
         if folder.is_symlink():

@@ -18,13 +18,13 @@ SCHEMA = 1
 
 
 class Record(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
-    """Base of all lines: when it happened."""
+    """Base of all records: the time."""
 
     t: int
 
 
 class Meta(Record, frozen=True, kw_only=True, tag="meta"):
-    """What was run, on what. `scenario` is the resolved scenario; `machine` says cores, kernel, memory."""
+    """What was run, and on what. `scenario` is the resolved scenario; `machine` has cores, kernel, memory."""
 
     schema: int = SCHEMA
     scenario: dict[str, Any]
@@ -35,15 +35,15 @@ class Meta(Record, frozen=True, kw_only=True, tag="meta"):
     """Wall-clock start, ISO 8601 with zone; empty in simulated runs (which have none)."""
     machine: dict[str, Any] = {}
     kept_from: int = 0
-    """From here on the history is whole; of what was before, only steps and ends of peers are left, and each host's
-    last view (`lab.records.bounded`)."""
+    """From this time on the history is complete; of earlier records only steps, stops of peers, and each host's last
+    view are kept (`lab.records.bounded`)."""
 
 
 class Event(Record, frozen=True, kw_only=True, tag="event"):
-    """Something that was done, or an expectation that was judged.
+    """An action, or an expectation that was judged.
 
-    `what`: up launch connect run partition heal kill restart scale exec expect down. A step that takes time writes
-    two events of the same `step`, `phase` start and end; a fault's `end` is written when it is healed.
+    `what`: up launch connect run partition heal kill restart scale exec expect down. A step that takes time writes two
+    events of the same `step`, `phase` start and end; a fault's `end` is written when it is healed.
     """
 
     step: int
@@ -62,48 +62,48 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
     - `samples`: the last samples of a failed expectation (as dicts).
     """
     groups: tuple[tuple[str, ...], ...] = ()
-    """Hosts that can reach each other from now on (a partition of all live hosts), when this event changed it."""
+    """Hosts that can reach each other from now on (a partition of all live hosts), if this event changed it."""
 
 
 class Sample(Record, frozen=True, kw_only=True, tag="sample"):
-    """One probe, one try. `t` is when it was due (not when it was answered)."""
+    """One try of a probe. `t` is when it was due (not when it was answered)."""
 
     probe: str
-    """Its kind: http, icmp, dns, or one of another package (`lab.kinds.probes`)."""
+    """Kind of probe: http, icmp, dns, or one of another package (`lab.kinds.probes`)."""
     source: str
-    """Name of the service replica that asked, as `svc1` or `files-2`."""
+    """Name of the service replica that sent it, such as `svc1` or `files-2`."""
     target: str
-    """Name of the replica asked; for dns: the name asked for."""
+    """Name of the target replica; for dns: the name to resolve."""
     ok: bool
     latency: int | None = None
-    """Nanoseconds from sending to the whole answer; None when there was none."""
+    """Nanoseconds from sending to the complete answer; None if there was none."""
     error: str = ""
     answers: tuple[str, ...] = ()
     """For dns: addresses, sorted."""
     measured: dict[str, int] = {}
-    """What the try measured besides its time (`lab.kinds.probes`): `jitter` (ns), `sent` and `lost` (packets),
-    `throughput` (bits per second)."""
+    """Measurements besides time (`lab.kinds.probes`): `jitter` (ns), `sent` and `lost` (packets), `throughput` (bits
+    per second)."""
     late: int = 0
     """Nanoseconds between due and sent (the prober's own scheduling delay)."""
 
 
 class View(Record, frozen=True, kw_only=True, tag="view"):
-    """What one peer believed from this moment on. Digests are hex; equal digests mean equal views."""
+    """The view of one peer from this moment on. Digests are hex; equal digests mean equal views."""
 
     host: str
     peer: str
     topology: str
-    """Of the records of all peers that it can reach."""
+    """Digest of the records of all peers that it can reach."""
     ring: str
     dns: str
-    """Of the DNS entries that it would answer with."""
+    """Digest of its DNS entries."""
     endpoints: str
     reachable: int
-    """How many peers it can reach, itself included."""
+    """Number of peers that it can reach, including itself."""
     neighbours: tuple[str, ...] = ()
     """Host names (nicknames) of the peers with which it has an established connection, sorted."""
     ring_share: float = 0.0
-    """Part of the address range that it owns, 0 to 1."""
+    """Share of the address range that it owns, 0 to 1."""
     sent_bytes: int = 0
     sent_messages: int = 0
 
@@ -113,49 +113,49 @@ class PeerGone(Record, frozen=True, kw_only=True, tag="gone"):
 
     host: str
     asked: bool = False
-    """It said farewell, because somebody told it to end."""
+    """It stopped gracefully, on request."""
 
 
 class Load(Record, frozen=True, kw_only=True, tag="load"):
-    """How busy the machine was: fraction of all cores used since the record before, and the 1-minute load."""
+    """Load of the machine: fraction of all cores used since the previous record, and the 1-minute load average."""
 
     cpu: float
     loadavg: float
 
 
 class LinkUse(Record, frozen=True, kw_only=True, tag="link"):
-    """What a relayed direction of the underlay did under one link, which has been changed or ends with the run."""
+    """Counters of one relayed direction of the underlay under one link, until the link is changed or the run ends."""
 
     sender: str
     receiver: str
     asked: dict[str, Any]
-    """Parameters of `lab.links.Link` that are not those of a perfect one."""
+    """Parameters of `lab.links.Link` that differ from a perfect link."""
     lasted: int
-    """Nanoseconds for which the link held, up to `t`."""
+    """Nanoseconds for which the link was in force, up to `t`."""
     packets: int
     lost: int = 0
-    """On purpose: by loss, or because the queue of the rate was full."""
+    """Packets dropped on purpose: by loss, or because the queue of the rate limit was full."""
     duplicated: int = 0
     corrupted: int = 0
     cut: int = 0
-    """Were under way when the direction was cut."""
+    """Packets in flight when the direction was cut."""
     failed: int = 0
-    """Could not be delivered."""
+    """Packets that could not be delivered."""
     held_p50: int = 0
-    """Nanoseconds that packets were under way."""
+    """Transit time of packets in nanoseconds."""
     held_p99: int = 0
     late_p50: int = 0
-    """Nanoseconds by which they left later than they should have."""
+    """Nanoseconds by which packets left too late."""
     late_p99: int = 0
     overruns: int = 0
-    """Packets of any direction for which the relay had no room; in the first record of a moment."""
+    """Packets of any direction that the relay dropped for lack of buffer; only in the first record of a moment."""
 
 
 class RunFigure(Record, frozen=True, kw_only=True, tag="figure"):
-    """A number that a run came to, at its end: of an overlay that is a protocol (`lab.sim.group`)."""
+    """A number computed at the end of a run of a protocol overlay (`lab.sim.group`)."""
 
     name: str
-    """As `first_detection_mean`."""
+    """For example `first_detection_mean`."""
     value: float
     unit: str = ""
 
@@ -167,18 +167,18 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(record: AnyRecord) -> bytes:
-    """One line, with its newline."""
+    """Encode a record as one line, with its newline."""
     return _encoder.encode(record) + b"\n"
 
 
 def decode(line: bytes) -> AnyRecord:
-    """The record of one line; raises `msgspec.ValidationError` or `msgspec.DecodeError`."""
+    """Decode one line; raises `msgspec.ValidationError` or `msgspec.DecodeError`."""
     record: AnyRecord = _decoder.decode(line)
     return record
 
 
 class Writer:
-    """Appends records to a file, line by line, flushed as they come so that a killed run keeps what it had."""
+    """Appends records to a file, line by line, and flushes each, so that a killed run keeps its records."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -189,7 +189,7 @@ class Writer:
 
 
 def read(path: Path) -> Iterator[AnyRecord]:
-    """All records of a file, in order; raises `Unreadable`. A torn last line (the run was killed) is left out."""
+    """All records of a file, in order; raises `Unreadable`. A truncated last line (the run was killed) is skipped."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):

@@ -1,8 +1,8 @@
-"""`provenance.json`: what made a run: code, libraries, kernel tools, machine, load, command, and when.
+"""`provenance.json`: the origin of a run: code, libraries, kernel tools, machine, load, command, and time.
 
-Owns the file, its fields and how each is found. A history, a table and a figure say what happened; this file says who
-made them, so that the others of two equal simulated runs are equal to the byte wherever and whenever they were made.
-A fact that cannot be had is null, because a missing program must not stop a run. Knows nothing of scenarios.
+Owns the file, its fields and how each is found. A history, a table and a figure contain results only; this file
+contains their origin, so that the other files of two equal simulated runs are equal to the byte wherever and whenever
+they were made. An unavailable fact is null, because a missing program must not stop a run. Knows nothing of scenarios.
 """
 
 import os
@@ -36,17 +36,17 @@ _TOOLS: dict[str, tuple[str, ...]] = {
     "ip": ("-V",), "tc": ("-V",), "nft": ("--version",), "wg": ("--version",), "bridge": ("-V",), "ping": ("-V",),
     "dockerd": ("--version",), "git": ("--version",),
 }  # fmt: skip
-"""Programs that make or measure networks, and how each says its version."""
+"""Programs that configure or measure networks, and the arguments with which each prints its version."""
 _PATIENCE = 10
-"""Seconds for a program to say its version."""
+"""Timeout in seconds for printing a version."""
 _LARGEST = 16 << 20
 _MOST = 1_000
-"""Commands that are remembered of a sweep."""
+"""Maximum number of commands recorded for a sweep."""
 
 
 @lru_cache(maxsize=1)
 def code_identity() -> dict[str, str]:
-    """What a run in virtual time depends on besides scenario and seed: Python's version, and a digest of this code."""
+    """Inputs of a virtual-time run besides scenario and seed: Python's version, and a digest of this code."""
     digest = blake2b(digest_size=8)
     for package in _PACKAGES:
         root = TOP / package
@@ -56,7 +56,7 @@ def code_identity() -> dict[str, str]:
 
 
 def made_by(**facts: Any) -> dict[str, Any]:
-    """All there is to say before a run begins; `facts` are the caller's own (the scenario's file as typed …)."""
+    """All facts known before a run begins; `facts` are the caller's own (the scenario's file as typed …)."""
     return {
         "schema": SCHEMA,
         "command": [clean(word) for word in _command()],
@@ -79,7 +79,7 @@ def code_facts() -> dict[str, Any]:
 
 
 def started(folder: Path, *, goes_on: bool = False, **facts: Any) -> dict[str, Any]:
-    """Write down what makes the run of a folder, before it begins; returns it. Raises `OSError`.
+    """Write the provenance of a folder's run before it begins; returns it. Raises `OSError`.
 
     `goes_on`: many runs together may take several commands, on several days and machines; all are kept (`earlier`).
     """
@@ -106,7 +106,7 @@ def ended(folder: Path) -> None:
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """What is written in a folder; empty where there is nothing that can be read (an older run, a changed file)."""
+    """The provenance of a folder; empty if there is none that can be read (an older run, a changed file)."""
     path = folder / PROVENANCE
     try:
         if path.stat().st_size > _LARGEST:
@@ -127,7 +127,7 @@ def _now() -> str:
 
 
 def _command() -> list[str]:
-    """What was typed, without the interpreter's folder."""
+    """The command line as typed, without the interpreter's folder."""
     words = list(sys.argv)
     if words and words[0].endswith(("/lab", "/cli/__main__.py", "/lab/start.py")):
         words[0] = "lab"
@@ -156,7 +156,7 @@ def _commit() -> dict[str, Any]:
 
 
 def _compiled() -> bool:
-    """Whether the cores are machine code (`lab compile`), as far as they are imported by now."""
+    """Whether the cores imported so far are compiled to machine code (`lab compile`)."""
     found = sys.modules.get("lab.sim.world") or sys.modules.get("overlay.node")
     return found is not None and str(getattr(found, "__file__", "")).endswith(".so")
 
@@ -180,7 +180,7 @@ def _libraries() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _tools() -> dict[str, str | None]:
-    """What each program says of its version; null: it is not there."""
+    """Version line of each program; null if it is not installed."""
     return {name: _said(path, *words) if (path := program(name)) else None for name, words in _TOOLS.items()}
 
 

@@ -1,7 +1,7 @@
-"""All runs below a folder of reports, newest first, each in a few words. Owns what counts as a run and how a broken one
-is told: it is listed like the others, with what is wrong with it, and never stands in the way of the rest.
+"""All runs below a folder of reports, newest first, in short form. Owns what counts as a run, and how a broken run is
+shown: it is listed like the others, with its error, and does not prevent listing the others.
 
-Reads `summary.json` files and nothing else of a run, and counts its captures; starts and writes nothing.
+Reads only the `summary.json` of a run, and counts its captures; starts and writes nothing.
 """
 
 import re
@@ -20,18 +20,18 @@ __all__ = ["BROKEN", "RUNNING", "StoredRun", "stored_runs"]
 
 BROKEN = "unreadable"
 RUNNING = "running"
-"""It is being played: its summary is that of a run that was killed, in case that it will be."""
+"""The run is in progress: its summary is written in advance for the case that it is killed."""
 _VERDICTS = ("valid", "invalid", "unknown")
 _NAME = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d{1,6}))?")
 _LARGEST = 64 << 20
-"""Bytes of a summary; one of a large run has a few hundred kilobytes."""
+"""Maximum bytes of a summary; that of a large run has a few hundred kilobytes."""
 
 
 class StoredRun(Struct, frozen=True, kw_only=True):
     """One run directory, as far as its summary can be read."""
 
     run: str
-    """What `lab check` and the like take: SCENARIO/TIME."""
+    """The argument of `lab check` and similar commands: SCENARIO/TIME."""
     scenario: str
     question: str = ""
     backend: str = ""
@@ -42,16 +42,16 @@ class StoredRun(Struct, frozen=True, kw_only=True):
     """`valid`, `invalid`, `unknown`, `running`, or `unreadable`."""
     reason: str = ""
     took: int | None = None
-    """Nanoseconds from the start of the lab to its end; None: not known."""
+    """Nanoseconds from the start of the lab to its end; None if unknown."""
     captures: int = 0
-    """Files of packets."""
+    """Number of packet capture files."""
     page: str = ""
-    """Path of its report; empty: it was not drawn."""
+    """Path of its report; empty if there is none."""
     run_dir: str
 
 
 class _Seen(Struct):
-    """The part of a summary that is shown. Each field is checked by itself, so one bad field spoils only itself."""
+    """The displayed part of a summary. Each field is checked separately, so a bad field affects only itself."""
 
     verdict: Any = None
     reason: Any = None
@@ -63,7 +63,7 @@ class _Seen(Struct):
 
 
 def stored_runs(root: Path, most: int | None = None) -> tuple[list[StoredRun], int]:
-    """(the newest runs below a folder, how many there are). Raises `OSError` where the folder cannot be read."""
+    """(the newest runs below a folder, total number of runs). Raises `OSError` if the folder cannot be read."""
     try:
         found = sorted(_directories(root), reverse=True)
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def stored_runs(root: Path, most: int | None = None) -> tuple[list[StoredRun], i
 
 
 def _directories(root: Path) -> Iterator[tuple[str, int, str, Path]]:
-    """Run directories, each behind what sorts them: when they began, then their number, then their name."""
+    """Run directories, each preceded by its sort key: start time, number, name."""
     for base in root.iterdir():
         try:
             below = [path for path in base.iterdir() if not path.is_symlink()]

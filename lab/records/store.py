@@ -25,11 +25,11 @@ ROOT = Path("reports")
 
 Verdict = Literal["valid", "invalid", "unknown"]
 EXIT_CODES: dict[str, int] = {"valid": 0, "invalid": 1, "unknown": 3}
-"""What `lab run` exits with for each verdict; 2 is kept for bad usage and bad scenarios."""
+"""Exit code of `lab run` for each verdict; 2 is reserved for bad usage and bad scenarios."""
 
 
 class Expectation(Struct, frozen=True, kw_only=True):
-    """What became of one expectation (or of another step that failed)."""
+    """The result of one expectation (or of another step that failed)."""
 
     step: int
     text: str
@@ -41,18 +41,18 @@ class Expectation(Struct, frozen=True, kw_only=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What a run came to; `summary.json`."""
+    """The result of a run, stored in `summary.json`."""
 
     verdict: Verdict
     reason: str = ""
-    """Why not valid, in a line."""
+    """Why the run is not valid, in one line."""
     scenario: str
     file: str
     backend: str
     seed: int
     run_dir: str
     replay: str
-    """The command that runs it again."""
+    """The command that replays it."""
     version: str
     convergence: list[dict[str, Any]] = []
     expectations: tuple[Expectation, ...] = ()
@@ -61,7 +61,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 def new_run(scenario: str, root: Path = ROOT) -> Path:
-    """Make and return a directory for a run that starts now; unique also when two start in the same second."""
+    """Create and return a directory for a run that starts now; unique even if two start in the same second."""
     base = root / scenario
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     try:
@@ -85,7 +85,7 @@ def new_run(scenario: str, root: Path = ROOT) -> Path:
 
 @contextlib.contextmanager
 def open_history(run_dir: Path) -> Iterator[IO[bytes]]:
-    """A run's new history, locked as long as it is written: the kernel drops the lock however the writer ends."""
+    """A run's new history, locked while it is written; the kernel releases the lock however the writer ends."""
     with (run_dir / HISTORY).open("wb") as file:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,7 +93,7 @@ def open_history(run_dir: Path) -> Iterator[IO[bytes]]:
 
 
 def in_progress(run_dir: Path) -> bool:
-    """Whether somebody writes this run's history now."""
+    """Whether a process is writing this run's history now."""
     try:
         with (run_dir / HISTORY).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -105,17 +105,17 @@ def in_progress(run_dir: Path) -> bool:
 
 
 def write_summary(run_dir: Path, summary: Summary) -> None:
-    """Write `summary.json` whole or not at all."""
+    """Write `summary.json` atomically."""
     write_json(run_dir / SUMMARY, msgspec.to_builtins(summary))
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: somebody may be reading it meanwhile, and the disk may be full."""
+    """Write a file atomically, because another process may be reading it, and the disk may be full."""
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         half.write_bytes(content)
@@ -136,7 +136,7 @@ def read_summary(run_dir: Path) -> Summary:
 
 
 def find_run(where: str, root: Path = ROOT) -> Path:
-    """The run directory meant by a path, by `SCENARIO` or by `SCENARIO/TIME`; raises `LabError`."""
+    """The run directory for a path, a `SCENARIO` or a `SCENARIO/TIME`; raises `LabError`."""
     for path in (Path(where), root / where, _latest(root / where)):
         if (path / HISTORY).is_file():
             return path.resolve()
@@ -144,7 +144,8 @@ def find_run(where: str, root: Path = ROOT) -> Path:
 
 
 def _link_latest(base: Path, name: str) -> None:
-    """Point `latest` at a run, in one step. A directory of that name (of an archive without links) is left alone."""
+    """Point `latest` at a run, atomically. A directory of that name (from an archive without links) is
+    not changed."""
     latest = base / "latest"
     if latest.is_dir() and not latest.is_symlink():
         return
@@ -155,7 +156,8 @@ def _link_latest(base: Path, name: str) -> None:
 
 
 def _latest(base: Path) -> Path:
-    """The latest run of a scenario: the link says so, or else the runs' names, which begin with their time."""
+    """The latest run of a scenario: the target of the link, or otherwise the last run name, which begins
+    with its time."""
     link = base / "latest"
     if link.is_symlink() or not base.is_dir():
         return link

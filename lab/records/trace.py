@@ -1,7 +1,7 @@
 """The traces of a run: tables of counters and of single deliveries, in Parquet, in the folder `trace` of the run.
 
-Owns which tables there are, their columns, types and units, and that equal rows are equal bytes. pyarrow, which writes
-and reads them, is asked for only here. Knows nothing of who counted.
+Owns the tables, their columns, types and units, and that equal rows give equal bytes. Only this module imports pyarrow,
+which writes and reads them. Does not know the sources of the rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _INSTALL = "pip install 'overlay-lab[sweep]'"
 
 
 class TraceColumn(NamedTuple):
-    """One column: its name (with the unit behind it, `_ns`), its type in Arrow, and what it says."""
+    """One column: its name (with the unit as suffix, `_ns`), its Arrow type, and its description."""
 
     name: str
     type: Literal["int64", "float64", "string", "bool"]
@@ -89,11 +89,11 @@ TABLES: Mapping[str, tuple[TraceColumn, ...]] = {
     ),
 }
 """Table -> its columns. Rows are in the order of events; those of `messages` in the order of their seconds, then of the
-first message of each sort."""
+first message of each kind."""
 
 
 def need_pyarrow() -> None:
-    """Raise `LabError` where traces cannot be written."""
+    """Raise `LabError` if traces cannot be written."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:
@@ -101,7 +101,7 @@ def need_pyarrow() -> None:
 
 
 def write_traces(run_dir: Path, tables: Mapping[str, Sequence[Sequence[Any]]]) -> Path:
-    """Write all tables, rows in the columns' order; returns their folder."""
+    """Write all tables, rows in the order of the columns; returns their folder."""
     need_pyarrow()
     import pyarrow
     from pyarrow import parquet
@@ -125,9 +125,10 @@ _ARROW = {"int64": "int64", "float64": "float64", "string": "string", "bool": "b
 
 
 class Traces:
-    """The tables of a run's traces, read when they are asked for: `.messages`, `.deliveries` … as `pyarrow.Table`.
+    """The tables of a run's traces, read on demand: `.messages`, `.deliveries` … as `pyarrow.Table`.
 
-    `frame(name)` is the same as a pandas data frame. Raises `LabError` where the run was not traced."""
+    `frame(name)` returns a table as a pandas data frame. Raises `LabError` if the run was not traced.
+    """
 
     def __init__(self, run_dir: Path) -> None:
         self.folder = run_dir / FOLDER
@@ -145,7 +146,7 @@ class Traces:
         return self.table(name)
 
     def table(self, name: str) -> Any:
-        """A table of Arrow; of `TABLES`."""
+        """A table of `TABLES` as an Arrow table."""
         if name not in TABLES:
             raise LabError(f"no table {name!r} among the traces, expected one of: {', '.join(TABLES)}")
         if name not in self._read:

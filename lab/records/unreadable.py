@@ -1,7 +1,7 @@
-"""Data that the lab has stored and reads again: what nobody of this version wrote ends in a sentence, in one place.
+"""Reading stored data: a file that this version did not write ends in one error message, raised in one place.
 
-A file may have the right form and hold what no run writes (another version's words, an edit by hand). Code that works
-on it would fail somewhere; it is named, and what it would have come to is unknown (exit code 3).
+A file may have the right form but contents that no run writes (from another version, or edited by hand). Code that
+processes it would fail somewhere; instead the file is named, and the result is unknown (exit code 3).
 """
 
 import contextlib
@@ -17,7 +17,7 @@ __all__ = ["understood"]
 
 @contextlib.contextmanager
 def understood(path: Path) -> Iterator[None]:
-    """Raises `Unreadable` for whatever goes wrong inside because of what the file holds."""
+    """Convert any error inside that the file's contents cause into `Unreadable`."""
     try:
         yield
     except (LabError, OSError, MemoryError, click.ClickException, click.Abort):
