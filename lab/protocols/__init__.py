@@ -1,6 +1,6 @@
-"""Protocols as plain Python classes, which the simulator plays: the contract, and four published ones as examples.
+"""Protocols as plain Python classes, which the simulator runs: the contract, and four published ones as examples.
 
-Everything that a protocol of one's own imports is here (docs/protocols.md).
+Everything that a user's own protocol imports is here (docs/protocols.md).
 """
 
 from lab.protocols.contract import (

@@ -1,4 +1,4 @@
-"""Several deadlines in one: what a protocol waits for, by name. Owns nothing else."""
+"""Several named deadlines in one. Owns nothing else."""
 
 from collections.abc import Hashable
 
@@ -6,7 +6,7 @@ __all__ = ["Alarms"]
 
 
 class Alarms:
-    """Name -> when. Those of one instant are due in the order in which they were set."""
+    """Name -> deadline. Equal deadlines are due in the order in which they were set."""
 
     __slots__ = ("_due",)
 
@@ -17,24 +17,24 @@ class Alarms:
         return name in self._due
 
     def set(self, name: Hashable, due: int) -> None:
-        """Wait for this moment under this name, and for no other one."""
+        """Set the deadline of this name; replaces an earlier one."""
         self._due.pop(name, None)
         self._due[name] = due
 
     def drop(self, name: Hashable) -> None:
-        """Wait for it no more."""
+        """Remove the deadline of this name."""
         self._due.pop(name, None)
 
     def clear(self) -> None:
-        """Wait for nothing."""
+        """Remove all deadlines."""
         self._due.clear()
 
     def deadline(self) -> int | None:
-        """The next moment; None: there is none."""
+        """The next deadline; None if there is none."""
         return min(self._due.values(), default=None)
 
     def past(self, now: int) -> list[Hashable]:
-        """The names that are due, the earliest first; they are forgotten."""
+        """Remove and return the names that are due, the earliest first."""
         found = sorted((name for name, due in self._due.items() if due <= now), key=self._due.__getitem__)
         for name in found:
             del self._due[name]

@@ -1,7 +1,7 @@
-"""What a protocol class is told and what it answers: the inputs and effects between it and the simulator.
+"""The interface of a protocol class: the inputs from the simulator and the effects for it.
 
-Owns the vocabulary and what a class must have to be a protocol. It is the contract of `overlay.node` (`handle(input,
-now)`, `deadline()`), in the words of a protocol whose members are known by their names. Knows no protocol.
+Owns the vocabulary, and the requirements on a protocol class. It is the contract of `overlay.node` (`handle(input,
+now)`, `deadline()`) for a protocol whose members are identified by name. Knows no protocol.
 """
 
 import re
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Joined(Input, frozen=True):
-    """Somebody told this member of others (a `connect` step): join the group through them. May come again."""
+    """This member got contacts (a `connect` step): join the group through them. May be repeated."""
 
     seeds: tuple[str, ...]
 
@@ -45,36 +45,36 @@ class Received(Input, frozen=True):
     sender: str
     message: Any
     reliable: bool = False
-    """It came over a connection."""
+    """It arrived on a connection."""
 
 
 class Broken(Input, frozen=True):
-    """The connection with a member cannot be made, or has ended; what was sent on it last may be lost."""
+    """The connection with a member cannot be made, or has ended; the last messages sent on it may be lost."""
 
     peer: str
     reason: str
 
 
 class Published(Input, frozen=True):
-    """The application (a `publish` step) wants every member to get a message. `size`: bytes of its payload."""
+    """The application (a `publish` step) broadcasts a message to all members. `size`: bytes of its payload."""
 
     id: str
     size: int
 
 
 class Farewell(Input, frozen=True):
-    """This member leaves in good order: what is sent now still goes out, and nothing later."""
+    """This member leaves gracefully: messages sent now are still delivered, later ones are not."""
 
 
 # --- effects ----------------------------------------------------------------------------------------------------
 
 
 class Send(Effect, frozen=True):
-    """Send a message (a msgspec struct) to a member: in one datagram, which may be lost; or, `reliable`, on the
-    connection with it, which is made if there is none, and ends in `Broken` if it cannot be.
+    """Send a message (a msgspec struct) to a member: in one datagram, which may be lost; or, if `reliable`, on the
+    connection with it, which is made if there is none; `Broken` reports that it cannot be made.
 
-    `size`: bytes of the message on the wire; 0: what it has in MessagePack. A payload message has an `id` and a `size`
-    of its own, which counts on top (`SimulatedProtocol.payloads`).
+    `size`: bytes of the message on the wire; 0: its size in MessagePack. A payload message has an `id` and a `size` of
+    its own, which is added (`SimulatedProtocol.payloads`).
     """
 
     to: str
@@ -84,32 +84,33 @@ class Send(Effect, frozen=True):
 
 
 class HangUp(Effect, frozen=True):
-    """End the connection with a member behind what was sent; it gets `Broken`, we do not."""
+    """Close the connection with a member after everything sent so far; the member gets `Broken`, the
+    sender does not."""
 
     peer: str
 
 
 class Delivered(Effect, frozen=True):
-    """The application here has got the message of this id, for the first time."""
+    """The application of this member got the message of this id for the first time."""
 
     id: str
 
 
 class Believe(Effect, frozen=True):
-    """What this member believes from now on, itself never included. Replaces what it said before."""
+    """The view of this member from now on, always without itself. Replaces the previous one."""
 
     members: tuple[str, ...] = ()
-    """Who is in the group, as far as it knows (of a class with `partial`: ignored)."""
+    """Members of the group, as far as known (ignored for a class with `partial`)."""
     neighbours: tuple[str, ...] = ()
-    """With whom it talks."""
+    """Members with which it communicates."""
     suspects: tuple[str, ...] = ()
-    """Of `members`: those that it takes for failed, but not yet for gone."""
+    """Those of `members` that it suspects of having failed, but has not removed yet."""
     tree: tuple[str, ...] = ()
-    """Of `neighbours`: those to which payload is sent at once."""
+    """Those of `neighbours` to which it sends payload immediately."""
 
 
 class Measure(Effect, frozen=True):
-    """A number of the protocol's own; its mean, greatest and count become figures of the run."""
+    """A number specific to the protocol; its mean, maximum and count become figures of the run."""
 
     name: str
     value: float
@@ -119,26 +120,26 @@ class Measure(Effect, frozen=True):
 
 
 class SimulatedProtocol(Protocol):
-    """One member's life: made when it is launched, gone when it is killed. All state is in it; it does no I/O."""
+    """One life of a member: created at launch, dropped at a kill. Holds all its state; does no I/O."""
 
     about: str
-    """Its line of reference."""
+    """Its description for the reference, in one line."""
     defaults: Mapping[str, bool | int | str]
-    """Its options with their defaults; one whose default is a duration (`1s`) arrives in nanoseconds."""
+    """Its options with their defaults; an option whose default is a duration (`1s`) arrives in nanoseconds."""
     partial: bool
-    """A member knows a few others only, on purpose: the group is what is connected by `neighbours`."""
+    """A member knows only a few others by design: the group is the connected component under `neighbours`."""
     payloads: Sequence[type[Struct]]
-    """Messages that carry what was published; each has `id` and `size`."""
+    """Messages that carry published data; each has `id` and `size`."""
 
     def __init__(self, me: str, rng: Random, options: Mapping[str, Any]) -> None: ...
 
     def handle(self, input: Input, now: int) -> list[Effect]:
-        """Take one input at `now` (ns of this host's clock): `Joined`, `Received`, `Broken`, `Published`, `Farewell`,
-        or `Wake` when the deadline has passed; what is to be done, in order."""
+        """Process one input at `now` (ns of this host's clock): `Joined`, `Received`, `Broken`, `Published`,
+        `Farewell`, or `Wake` when the deadline has passed. Returns the effects in order."""
         ...
 
     def deadline(self) -> int | None:
-        """When it wants a `Wake`; None: not at all."""
+        """Time of the next `Wake`; None for no `Wake`."""
         ...
 
 
@@ -146,7 +147,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 def why_no_protocol(found: object) -> str:
-    """Why this is no class of a protocol, in words; empty when it is one."""
+    """Why the object is not a protocol class, in words; empty if it is one."""
     if not isinstance(found, type):
         return f"it is of type {type(found).__name__}, expected a class"
     lacking = [name for name in ("handle", "deadline") if not callable(getattr(found, name, None))]

@@ -1,9 +1,9 @@
-"""HyParView: a small active view of connections, and a larger passive one from which broken ones are replaced.
+"""HyParView: a small active view of connections, and a larger passive view from which broken ones are replaced.
 
 After Leitão, Pereira and Rodrigues ("HyParView: a Membership Protocol for Reliable Gossip-Based Broadcast", DSN 2007).
-Joins are random walks of `arwl` hops through active views; passive views are shuffled with random walks. A connection
-that breaks is the failure detector. Owns both views; who broadcasts over the active one (`lab.protocols.plumtree`) is
-told of its neighbours by `up` and `down`.
+Joins are random walks of `arwl` hops through active views; passive views are shuffled with random walks. A broken
+connection is the failure detector. Owns both views; a broadcast protocol over the active view
+(`lab.protocols.plumtree`) learns of its neighbours by `up` and `down`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,30 +29,31 @@ OPTIONS: Mapping[str, bool | int | str] = {
 
 
 class Join(Struct, frozen=True):
-    """I am new: take me, and tell others."""
+    """A new member asks to join."""
 
 
 class ForwardJoin(Struct, frozen=True):
-    """That one is new; a random walk."""
+    """A new member, forwarded on a random walk."""
 
     member: str
     ttl: int
 
 
 class AskNeighbour(Struct, frozen=True):
-    """Take me into your active view; `high`: whatever you have, because mine is empty."""
+    """Request to enter the receiver's active view; `high`: must be accepted, because the sender's active
+    view is empty."""
 
     high: bool
 
 
 class NeighbourReply(Struct, frozen=True):
-    """I have taken you, or have no room."""
+    """The request was accepted, or refused for lack of room."""
 
     accepted: bool
 
 
 class Disconnect(Struct, frozen=True):
-    """You are in my active view no more, but may be in the passive one."""
+    """The receiver was removed from the sender's active view, but may stay in the passive one."""
 
 
 class Shuffle(Struct, frozen=True):
@@ -64,7 +65,7 @@ class Shuffle(Struct, frozen=True):
 
 
 class ShuffleReply(Struct, frozen=True):
-    """A sample of the passive view at its end, for the origin."""
+    """A sample of the passive view at the end of the walk, for the origin."""
 
     members: tuple[str, ...]
 
@@ -84,20 +85,20 @@ class HyParView:
         self.active: dict[str, None] = {}
         self.passive: dict[str, None] = {}
         self._asked: dict[str, None] = {}
-        """Whom we have asked to become our neighbours, and who has not answered."""
+        """Members that were asked to become neighbours and have not answered."""
         self._refused: dict[str, None] = {}
-        """Who had no room for us since the last shuffle: asked again only after the next one."""
+        """Members that had no room since the last shuffle: asked again only after the next one."""
         self._contacts: tuple[str, ...] = ()
         self._sample: tuple[str, ...] = ()
-        """What our last shuffle sent away."""
+        """The sample sent by the last shuffle."""
 
     def join(self, contacts: tuple[str, ...]) -> list[Effect]:
-        """Join through these."""
+        """Join through these contacts."""
         self._contacts = contacts
         return [Send(contact, Join(), reliable=True) for contact in contacts if contact not in self.active]
 
     def leave(self) -> list[Effect]:
-        """Tell all neighbours."""
+        """Disconnect from all neighbours."""
         return [Send(name, Disconnect(), reliable=True) for name in self.active]
 
     def every_shuffle(self) -> list[Effect]:
@@ -114,7 +115,7 @@ class HyParView:
         return [*effects, Send(to, shuffle, reliable=True)]
 
     def received(self, sender: str, message: Any) -> list[Effect]:
-        """A message of this protocol; nothing for any other."""
+        """Handle a message of this protocol; returns no effects for other messages."""
         match message:
             case Join():
                 return self._joins(sender)
@@ -144,7 +145,7 @@ class HyParView:
         return []
 
     def broken(self, peer: str) -> list[Effect]:
-        """A connection has ended, or could not be made: whoever was there has failed."""
+        """A connection has ended, or could not be made: its member has failed."""
         effects: list[Effect] = []
         asked = peer in self._asked
         self._asked.pop(peer, None)
@@ -175,7 +176,7 @@ class HyParView:
         return [*effects, Send(self._rng.choice(others), ForwardJoin(new, ttl - 1), reliable=True)]
 
     def _take(self, name: str) -> list[Effect]:
-        """Into the active view, from which another one has to go if it is full."""
+        """Put a member into the active view; if the view is full, another one is removed."""
         if name in self.active or name == self._me:
             return []
         effects: list[Effect] = []
@@ -189,7 +190,7 @@ class HyParView:
         return effects + self._up(name)
 
     def _fill(self, but: str = "") -> list[Effect]:
-        """Ask a member of the passive view to become a neighbour, if there is room and nobody is asked."""
+        """Ask a member of the passive view to become a neighbour, if there is room and no request is pending."""
         if len(self.active) + len(self._asked) >= self._o["active"]:
             return []
         busy = {*self._asked, *self._refused, but}
@@ -210,7 +211,7 @@ class HyParView:
         return [Send(origin, ShuffleReply(answer)), *self._remember(members, answer)]
 
     def _remember(self, members: Iterable[str], sent: tuple[str, ...] = ()) -> list[Effect]:
-        """Into the passive view, from which others go if it is full: first those that were sent away."""
+        """Put members into the passive view; if it is full, others are removed, those in `sent` first."""
         for name in members:
             if name == self._me or name in self.active or name in self.passive:
                 continue

@@ -1,6 +1,7 @@
-"""Options of a protocol as scenarios say them: what fits, and what the class gets. Durations become nanoseconds.
+"""Options of a protocol in scenarios: their validation, and the values that the class gets. Durations become
+nanoseconds.
 
-What an option's value must be is told by its default in `defaults`. Knows no protocol.
+The default in `defaults` determines the type of an option. Knows no protocol.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ def _is_duration(value: object) -> bool:
 
 
 def misfit(default: bool | int | str, value: object) -> str:
-    """What is expected instead of an option's value; empty when it fits."""
+    """The expected type, if an option's value does not fit; empty if it fits."""
     if _is_duration(default):
         return "" if _is_duration(value) else "a duration as 200ms"
     if isinstance(default, bool):
@@ -31,7 +32,7 @@ def misfit(default: bool | int | str, value: object) -> str:
 
 
 def settled_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options, durations in nanoseconds."""
+    """All options with their values, durations in nanoseconds."""
     return {
         key: parse_duration(str(given.get(key, value))) if _is_duration(value) else given.get(key, value)
         for key, value in defaults.items()

@@ -1,8 +1,8 @@
-"""Plumtree on HyParView: payload along a tree that grows out of the overlay, names of it over all other links.
+"""Plumtree on HyParView: payload along a spanning tree of the overlay, message ids over all other links.
 
-After Leitão, Pereira and Rodrigues ("Epidemic Broadcast Trees", SRDS 2007). A member sends payload at once to its eager
-neighbours and tells the lazy ones its name; a copy that came for nothing prunes the link, a name whose payload does not
-follow grafts it. `tree: false` floods: payload goes to all neighbours, and no link is pruned.
+After Leitão, Pereira and Rodrigues ("Epidemic Broadcast Trees", SRDS 2007). A member sends payload immediately to its
+eager neighbours and announces its id to the lazy ones; a duplicate payload prunes the link, an announced id whose
+payload does not arrive grafts it. `tree: false` floods: payload goes to all neighbours, and links are never pruned.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ __all__ = ["Plumtree"]
 
 
 class Payload(Struct, frozen=True):
-    """A message with its content, and hops so far."""
+    """A message with its content, and the number of hops so far."""
 
     id: str
     round: int
@@ -29,17 +29,17 @@ class Payload(Struct, frozen=True):
 
 
 class IHave(Struct, frozen=True):
-    """Names of messages, each with its hops."""
+    """Ids of messages, each with its hops."""
 
     ids: tuple[tuple[str, int], ...]
 
 
 class TreePrune(Struct, frozen=True):
-    """Send me names only from now on."""
+    """From now on send only ids on this link."""
 
 
 class TreeGraft(Struct, frozen=True):
-    """Send me payload from now on, and this message now (empty: none)."""
+    """From now on send payload on this link, and this message now (empty: none)."""
 
     id: str
 
@@ -70,9 +70,9 @@ class Plumtree:
         self._have: dict[str, tuple[int, int]] = {}
         """Message -> (round, size), the latest last."""
         self._missing: dict[str, list[tuple[str, int]]] = {}
-        """Name of a message that has not come -> who has it, each with its round."""
+        """Id of a missing message -> members that announced it, each with its round."""
         self._unsaid: dict[str, list[tuple[str, int]]] = {}
-        """Lazy neighbour -> names that it is to be told."""
+        """Lazy neighbour -> ids to announce to it."""
         self._said: Believe | None = None
 
     def deadline(self) -> int | None:
@@ -134,7 +134,7 @@ class Plumtree:
         return [Delivered(id), *self._push(id, round + 1, size, sender, now), *shorter]
 
     def _shorter(self, id: str, sender: str, round: int) -> list[Effect]:
-        """Change the link if somebody told the name after much fewer hops ("optimization" of the paper)."""
+        """Replace the link if the id was announced with far fewer hops ("optimization" in the paper)."""
         told = self._missing.pop(id, [])
         self._alarms.drop(("graft", id))
         for name, hops in told:

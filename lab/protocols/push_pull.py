@@ -1,9 +1,9 @@
 """Plain push-pull gossip: members by heartbeat counters, messages by exchange with a random member each round.
 
 Membership after van Renesse, Minsky and Hayden ("A Gossip-Style Failure Detection Service", 1998): each round a member
-raises its own counter and exchanges all counters with another one; whose counter stands still for `fail` is gone.
-Messages after Demers et al. ("Epidemic Algorithms", 1987), with push and pull: what either side lacks goes over.
-What a member sends grows with the group, which is what the other two protocols of this folder avoid.
+increments its own counter and exchanges all counters with another one; a member whose counter does not change for
+`fail` is removed. Messages after Demers et al. ("Epidemic Algorithms", 1987), with push and pull: each side sends what
+the other lacks. The traffic of a member grows with the group, which the other two protocols of this folder avoid.
 """
 
 from collections.abc import Mapping
@@ -22,21 +22,21 @@ Beats = tuple[tuple[str, int], ...]
 
 
 class GossipExchange(Struct, frozen=True):
-    """The first word of a round: all counters, and the messages that the sender has."""
+    """First message of a round: all counters, and the messages that the sender has."""
 
     beats: Beats
     have: tuple[str, ...]
 
 
 class Answer(Struct, frozen=True):
-    """The second: the other side's, and which messages it lacks."""
+    """Second message: the other side's counters and messages, and the messages that it lacks."""
 
     beats: Beats
     want: tuple[str, ...]
 
 
 class Rumour(Struct, frozen=True):
-    """A message."""
+    """A published message."""
 
     id: str
     size: int
@@ -58,7 +58,7 @@ class PushPull:
         self._keep: int = options["keep"]
         self._beats: dict[str, int] = {}
         self._risen: dict[str, int] = {}
-        """Member -> when its counter rose last, by our clock; those that are gone have none."""
+        """Member -> local time of its counter's last increase; removed members have none."""
         self._have: dict[str, int] = {}
         """Message -> size, the latest last."""
         self._beat = 0
@@ -66,7 +66,7 @@ class PushPull:
         self._said: tuple[str, ...] | None = None
 
     def deadline(self) -> int | None:
-        """The next round."""
+        """Time of the next round."""
         return self._next
 
     def handle(self, input: Input, now: int) -> list[Effect]:

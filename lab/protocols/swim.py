@@ -1,14 +1,16 @@
-"""SWIM with Lifeguard: failure detection by random probes, membership on their backs.
+"""SWIM with Lifeguard: failure detection by random probes, membership updates piggybacked on them.
 
 After Das, Gupta and Motivala ("SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol", DSN
-2002): once in a period a member pings the next one of a shuffled list; without an ack in time it asks `indirect` others
-to ping it; without any by the end of the period it suspects it (`suspicion: false`: holds it for gone), and a suspect
-that does not refute in time is gone. News ride on pings and acks. With `lifeguard`, after Dadgar, Phillips and Currey
-("Lifeguard: Local Health Awareness for More Accurate Failure Detection", DSN-W 2018): a member that seems slow itself
-waits longer (local health), a suspicion ends earlier the more members share it, and a suspect hears of it by the ping.
+2002). Once per period a member pings the next one of a shuffled list. Without an ack in time it asks `indirect` others
+to ping it. Without any ack by the end of the period it suspects the member (`suspicion: false`: removes it), and a
+suspect that does not refute in time is removed. Updates are piggybacked on pings and acks.
 
-Not in the papers: `aligned` begins all periods at multiples of the period, as the analysis has it; `reconnect` asks a
-member that is gone now and then, without which groups that were apart never meet again.
+With `lifeguard`, after Dadgar, Phillips and Currey ("Lifeguard: Local Health Awareness for More Accurate Failure
+Detection", DSN-W 2018): a member that seems slow itself waits longer (local health), a suspicion ends earlier the more
+members share it, and a suspect learns of the suspicion by the ping.
+
+Not in the papers: `aligned` begins all periods at multiples of the period, as the analysis assumes; `reconnect`
+occasionally contacts a removed member, without which separated groups never merge again.
 """
 
 from collections.abc import Mapping
@@ -30,20 +32,20 @@ Updates = tuple[Update, ...]
 HEALTH = 8
 """The worst local health (Lifeguard's S)."""
 CONFIRMATIONS = 3
-"""So many others that share a suspicion shorten it to the least (Lifeguard's K)."""
+"""Number of other members sharing a suspicion that reduces it to the minimum (Lifeguard's K)."""
 LONGEST = 6
-"""The longest suspicion is so many times the shortest (Lifeguard's beta)."""
+"""Ratio of the longest suspicion to the shortest (Lifeguard's beta)."""
 
 
 class Ping(Struct, frozen=True):
-    """Are you there?"""
+    """Probe of a member."""
 
     number: int
     updates: Updates
 
 
 class PingRequest(Struct, frozen=True):
-    """Ping that one for me."""
+    """Request to ping another member."""
 
     number: int
     target: str
@@ -51,26 +53,26 @@ class PingRequest(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True):
-    """I am, or that one is."""
+    """Answer to a ping, possibly on behalf of another member."""
 
     number: int
     updates: Updates
 
 
 class Nack(Struct, frozen=True):
-    """That one has not answered me; but I am here (Lifeguard)."""
+    """The requested member has not answered, but the sender is alive (Lifeguard)."""
 
     number: int
 
 
 class Ask(Struct, frozen=True):
-    """Tell me of all members (on a connection)."""
+    """Request for the whole member table (on a connection)."""
 
     updates: Updates
 
 
 class Tell(Struct, frozen=True):
-    """All members."""
+    """The whole member table."""
 
     updates: Updates
 
@@ -105,13 +107,13 @@ class Swim:
         self._health = 0
         self._number = 0
         self._target = ""
-        """Whom this period's probe asks; empty: it was answered."""
+        """Target of this period's probe; empty if it was answered."""
         self._probe = 0
         """The number of this period's probe."""
         self._nacks = 0
-        """Answers of any sort that are still expected of those that were asked to ping."""
+        """Answers of any kind that are still expected from the members asked to ping."""
         self._asked: dict[int, tuple[str, int]] = {}
-        """Our ping for another member -> (that member, its number)."""
+        """Number of a ping sent on request -> (the requesting member, the number of its request)."""
         self._next_reconnect = 0
 
     def deadline(self) -> int | None:
@@ -201,7 +203,7 @@ class Swim:
     # Messages
 
     def _received(self, sender: str, message: Any, now: int) -> list[Effect]:
-        fresh = isinstance(message, Tell) and not self._table.alive  # what a joiner learns is news to nobody else
+        fresh = isinstance(message, Tell) and not self._table.alive  # a joiner learns nothing that is new to others
         for update in getattr(message, "updates", ()):
             self._news(update, now, by=sender, tell=not fresh)
         match message:
@@ -243,7 +245,7 @@ class Swim:
     # News
 
     def _news(self, update: Update, now: int, by: str = "", *, tell: bool = True) -> None:
-        """Take news; what is new is told on, and about oneself denied."""
+        """Apply an update; gossip it if it is new, refute it if it is about this member."""
         if update.member == self._me:
             if self._table.refutes(update):
                 self._worse(1)
@@ -266,7 +268,7 @@ class Swim:
                 self._alarms.set(suspicion, self._table.suspected_at[update.member] + self._patience(update.member))
 
     def _patience(self, member: str) -> int:
-        """How long a suspicion lasts before its subject is gone."""
+        """Duration of a suspicion before its subject is removed."""
         size = len(self._table.alive) + 1
         least = int(self._o["suspicion-factor"] * max(1.0, log10(max(1, size))) * self._o["period"])
         if not self._o["lifeguard"] or size <= CONFIRMATIONS + 1:
@@ -282,7 +284,8 @@ class Swim:
         return self._rumours.take()
 
     def _updates_for(self, target: str) -> Updates:
-        """Lifeguard's buddy: a suspect hears that it is one. Who pings and is held for gone hears that at any rate."""
+        """Lifeguard's buddy system: a ping tells a suspect of the suspicion. A member that was removed is told when it
+        pings."""
         updates = self._updates()
         if target in self._table.gone:
             return (Update(target, GONE, self._table.gone[target]), *updates)

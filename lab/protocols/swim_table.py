@@ -1,4 +1,6 @@
-"""What a SWIM member knows of the others, and the news that it still has to tell. Owns which news override which."""
+"""A SWIM member's knowledge of the others, and the updates that it still has to gossip. Owns which update overrides
+which.
+"""
 
 from msgspec import Struct
 
@@ -12,7 +14,8 @@ ALIVE, SUSPECT, GONE = 0, 1, 2
 
 
 class Update(Struct, frozen=True):
-    """News of a member. Of one incarnation, which only the member itself raises, the greater status overrides."""
+    """An update about a member. Within one incarnation, which only the member itself increments, the greater status
+    wins."""
 
     member: str
     status: int
@@ -26,30 +29,30 @@ class MemberTable:
         self._me = me
         self._rng = rng
         self.incarnation = 0
-        """Of this member itself."""
+        """Incarnation of this member."""
         self.alive: dict[str, tuple[int, int]] = {}
-        """Member -> (status, incarnation), suspects among them."""
+        """Member -> (status, incarnation), including suspects."""
         self.gone: dict[str, int] = {}
-        """Member that is gone -> its incarnation then."""
+        """Removed member -> its incarnation then."""
         self.doubters: dict[str, dict[str, None]] = {}
-        """Suspect -> who said so."""
+        """Suspect -> members that suspect it."""
         self.suspected_at: dict[str, int] = {}
         self._queue: list[str] = []
         self._said: Believe | None = None
         self._stale = False
 
     def status(self, member: str) -> int | None:
-        """ALIVE or SUSPECT; None: it is unknown or gone."""
+        """ALIVE or SUSPECT; None: the member is unknown or removed."""
         found = self.alive.get(member)
         return found[0] if found is not None else None
 
     def incarnation_of(self, member: str) -> int:
-        """The latest that is known."""
+        """The latest known incarnation."""
         found = self.alive.get(member)
         return found[1] if found is not None else self.gone.get(member, 0)
 
     def takes(self, update: Update) -> bool:
-        """Take news of another member; whether they were news."""
+        """Apply an update about another member; return whether it was new."""
         member, status, incarnation = update.member, update.status, update.incarnation
         known = self.alive.get(member)
         if known is None:
@@ -68,24 +71,24 @@ class MemberTable:
             self.gone[member] = incarnation
             return True
         self.gone.pop(member, None)
-        if known is None:  # somewhere into the round that goes on, so that all are probed equally often
+        if known is None:  # at a random place in the current round, so that all are probed equally often
             self._queue.insert(self._rng.randrange(len(self._queue) + 1), member)
         self.alive[member] = (status, incarnation)
         return True
 
     def shares(self, update: Update) -> bool:
-        """Whether news only say once more that a suspect is one."""
+        """Whether an update only confirms that a suspect is suspected."""
         return update.status == SUSPECT and self.alive.get(update.member) == (SUSPECT, update.incarnation)
 
     def refutes(self, update: Update) -> bool:
-        """Whether news of this member itself have to be denied; then its incarnation is greater than theirs."""
+        """Whether an update about this member must be refuted; increments the own incarnation beyond the update's."""
         if update.status == ALIVE or update.incarnation < self.incarnation:
             return False
         self.incarnation = update.incarnation + 1
         return True
 
     def next_to_probe(self) -> str:
-        """The next member of the shuffled round; empty: there is none."""
+        """The next member of the shuffled round; empty if there is none."""
         while True:
             while self._queue:
                 name = self._queue.pop()
@@ -97,13 +100,13 @@ class MemberTable:
             self._rng.shuffle(self._queue)
 
     def all(self) -> tuple[Update, ...]:
-        """Everything, as news."""
+        """The whole table as updates."""
         own = Update(self._me, ALIVE, self.incarnation)
         there = (Update(name, status, incarnation) for name, (status, incarnation) in self.alive.items())
         return (own, *there, *(Update(name, GONE, incarnation) for name, incarnation in self.gone.items()))
 
     def believed(self) -> list[Effect]:
-        """What is to be said of the table, if that has changed."""
+        """The effect that reports the table, if it has changed."""
         if not self._stale:
             return []
         self._stale = False
@@ -117,21 +120,21 @@ class MemberTable:
 
 
 class Rumours:
-    """News that ride on other messages, each so often and no more: those first that were told least often, and of these
+    """Updates piggybacked on other messages, each a limited number of times: the least often sent first, and of these
     the latest."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._left: dict[str, tuple[int, int, Update]] = {}
-        """Member -> (told so often, still to be told so often, news)."""
+        """Member -> (times sent, times left to send, update)."""
 
     def add(self, update: Update, times: int) -> None:
-        """Tell this, and no older news of the member."""
+        """Gossip this update instead of older ones about the member."""
         self._left.pop(update.member, None)
         self._left[update.member] = (0, times, update)
 
     def take(self) -> tuple[Update, ...]:
-        """What the next message carries."""
+        """The updates for the next message."""
         if not self._left:
             return ()
         latest = list(self._left.values())[::-1]
