@@ -1,6 +1,6 @@
-"""Where a learner is on a page, kept between classes: a small file of the user's, below XDG_STATE_HOME.
+"""A learner's place on a page, kept between classes: a small file of the user's, below XDG_STATE_HOME.
 
-Owns that file. A page that changed is another page; a file that cannot be read counts as none.
+Owns that file. A changed page counts as a new one; an unreadable file counts as missing.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from lab.workshop.text import CoursePart
 __all__ = ["Bookmark", "CoursePosition"]
 
 _PAGES = 32
-"""Pages of which a place is kept; the oldest goes first."""
+"""Maximum number of pages with a stored place; the oldest is dropped first."""
 
 
 class CoursePosition(msgspec.Struct, frozen=True):
@@ -26,18 +26,18 @@ class CoursePosition(msgspec.Struct, frozen=True):
 
 
 class Bookmark:
-    """The place of one page. `problem` says why a place could not be kept; empty while it could."""
+    """The place on one page. `problem` says why a place could not be stored; empty if it could."""
 
     def __init__(self, parts: tuple[CoursePart, ...]) -> None:
         self._page = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
         self.problem = ""
 
     def get(self) -> CoursePosition | None:
-        """The place that was kept, if any."""
+        """The stored place, if any."""
         return self._read().get(self._page)
 
     def keep(self, place: CoursePosition | None) -> None:
-        """Keep a place; None forgets it."""
+        """Store a place; None deletes it."""
         pages = {page: kept for page, kept in self._read().items() if page != self._page}
         if place is not None:
             pages[self._page] = place
@@ -58,6 +58,6 @@ class Bookmark:
 
 
 def _file() -> Path:
-    """Raises `RuntimeError` for a user without a home."""
+    """The file's path. Raises `RuntimeError` for a user without a home directory."""
     home = os.environ.get("XDG_STATE_HOME")
     return Path(home or Path.home() / ".local/state", "overlay-lab", "workshop.json")

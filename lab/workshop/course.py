@@ -1,7 +1,7 @@
-"""Goes through the walk-through: types every command itself (`--check`), or lets a learner type and looks on.
+"""Goes through the walk-through: types every command itself (`--check`), or lets a learner type and checks the results.
 
-Owns the sessions and the order. What is typed is `text.py`'s, the verdict on a command `judging.py`'s, the sentences
-`words.py`'s.
+Owns the sessions and the order. `text.py` owns the commands, `judging.py` the verdict on a command, `words.py` the
+sentences.
 """
 
 import re
@@ -24,9 +24,9 @@ __all__ = ["Course", "CourseLeft", "CourseMismatch", "CourseProgress"]
 _ID = re.compile(r"^[0-9a-f]{64}\s*$", re.MULTILINE)
 _ATTACH = re.compile(r"docker attach (\S+)")
 _PATIENCE = 60.0
-"""Seconds that a learner's command may take, who may have typed one that never ends."""
+"""Timeout in seconds for a learner's command, which may be one that never ends."""
 _SETTING = ("`", "eval ", "export ", "unset ")
-"""How a line begins that changes the shell itself."""
+"""Prefixes of lines that change the shell itself."""
 _LEAVE = ("exit", "logout")
 
 Say = Callable[[str], None]
@@ -34,7 +34,7 @@ Ask = Callable[[str], str]
 
 
 class CourseMismatch(LabError):
-    """A command that the lab typed did not do what the page says."""
+    """A command typed by the lab did not do what the page says."""
 
 
 class CourseLeft(Exception):
@@ -46,14 +46,14 @@ class CourseLeft(Exception):
 
 
 class CourseProgress(Struct, frozen=True):
-    """How many commands were done, and how many the learner passed over."""
+    """Number of commands done, and number skipped by the learner."""
 
     typed: int
     skipped: int
 
 
 class _At(Struct, frozen=True):
-    """One command where it stands, and how many its part has."""
+    """One command with its place, and the number of commands in its part."""
 
     part: CoursePart
     place: CoursePosition
@@ -62,7 +62,7 @@ class _At(Struct, frozen=True):
 
 
 class Course:
-    """One walk through the page."""
+    """One pass through the page."""
 
     def __init__(
         self,
@@ -77,8 +77,10 @@ class Course:
         keep: Callable[[CoursePosition], None] = lambda place: None,
         width: int = 100,
     ) -> None:
-        """`ask` None: everything is typed here. `only`: the parts to walk (empty: all). What comes before them, or
-        before `start`, is typed quietly, so that the hosts are as a learner finds them. `keep` gets every place."""
+        """`ask` None: the lab types everything. `only`: the parts to go through (empty: all). Commands before them, or
+        before `start`, are typed silently, so that the hosts are in the expected state. `keep` is called with every
+        place.
+        """
         self._lab = lab
         self._parts = parts
         self._say = say
@@ -91,17 +93,18 @@ class Course:
         self._interrupts = Interrupts()
         self._sessions: dict[str, ShellSession] = {}
         self._inside: ShellSession | None = None
-        """Where a container's shell is open."""
+        """The session in which a container's shell is open."""
         self._opener: TypedCommand | None = None
-        """The command of the page that opens the shell for container commands here."""
+        """The command of the page that opened the current container shell."""
         self._settings: dict[str, list[str]] = {}
-        """Lines that changed a host's shell (`weave proxy-env`): another shell of that host needs them too."""
+        """Lines that changed a host's shell (`weave proxy-env`), because another shell of that host
+        needs them too."""
         self._printed = ""
         self._heading = ""
 
     def walk(self) -> CourseProgress:
-        """All chosen parts in order. Raises `CourseMismatch` at the first command typed here that goes wrong,
-        `CourseLeft` when the learner leaves, and `LabError` when the hosts are gone."""
+        """Go through all chosen parts in order. Raises `CourseMismatch` at the first command typed by the lab that goes
+        wrong, `CourseLeft` when the learner leaves, and `LabError` when the hosts are gone."""
         done = [self._go(at, prose) for at, prose in self._all()]
         return CourseProgress(done.count(True), done.count(False))
 
@@ -111,7 +114,7 @@ class Course:
             session.close()
 
     def _all(self) -> Iterator[tuple[_At | None, str]]:
-        """Every command up to the last one to walk, with its prose, or prose alone; what comes first is typed here."""
+        """Every command up to the last one to do, with its prose, or prose alone; earlier commands are typed here."""
         numbers = [part.number for part in self._parts]
         last = max((numbers.index(one) for one in self._only), default=len(numbers) - 1)
         for part in self._parts[: last + 1]:
@@ -135,13 +138,13 @@ class Course:
                     index += 1
 
     def _before(self, part: CoursePart, index: int) -> bool:
-        """Whether a command comes before what is to be walked."""
+        """Whether a command comes before the chosen ones."""
         if self._only and part.number not in self._only:
             return True
         return self._start is not None and CoursePosition(part.number, index) != self._start
 
     def _go(self, at: _At | None, prose: str) -> bool | None:
-        """Do one command; False when it was passed over, None for prose alone."""
+        """Do one command; returns False if it was skipped, None for prose alone."""
         if self._ask is None:
             if at is None:
                 return None
@@ -183,8 +186,8 @@ class Course:
     # --- typed by a learner ------------------------------------------------------------------------------------------
 
     def _teach(self, at: _At) -> bool:
-        """Until the learner has done what this command does, or passes over it (False); whatever else is typed runs
-        too, but is not the step."""
+        """Wait until the learner has done what this command does, or skips it (False); other typed lines run too, but
+        do not complete the step."""
         assert self._ask is not None
         command, words = at.command, self._words
         self._keep(at.place)
@@ -206,7 +209,7 @@ class Course:
             if session is None:
                 continue
             if not asked and command.host and session is self._inside:
-                self._typed(session, "exit")  # the learner had opened a container's shell that the page has not
+                self._typed(session, "exit")  # the learner had opened a container's shell that is not in the page
                 self._inside = None
             typed = asked or line
             outcome = self._typed(session, typed)
@@ -223,7 +226,7 @@ class Course:
             self._say(words.not_yet.format(problem=problem))
 
     def _listen(self, at: _At) -> str:
-        """What is typed next, stripped. Raises `CourseLeft` at the end of the class."""
+        """The next typed line, stripped. Raises `CourseLeft` at the end of the class."""
         assert self._ask is not None
         while True:
             inside = self._inside is not None and at.command.host in ("", self._inside.host)
@@ -240,7 +243,7 @@ class Course:
                 return asked.strip()
 
     def _reached(self, command: TypedCommand, asked: str) -> ShellSession | None:
-        """Where to type; None when the container's shell had to be opened again first, or is not open."""
+        """The session to type in; None if the container's shell had to be opened again first, or is not open."""
         session = self._where(command)
         if session is not None:
             return session
@@ -254,7 +257,7 @@ class Course:
         session = self._where(opener)
         assert session is not None
         if attached := _ATTACH.search(line):
-            # Its shell was the container's own program: the container has ended with it.
+            # Its shell was the container's main program, so the container has ended with it.
             self._typed(session, f"sudo weave start {attached[1]}")
         outcome = self._typed(session, line)
         if outcome is not None:
@@ -263,8 +266,8 @@ class Course:
         return None
 
     def _typed(self, session: ShellSession, line: str) -> LineOutcome | None:
-        """What came of a learner's line, interrupted (by ^C, or after a while) if it does not end; None: of the shell
-        nothing is left, and the next one is opened when it is needed."""
+        """The result of a learner's line, interrupted (by ^C, or after a timeout) if it does not end; None: the shell
+        is gone, and the next one is opened on demand."""
         try:
             with self._interrupts.caught(), self._interrupts.to(session.press_interrupt):
                 try:
@@ -282,7 +285,7 @@ class Course:
     # --- both --------------------------------------------------------------------------------------------------------
 
     def _note(self, command: TypedCommand, session: ShellSession, outcome: LineOutcome) -> None:
-        """Remember what a command left: a container's shell, an identifier that was printed."""
+        """Remember the effects of a command: an open container shell, a printed identifier."""
         if outcome.status is None:
             self._inside = session
         elif self._inside is session:
@@ -293,7 +296,7 @@ class Course:
             self._printed = printed[-1].strip()[:12]
 
     def _where(self, command: TypedCommand) -> ShellSession | None:
-        """The session for a command; None when it is for a container's shell and none is open."""
+        """The session for a command; None for a container's shell if none is open."""
         if not command.host:
             return self._inside
         if command.host not in self._sessions:

@@ -1,6 +1,6 @@
-"""The two hosts of a class, and the page: what there has to be before anybody types.
+"""The two hosts of a class, and the page: the prerequisites of a class.
 
-Owns the process that holds the hosts (`hosts_process.py`), started and ended here, out of reach of the terminal's ^C.
+Owns the process that holds the hosts (`hosts_process.py`): starts and ends it, protected from the terminal's ^C.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ __all__ = ["page", "read", "two_hosts"]
 
 
 def page(language: str) -> Path:
-    """The walk-through in a language. Raises `LabError` where this installation has no documentation."""
+    """The walk-through in a language. Raises `LabError` if this installation has no documentation."""
     name = "walkthrough.md" if language == "en" else f"walkthrough.{language}.md"
     here = Path(__file__).resolve()
-    for path in (here.with_name(name), here.parents[2] / "docs" / name):  # of a wheel, of a checkout
+    for path in (here.with_name(name), here.parents[2] / "docs" / name):  # in a wheel, in a checkout
         if path.exists():
             return path
     raise LabError(f"this installation has no {name}: give the path of the walk-through, `lab workshop FILE`")
 
 
 def read(file: Path, numbers: tuple[int, ...] = ()) -> tuple[CoursePart, ...]:
-    """The parts of a page. Raises `LabError` for a page that cannot be typed, or that has not these numbers."""
+    """The parts of a page. Raises `LabError` for a page that cannot be typed, or that lacks these numbers."""
     try:
         parts = parse(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -44,11 +44,11 @@ def read(file: Path, numbers: tuple[int, ...] = ()) -> tuple[CoursePart, ...]:
 
 @contextlib.contextmanager
 def two_hosts(backend: str) -> Iterator[str]:
-    """Two hosts for as long as the block lasts; yields the lab's name. Raises `LabError` with what is missing."""
+    """Keep two hosts up within the block; yields the lab's name. Raises `LabError` that says what is missing."""
     name = f"workshop-{os.getpid()}"
     command = [sys.executable, "-m", "lab.workshop.hosts_process", backend, name, str(os.getpid())]
-    # A session of its own: ^C on the terminal is for the command that the learner typed, not for the hosts. They end
-    # with this process all the same, however it ends.
+    # In its own session: ^C on the terminal is for the learner's command, not for the hosts. They still end with this
+    # process, however it ends.
     holder = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

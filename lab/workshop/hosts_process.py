@@ -1,4 +1,4 @@
-"""Holds a workshop's hosts until its parent asks for their end, or dies (`python -m lab.workshop.hosts_process`)."""
+"""Holds a workshop's hosts until its parent ends them, or dies (`python -m lab.workshop.hosts_process`)."""
 
 import asyncio
 import contextlib
@@ -29,13 +29,13 @@ timeline:
   - wait: 0s
 """
 _LOOK = 1.0
-"""Seconds that a daemon may take to say what it believes; there may be none."""
+"""Timeout in seconds for a daemon's view; there may be no daemon."""
 UP = "up"
-"""What is said on standard output once all hosts are up."""
+"""Printed on standard output once all hosts are up."""
 
 
 async def look(hosts: Mapping[str, Any]) -> dict[str, Any]:
-    """What `lab inspect` shows of hosts on which somebody types: their daemons and containers, asked for now."""
+    """The state for `lab inspect` of hosts that a learner uses: their daemons and containers, queried now."""
     import aiohttp
 
     from lab.records.history import View
@@ -57,7 +57,8 @@ async def look(hosts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> int:
-    """`hold BACKEND NAME PARENT`: 0 when ended in good order, 2 with a complaint when there is no lab to hold."""
+    """`hold BACKEND NAME PARENT`: returns 0 after an orderly end, 2 with an error message if there is no
+    lab to hold."""
     backend, name, parent = argv
     set_parent_death_signal(signal.SIGKILL)
     if os.getppid() != int(parent):

@@ -1,7 +1,7 @@
-"""What ^C means while a class runs: it reaches the command that runs, drops the line that is being typed, and else
-nothing. It never ends the class.
+"""^C during a class: it interrupts the running command, or drops the line that is being typed, and does nothing else.
+It never ends the class.
 
-Owns the handler of SIGINT while a class runs. Knows nothing of what is typed.
+Owns the handler of SIGINT during a class. Knows nothing of what is typed.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ class Interrupts:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Handle ^C as long as the block lasts, also where it came ignored (in the background of a script)."""
+        """Handle ^C within the block, even if SIGINT was ignored at the start (in the background of a script)."""
         before = signal.signal(signal.SIGINT, self._handle)
         try:
             yield
@@ -29,7 +29,7 @@ class Interrupts:
             signal.signal(signal.SIGINT, before)
 
     def ask(self, question: Callable[[str], str], prompt: str) -> str | None:
-        """The line that is typed at a prompt; None when ^C dropped it."""
+        """The line typed at a prompt; None if ^C dropped it."""
         try:
             self._asking = True
             return question(prompt)
@@ -40,7 +40,7 @@ class Interrupts:
 
     @contextlib.contextmanager
     def to(self, press: Callable[[], None]) -> Iterator[None]:
-        """^C is passed on by `press` as long as the block lasts."""
+        """Within the block, ^C calls `press`."""
         self._press = press
         try:
             yield

@@ -1,4 +1,4 @@
-"""Whether a command did what its step wants, and what helps a learner whose command did not.
+"""Whether a command did what its step requires, and hints for a learner whose command did not.
 
 Owns the verdict on one command and the hints. Knows nothing of sessions or of the order of steps. Pure.
 """
@@ -16,7 +16,7 @@ __all__ = ["hint", "opens_shell", "same", "wrong"]
 _INSIDE = re.compile(r"(?:^|\s)(?:attach|-ti|-it)\s")
 _COMMAND_NOT_FOUND = 127
 _SHOWN = 2000
-"""Characters of a command's output that a complaint repeats."""
+"""Maximum number of characters of a command's output in a message."""
 
 
 def opens_shell(line: str) -> bool:
@@ -25,7 +25,7 @@ def opens_shell(line: str) -> bool:
 
 
 def wrong(command: TypedCommand, outcome: LineOutcome, words: Words = EN) -> str:
-    """What is wrong with the outcome of a command; empty when nothing is."""
+    """The error in the result of a command; empty if there is none."""
     output = outcome.output.strip()[-_SHOWN:]
     if missing := lacking(command.expected, outcome.output):
         return words.lacks.format(line=missing, output=output)
@@ -40,13 +40,13 @@ def wrong(command: TypedCommand, outcome: LineOutcome, words: Words = EN) -> str
 
 
 def same(typed: str, line: str) -> bool:
-    """Whether both are the same command: spaces, kinds of quotes and a `sudo` in front do not matter."""
+    """Whether both are the same command, ignoring spaces, kinds of quotes and a leading `sudo`."""
     left, right = _split(typed), _split(line)
     return left is not None and left == right
 
 
 def hint(command: TypedCommand, line: str, typed: str, outcome: LineOutcome | None, words: Words = EN) -> str:
-    """What helps after `typed` (empty: nothing was typed yet) did not do what `line` does."""
+    """A hint after `typed` (empty: nothing was typed yet) did not do what `line` does."""
     left, right = _split(typed), _split(line)
     if not typed or left is None or right is None:
         return words.hint_same.format(line=line)
@@ -66,7 +66,7 @@ def hint(command: TypedCommand, line: str, typed: str, outcome: LineOutcome | No
 
 
 def _split(text: str) -> list[str] | None:
-    """The words of a command line without a leading `sudo`; None when its quotes do not close."""
+    """The words of a command line without a leading `sudo`; None if its quotes are not closed."""
     try:
         found = shlex.split(text)
     except ValueError:

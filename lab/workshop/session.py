@@ -1,7 +1,7 @@
-"""A shell on a host of a running lab, on a terminal of its own: types a line, reads until a prompt is back.
+"""A shell on a host of a running lab, in its own terminal: types a line, reads until the prompt is back.
 
-Owns the pseudo-terminal and how the end of a command is known: the host's prompt is set to something unmistakable that
-holds the exit status; a shell in a container is known by its own prompt. Knows nothing of what is typed.
+Owns the pseudo-terminal and the detection of a command's end: the host's prompt is set to a unique text that contains
+the exit status; a shell in a container is recognized by its own prompt. Knows nothing of what is typed.
 """
 
 import contextlib
@@ -18,37 +18,37 @@ from lab.errors import LabError
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*\x07?|\x1b[=>]|\r")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What is left of controls goes too: a container's output is shown on the learner's terminal."""
+"""Remaining control characters are removed too, because a container's output is shown on the learner's terminal."""
 _CONTAINER = re.compile(r"(?:^|\n)(?:root@[0-9A-Za-z.-]+:[^\n]*|bash-[0-9.]+|/ )[#$] $")
 TIMEOUT = 90.0
-"""Seconds that one command may take, on a machine that is busy."""
+"""Timeout in seconds for one command, on a busy machine."""
 _KEPT = 1 << 20
-"""Bytes of one command's output that are kept, its last: some commands never stop writing."""
+"""Maximum bytes kept of one command's output, the last ones: some commands never stop writing."""
 _PROMPT = 4096
-"""Bytes at the end of the output in which a prompt is looked for."""
+"""Bytes at the end of the output in which a prompt is searched."""
 _NUDGE = 1.0
-"""Seconds between two presses of Enter for a shell that is attached to."""
+"""Seconds between two presses of Enter for an attached shell."""
 _INTERRUPTED = 10.0
-"""Seconds until a command that was told to end has done so."""
+"""Seconds until an interrupted command must have ended."""
 
 
 class NoPromptError(LabError):
-    """A command took longer than it may; what the terminal shows is in the text."""
+    """A command timed out; the text contains the terminal's output."""
 
 
 class ShellEndedError(LabError):
-    """The shell is gone: its session is of no more use."""
+    """The shell is gone: its session cannot be used any more."""
 
 
 class LineOutcome(Struct, frozen=True):
-    """What a line came to. `status` is None when it left a shell of a container open."""
+    """The result of a line. `status` is None if it left a container's shell open."""
 
     status: int | None
     output: str
 
 
 class ShellSession:
-    """One shell. `close` ends it, and whatever still runs in it."""
+    """One shell. `close` ends it, and every process that still runs in it."""
 
     def __init__(self, lab: str, host: str) -> None:
         self.host = host
@@ -57,15 +57,16 @@ class ShellSession:
         if self._pid == 0:
             self._become(lab)
         self._raw = b""
-        # The prompt is put together by the shell, so that the echo of this line is no prompt.
+        # The shell assembles the prompt, so that the echo of this line does not look like a prompt.
         self._send(f"stty -echo; PS1='<''<{host} $?>''> '; PS2=; unset PROMPT_COMMAND HISTFILE\n")
         self._until_prompt(TIMEOUT)
 
     def _become(self, lab: str) -> None:
-        """In the fork: go where the host is."""
+        """In the forked child: enter the host."""
         code = 126
         try:
-            # Under `nohup`, or in the background of a script, these are ignored: `close` hung, and ^C did nothing.
+            # Under `nohup`, or in the background of a script, these are ignored: then `close` would hang and ^C do
+            # nothing.
             for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
                 signal.signal(number, signal.SIG_DFL)
             os.environ["TERM"] = "dumb"
@@ -78,24 +79,24 @@ class ShellSession:
             os._exit(code)
 
     def type(self, line: str, timeout: float = TIMEOUT) -> LineOutcome:
-        """Type a line and return what came of it, without the echo of a container's terminal.
+        """Type a line and return its result, without the echo of a container's terminal.
 
         Raises `NoPromptError` when no prompt comes back in time, and `ShellEndedError`.
         """
         self._raw = b""
         self._send(line + "\n")
-        # A shell that is attached to shows no prompt before Enter is pressed, and one that is just starting drops what
-        # was typed before it was ready: so Enter is pressed again while nothing comes.
+        # An attached shell shows no prompt until Enter is pressed, and a starting shell drops what was typed before it
+        # was ready. So Enter is pressed repeatedly while there is no output.
         outcome = self._until_prompt(timeout, nudge=" attach " in f" {line} ")
         return LineOutcome(outcome.status, outcome.output.removeprefix(line + "\n"))
 
     def press_interrupt(self) -> None:
-        """Press ^C: for the command that runs, which another call waits for."""
+        """Press ^C: it interrupts the running command, for which another call waits."""
         with contextlib.suppress(ShellEndedError):
             self._send("\x03")
 
     def interrupt(self) -> LineOutcome:
-        """Press ^C, then the quit key if that is not heard, and return what the line came to by that."""
+        """Press ^C, then the quit key if that has no effect, and return the result of the line."""
         self.press_interrupt()
         try:
             return self._until_prompt(_INTERRUPTED)
@@ -104,7 +105,7 @@ class ShellSession:
             return self._until_prompt(_INTERRUPTED)
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up the terminal."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGHUP)
         os.close(self._fd)
@@ -125,7 +126,7 @@ class ShellSession:
             end = _shown(self._raw[-_PROMPT:])
             if mine := self._mine.search(end):
                 return LineOutcome(int(mine[1]), self._before(mine[0]))
-            # A container's prompt may stand in the middle of what is still being written: it must be the last word.
+            # A container's prompt may occur in the middle of unfinished output, so it must be at the end.
             if quiet and (theirs := _CONTAINER.search(end)):
                 return LineOutcome(None, self._before(theirs[0]))
             left = deadline - time.monotonic()
@@ -150,5 +151,5 @@ class ShellSession:
 
 
 def _shown(raw: bytes) -> str:
-    """What a terminal would show of this, without colours, titles and other controls."""
+    """The text that a terminal would show, without colours, titles and other control sequences."""
     return _CONTROL.sub("", _ANSI.sub("", raw.decode(errors="replace")))

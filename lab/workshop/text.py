@@ -1,9 +1,9 @@
-"""The walk-through's page as data: its command blocks are the test, so what is written here is what is typed.
+"""The walk-through's page as data. Its command blocks are the test: exactly what is written is typed.
 
 A block is a fence ```` ```console ````. A line `HOST:~$ COMMAND` (or `HOST:~# COMMAND`) is typed on that host, a line
-`# COMMAND` in the container whose shell was opened last. Lines below a command must appear in its output, in order; `…`
-in them stands for anything. A command must end with 0; the last one of a block marked ```` ```console fails ````
-must not. Pure.
+`# COMMAND` in the most recently opened container shell. Lines below a command must appear in its output, in order; `…`
+in them matches any text. A command must exit with 0, except the last one of a block marked ```` ```console fails ````,
+which must not. Pure.
 """
 
 import re
@@ -19,11 +19,11 @@ _IN_CONTAINER = re.compile(r"^# (?P<command>.+)$")
 _PART = re.compile(r"^## (?P<number>\d+)\. (?P<title>.+)$")
 _FENCE = re.compile(r"^```(?P<kind>\w*)(?P<marks>.*)$")
 PRINTED_ID = "04d37c6f7781"
-"""The page's example of a container's identifier; where it is typed, the one that was printed last is meant."""
+"""The page's example of a container id; when it is typed, the most recently printed id is used."""
 
 
 class TypedCommand(Struct, frozen=True, kw_only=True):
-    """One line to type. `host` is empty for the shell that is open in a container."""
+    """One line to type. `host` is empty for the open shell of a container."""
 
     host: str
     line: str
@@ -32,7 +32,7 @@ class TypedCommand(Struct, frozen=True, kw_only=True):
 
 
 class CourseStep(Struct, frozen=True, kw_only=True):
-    """Some prose, then commands."""
+    """Some prose, followed by commands."""
 
     prose: str
     commands: tuple[TypedCommand, ...]
@@ -47,7 +47,7 @@ class CoursePart(Struct, frozen=True, kw_only=True):
 
 
 def parse(text: str) -> tuple[CoursePart, ...]:
-    """The parts of a page in their order. Raises `LabError` with the line's number for a block that cannot be typed."""
+    """The parts of a page in order. Raises `LabError` with the line number of a block that cannot be typed."""
     parts: list[CoursePart] = []
     number, title = -1, ""
     steps: list[CourseStep] = []
@@ -106,7 +106,7 @@ def _commands(block: Sequence[str], at: int, *, fails: bool) -> tuple[TypedComma
 
 
 def lacking(expected: Sequence[str], output: str) -> str:
-    """The first of the expected lines that is not in the output behind those before it; empty when all are."""
+    """The first expected line that is not in the output after the previous ones; empty if all are."""
     rest = output
     for line in expected:
         pieces = [r"\s+".join(map(linear.escape, piece.split())) for piece in line.split("…")]

@@ -1,6 +1,6 @@
-"""What a class says to its learner, in the languages of the page.
+"""The sentences of a class for its learner, in the languages of the page.
 
-Owns the sentences; who says them and when is `course.py`'s. Pure.
+Owns the sentences; `course.py` uses them. Pure.
 """
 
 from msgspec import Struct
@@ -9,7 +9,7 @@ __all__ = ["LANGUAGES", "Words"]
 
 
 class Words(Struct, frozen=True, kw_only=True):
-    """One language. The placeholders of a sentence are the same in all of them (a test compares)."""
+    """The sentences in one language. Their placeholders are the same in all languages (a test compares)."""
 
     welcome: str
     elsewhere: str
@@ -28,9 +28,9 @@ class Words(Struct, frozen=True, kw_only=True):
     new_shell: str
     overdue: str
     hints: tuple[str, ...]
-    """Words that ask for a hint."""
+    """Words that request a hint."""
     skips: tuple[str, ...]
-    """Words that pass over a step."""
+    """Words that skip a step."""
     hint_differs: str
     hint_missing: str
     hint_more: str
