@@ -1,1 +1,3 @@
-"""`make dist`: the overlay and all that it imports in one file, `dist/weave`. Copied to a host it is installed."""
+"""`make dist`: the overlay and everything that it imports in one file, `dist/weave`. Copying it to a
+host installs it.
+"""

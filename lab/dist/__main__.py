@@ -1,4 +1,4 @@
-"""`python -m lab.dist [TARGET]`: what `make dist` runs."""
+"""`python -m lab.dist [TARGET]`: the command of `make dist`."""
 
 import sys
 from pathlib import Path
@@ -9,11 +9,11 @@ from lab.errors import LabError
 
 TOP = Path(__file__).resolve().parents[2]
 _MOST = 25_000_000
-"""Bytes."""
+"""Maximum size in bytes."""
 
 
 def main(words: list[str]) -> int:
-    """Write the file; 0 done, 2 not possible."""
+    """Write the file; returns 0 if done, 2 if not possible."""
     target = Path(words[0]) if words else TOP / "dist" / "weave"
     try:
         pack(target, wheels(TOP, lambda text: print(text, file=sys.stderr, flush=True)))

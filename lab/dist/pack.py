@@ -1,8 +1,8 @@
-"""Writes `dist/weave`: a zip archive that Python runs, the same to the byte wherever and whenever it is written.
+"""Writes `dist/weave`: a zip archive that Python runs, reproducible to the byte.
 
-Owns what goes in and where: `common/` has the modules in Python, `code-…/` their code for the version of Python that
-writes the archive (the others compile at each start), `cp311-x86_64/` and the like the compiled modules, `abi3-x86_64/`
-those for any version, `licenses/` the licences. `start.py` reads it.
+Owns the contents and their paths: `common/` has the Python modules, `code-…/` their bytecode for the Python version
+that writes the archive (others compile at each start), `cp311-x86_64/` and the like the compiled modules,
+`abi3-x86_64/` those for any version, `licenses/` the licences. `start.py` reads it.
 """
 
 import functools
@@ -23,12 +23,12 @@ __all__ = ["pack", "stripped"]
 _INTERPRETER = b"#!/usr/bin/env python3\n"
 _WHEN = (1980, 1, 1, 0, 0, 0)
 _LEFT_OUT = ("cffi/", "multidict/_testcapi")
-"""The first reads C declarations at build time (what is imported is the compiled module next to it)."""
+"""The first parses C declarations at build time (only the compiled module next to it is imported)."""
 _WORDS = ("LICEN", "COPYING", "NOTICE", "AUTHORS")
 
 
 def pack(target: Path, wheels: Sequence[Path], *, changed: dict[str, bytes] | None = None) -> None:
-    """Write the archive. `changed`: contents for files of the overlay, by path, that stand in for its own (for tests).
+    """Write the archive. `changed`: path -> contents that replace files of the overlay (for tests).
 
     Raises `LabError`.
     """
@@ -64,24 +64,24 @@ def pack(target: Path, wheels: Sequence[Path], *, changed: dict[str, bytes] | No
 
 @functools.lru_cache(maxsize=4096)
 def _code(name: str, source: bytes) -> bytes:
-    """What Python makes of a module; empty if it is for other versions."""
+    """The bytecode of a module; empty if it is for other versions."""
     try:
         code = compile(source, f"weave/{name}", "exec", dont_inherit=True, optimize=0)
-        # Version 2 of the format knows no references: which there are depends on what else this process has done.
+        # Version 2 of the format has no references, which depend on what else this process has done.
         return marshal.dumps(code, 2)
-    except (SyntaxError, ValueError):  # the second: newer Pythons have constants that this version lacks
+    except (SyntaxError, ValueError):  # ValueError: newer Pythons have constants that this version lacks
         return b""
 
 
 def _own() -> Iterator[tuple[str, bytes]]:
-    """(path, content) of the overlay's own modules, as they are on disk now."""
+    """(path, content) of the overlay's own modules on disk."""
     root = Path(str(overlay.__file__)).parent
     for file in sorted(root.rglob("*.py")):
         yield f"overlay/{file.relative_to(root).as_posix()}", file.read_bytes()
 
 
 def _of_wheel(wheel: Path) -> Iterator[tuple[str, bytes]]:
-    """(path in our archive, content) of what is needed of a wheel at run time."""
+    """(path in the archive, content) of the files of a wheel that are needed at run time."""
     package, _, python, abi, platforms = wheel.name.removesuffix(".whl").split("-")
     machine = next((name for name in ("x86_64", "aarch64") if platforms.endswith(name)), "")
     folder = f"{'abi3' if abi == 'abi3' else python}-{machine}"
@@ -100,9 +100,9 @@ def _of_wheel(wheel: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def stripped(library: bytes) -> bytes:
-    """An ELF library of 64 bits without what only debuggers read: what no segment holds, and the table of sections.
+    """A 64-bit ELF library without data that only debuggers read: everything outside segments, and the section table.
 
-    Done here because `strip` is not on every machine, knows one processor, and differs between versions.
+    Done here because `strip` is not on every machine, supports one processor, and differs between versions.
     """
     header = struct.Struct("<16sHHIQQQIHHHHHH")
     fields = list(header.unpack_from(library))

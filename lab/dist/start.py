@@ -1,11 +1,11 @@
-"""The first module of `dist/weave`: lets Python import everything else from that one file, and starts the command.
+"""The first module of `dist/weave`: lets Python import all other modules from that one file, and starts the command.
 
-Nothing is unpacked to a disk. Modules in Python are compiled from the archive, and compiled modules are loaded from
-anonymous memory (memfd), so there is no folder in which another user could put code, nothing that is half-written, and
-nothing to remove. All that a process may import later is read at its start, because the file may be replaced by a
-newer one while a router runs.
+Nothing is unpacked to disk. Python modules are compiled from the archive, and compiled modules are loaded from
+anonymous memory (memfd), so there is no folder in which another user could put code, no half-written file, and nothing
+to clean up. Everything that a process may import later is read at its start, because a newer version may replace the
+file while a router runs.
 
-Knows nothing of the overlay but the name of its command. The first lines must be readable by Python 3.6.
+Knows nothing of the overlay except the name of its command. The first lines must be readable by Python 3.6.
 """
 
 import os
@@ -15,9 +15,9 @@ OLDEST = (3, 11)
 
 
 def find_newer():  # type: ignore[no-untyped-def]
-    """Go on with a newer Python of this host, if there is one; a system's `python3` may be an old one."""
+    """Re-execute with a newer Python of this host, if there is one, because a system's `python3` may be old."""
     if "WEAVE_OTHER_PYTHON" not in os.environ:
-        os.environ["WEAVE_OTHER_PYTHON"] = "1"  # one attempt: what is called python3.14 may be anything
+        os.environ["WEAVE_OTHER_PYTHON"] = "1"  # only once, because python3.14 may be any program
         for minor in range(19, OLDEST[1] - 1, -1):
             for folder in os.get_exec_path():
                 program = os.path.join(folder, "python3.%d" % minor)  # noqa: PTH118, UP031
@@ -43,17 +43,17 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleS
 from types import CodeType, ModuleType  # noqa: E402
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # the real one would import a large module at each start
+if TYPE_CHECKING:  # at run time the import would load a large module at each start
     from collections.abc import Sequence
 
 PURE = "common/"
-"""Folder of the modules in Python. Compiled ones are in `cp311-x86_64/` and the like, and in `abi3-x86_64/`."""
+"""Folder of the Python modules. Compiled ones are in `cp311-x86_64/` and the like, and in `abi3-x86_64/`."""
 _TAIL = 1 << 16
 _END, _ENTRY, _LOCAL = b"PK\5\6", struct.Struct("<4s6H3I5H2I"), 30
 
 
 class Damaged(Exception):
-    """The archive is not what `make dist` wrote."""
+    """The archive was not written by `make dist`, or is damaged."""
 
 
 class ArchiveFolder:
@@ -66,11 +66,11 @@ class ArchiveFolder:
         self._base = 0
 
     def add(self, name: str, method: int, size: int, crc: int, offset: int) -> None:
-        """A file, as the directory of the archive has it."""
+        """Add a file from the directory of the archive."""
         self._entries[name.removeprefix(self.folder)] = (method, size, crc, offset)
 
     def load(self, file: int) -> None:
-        """Read all files of this part in one go: they lie one behind the other."""
+        """Read all files of this folder with one read, because they are contiguous."""
         if not self._entries or self._blob:
             return
         places = [(entry[3], entry[3] + _LOCAL + 512 + len(name) + entry[1]) for name, entry in self._entries.items()]
@@ -84,7 +84,7 @@ class ArchiveFolder:
         return len(self._entries)
 
     def take(self, name: str) -> bytes:
-        """The content of a file that is not asked for again; the memory of all is given back with the last one."""
+        """Like `read`, for the last use of a file; memory is released after the last file was taken."""
         data = self.read(name)
         del self._entries[name]
         if not self._entries:
@@ -126,14 +126,14 @@ class Importer:
             os.close(file)
 
     def _read_directory(self, file: int) -> list[str]:
-        """Note all files that this Python may need; returns what the archive has compiled modules for."""
+        """Register all files that this Python may need; returns the targets of the archive's compiled modules."""
         size = os.fstat(file).st_size
         tail = os.pread(file, _TAIL, max(0, size - _TAIL))
         end = tail.rfind(_END)
         if end < 0:
             raise Damaged("end")
         count, length, offset = struct.unpack_from("<H2I", tail, end + 10)
-        shift = size - len(tail) + end - length - offset  # what stands before the archive
+        shift = size - len(tail) + end - length - offset  # length of the data before the archive
         directory = os.pread(file, length, offset + shift)
         parts = {part.folder: part for part in (self._pure, self._code, *self._native)}
         kinds: dict[str, None] = {}
@@ -152,14 +152,14 @@ class Importer:
         return [kind.rstrip("/") for kind in kinds if kind.startswith("cp")]
 
     def fits(self) -> bool:
-        """Whether compiled modules for this Python are there."""
+        """Whether there are compiled modules for this Python."""
         suffix = f".cpython-{sys.version_info[0]}{sys.version_info[1]}-{os.uname().machine}-linux-gnu.so"
         return len(self._native[0]) > 0 and suffix in EXTENSION_SUFFIXES
 
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        """Where a module is."""
+        """The spec of a module."""
         stem = name.replace(".", "/")
         for file, package in ((f"{stem}/__init__.py", True), (f"{stem}.py", False)):
             if file in self._pure:
@@ -175,20 +175,20 @@ class Importer:
         return None
 
     def _compiled(self, name: str, data: bytes) -> ModuleSpec:
-        """A compiled module in sealed anonymous memory."""
+        """The spec of a compiled module, placed in sealed anonymous memory."""
         memory = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         view = memoryview(data)
         while view:
             view = view[os.write(memory, view) :]
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
-        # Each has a path of its own: the dynamic linker takes a path that it has seen for what it loaded from there.
+        # Each has its own path, because the dynamic linker identifies a loaded library by its path.
         self._loaded += 1
         file = f"/proc/self/fd/{'./' * self._loaded}{memory}"
         return ModuleSpec(name, Compiled(name, file, memory), origin=file)
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """As usual."""
+        """Use the default."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Run a module's code."""
@@ -203,7 +203,7 @@ class Importer:
         return compile(self._pure.read(file), f"{self._archive}/{PURE}{file}", "exec", dont_inherit=True)
 
     def get_source(self, name: str) -> str:
-        """For the lines of a traceback."""
+        """The source, for the lines of a traceback."""
         return self._pure.read(self._file(name)).decode()
 
     def is_package(self, name: str) -> bool:
@@ -216,7 +216,7 @@ class Importer:
 
 
 class Compiled(ExtensionFileLoader):
-    """Loads a compiled module once, and then gives its descriptor back."""
+    """Loads a compiled module once, and then closes its descriptor."""
 
     def __init__(self, name: str, path: str, memory: int) -> None:
         super().__init__(name, path)

@@ -1,7 +1,7 @@
 """The packages that the overlay imports, as wheels for every Python and processor that `dist/weave` supports.
 
-Owns which ones they are (the closure of pyproject's dependencies, in the versions and with the hashes of
-requirements.lock) and where they are kept: in the user's cache, so that later builds need no network.
+Owns the list of packages (the closure of pyproject's dependencies, with the versions and hashes of requirements.lock)
+and their place: the user's cache, so that later builds need no network.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ MACHINES = ("x86_64", "aarch64")
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_12", "manylinux_2_5", "manylinux1")
 """Debian 10, RHEL 8 and everything newer."""
 _ONLY_BUILDS = ("pycparser",)
-"""Named by others, and imported by none of what is here."""
+"""Dependencies of others that nothing here imports."""
 
 
 def wheels(top: Path, say: Callable[[str], None]) -> list[Path]:
-    """All wheels, in the order of their names, got from the package index where the cache lacks them.
+    """All wheels, sorted by name, downloaded from the package index if they are not in the cache.
 
     Raises `LabError`.
     """
@@ -68,10 +68,11 @@ def _pins(lock: str) -> dict[str, str]:
 
 
 def _fill(folder: Path, wanted: Sequence[str], pins: dict[str, str]) -> None:
-    """Download the closure: first for one Python, which tells what is compiled, then that for all others."""
+    """Download the closure: first for one Python, to find out which packages are compiled, then those
+    for all others."""
     names: dict[str, None] = {}
     queue = [Requirement(line) for line in wanted]
-    while queue:  # level by level: what a package needs stands in its wheel
+    while queue:  # level by level, because the dependencies of a package are in its wheel
         fresh = [name for name in dict.fromkeys(str(canonicalize_name(one.name)) for one in queue) if name not in names]
         fresh = [name for name in fresh if name not in _ONLY_BUILDS]
         names.update(dict.fromkeys(fresh))
@@ -96,7 +97,7 @@ def _wheel_of(folder: Path, name: str) -> Path:
 
 
 def _needs(wheel: Path) -> list[Requirement]:
-    """What a wheel needs under one of the supported versions of Python."""
+    """The requirements of a wheel under any of the supported versions of Python."""
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = email.parser.BytesParser().parsebytes(archive.read(name), headersonly=True)
