@@ -7,7 +7,7 @@ from lab.contracts.lab import CommandResult
 
 
 async def in_service(bench: Bench, name: str, argv: Sequence[str], timeout: float) -> CommandResult | str:
-    """The command's result; a sentence if there is no such container."""
+    """The command's result; an error message if there is no such container."""
     replica = next(iter(bench.live.chosen((name,), alive=True)), None)
     if replica is None:
         return f"no container of {name} runs"

@@ -1,4 +1,4 @@
-"""What `reachable` and `unreachable` share: from which container to which, and the latest sample of each such pair."""
+"""Shared by `reachable` and `unreachable`: the pairs of containers, and the latest sample of each pair."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -29,19 +29,19 @@ class Pair(Model):
 
 
 class PairChecker(Checker[Pair]):
-    """The latest probe of every pair went as `wanted`."""
+    """The latest probe of every pair had the result `wanted`."""
 
     model = Pair
     wanted = True
 
     def words(self, body: Pair) -> str:
-        """Of all, or from which container to which."""
+        """The pairs in words."""
         if body.source == (ALL,) and body.target == (ALL,):
             return f"{self.name} all"
         return f"{self.name} {', '.join(body.source)} → {', '.join(body.target)}"
 
     def check(self, where: Where, body: Pair, known: Known) -> Iterator[Problem]:
-        """Both ends exist, and something measures what is between them."""
+        """Both ends exist, and a probe measures between them."""
         yield from known.services_of((*where, "from"), body.source, replicas=True)
         yield from known.services_of((*where, "to"), body.target, replicas=True)
         probes = known.scenario.probes
@@ -50,11 +50,11 @@ class PairChecker(Checker[Pair]):
             yield Problem(where, "a question about reachability", f"an {able} that measures it")
 
     def without_effect(self, where: Where, body: Pair, world: ScenarioReach) -> Iterator[Problem]:
-        """Somebody asks somebody else."""
+        """At least one pair is probed."""
         yield from world.asked(where, body.source, body.target)
 
     async def judge(self, body: Pair, bench: Bench, since: int) -> Judgement:
-        """By the latest sample of each series."""
+        """Judge by the latest sample of each series."""
         live = bench.live
         sources = {replica.name for replica in live.chosen(body.source, alive=True)}
         targets = {replica.name for replica in live.chosen(body.target, alive=False)}

@@ -1,4 +1,4 @@
-"""The condition `converged`: all peers that can reach each other agree, and every probe does what it should."""
+"""The condition `converged`: all peers that can reach each other agree, and every probe has its expected result."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ All = Literal["all"]
 
 
 def _in_pieces(scenario: Resolved) -> tuple[str, ...]:
-    """The reason why a graph in several pieces does not converge, unless something else joins them."""
+    """The reason why a disconnected graph does not converge, unless other steps connect it."""
     number = len(pieces(scenario.edges, tuple(scenario.hosts))) if scenario.edges is not None else 1
     return (f"the graph is in {number} pieces",) if number > 1 else ()
 
@@ -27,7 +27,8 @@ class _Converged(Checker[All]):
     )
 
     async def judge(self, body: All, bench: Bench, since: int) -> Judgement:
-        """As the tracker says it; but what nobody has measured since the last change has not converged either."""
+        """Judge by the tracker; additionally, a series without a measurement since the last change has
+        not converged."""
         tracker = bench.live.tracker
         state = tracker.state()
         if not state.converged:

@@ -1,4 +1,4 @@
-"""The condition `dns`: a name has this number of addresses, or exactly these, in each container that asks."""
+"""The condition `dns`: a name has this number of addresses, or exactly these, in each querying container."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -51,7 +51,7 @@ class _Dns(Checker[DnsExpect]):
         return f"dns {body.name} = {answers}"
 
     def check(self, where: Where, body: DnsExpect, known: Known) -> Iterator[Problem]:
-        """Who asks exists, and so do names."""
+        """The querying services exist, and so do the names."""
         yield from known.services_of((*where, "from"), body.source, replicas=True)
         overlay = known.scenario.overlay.kind
         if not OVERLAYS.get(overlay).has_names:
@@ -59,11 +59,11 @@ class _Dns(Checker[DnsExpect]):
             yield Problem(where, f"a question about dns on overlay {overlay}", able)
 
     def without_effect(self, where: Where, body: DnsExpect, world: ScenarioReach) -> Iterator[Problem]:
-        """Somebody asks."""
+        """At least one container queries the name."""
         yield from world.asked(where, body.source, None)
 
     def probes(self, body: DnsExpect, bench: Bench) -> Iterator[ProbePlan]:
-        """A probe for a name that no running probe asks for."""
+        """A probe for a name that no running probe queries."""
         running = set(bench.probing.series)
         if any(key not in running for key in self._series(body, bench)):
             names = tuple(bench.scenario.services) if body.source == (ALL,) else body.source
@@ -72,7 +72,7 @@ class _Dns(Checker[DnsExpect]):
             yield ProbePlan(kind="dns", sources=names, name=body.name, every=every, timeout=timeout)
 
     async def judge(self, body: DnsExpect, bench: Bench, since: int) -> Judgement:
-        """By the latest answer in each container."""
+        """Judge by the latest answer in each container."""
         series = self._series(body, bench)
         if not series:
             return Judgement(False, ("no running container asks",))
@@ -93,10 +93,10 @@ class _Dns(Checker[DnsExpect]):
 
 
 def _wrong_answers(wanted: int | tuple[str, ...], sample: Sample) -> str | None:
-    """What is wrong with a DNS answer; None when it is as wanted."""
+    """The error in a DNS answer; None if it is as wanted."""
     given = ", ".join(sample.answers)
     if isinstance(wanted, int):
-        # An answer that never came is not the answer "no addresses".
+        # A missing answer is not the answer "no addresses".
         if len(sample.answers) == wanted and (wanted > 0 or sample.error not in ("timeout", "late")):
             return None
         return f"{len(sample.answers)} answers ({given or sample.error or 'none'}), expected {wanted}"

@@ -1,4 +1,4 @@
-"""The condition `exec`: a command ends as it should, however often it takes."""
+"""The condition `exec`: a command exits as expected; it is retried until the deadline."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ class _CommandEnds(Checker[Exec]):
     polls = True
 
     def words(self, body: Exec) -> str:
-        """The command, and where it runs."""
+        """The command and its place, in words."""
         return f"exec {shlex.join(body.command)[:40]} on {body.host or body.service}"
 
     def check(self, where: Where, body: Exec, known: Known) -> Iterator[Problem]:
@@ -30,11 +30,11 @@ class _CommandEnds(Checker[Exec]):
         yield from known.place(where, body.host, body.service)
 
     def commands(self, body: Exec) -> Iterator[tuple[Sequence[str], bool]]:
-        """The one that is run."""
+        """The command of the condition."""
         yield body.command, body.service is not None
 
     async def judge(self, body: Exec, bench: Bench, since: int) -> Judgement:
-        """By running it now."""
+        """Judge by running the command now."""
         timeout = body.timeout / UNITS["s"]
         result: CommandResult | str
         if body.host is not None:

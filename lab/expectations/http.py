@@ -15,7 +15,7 @@ from lab.verbs._match import MatchTimeout, found
 from lab.verbs.exec import Regex
 
 _BODY = 5.0
-"""Seconds for matching the body, as for asking for it."""
+"""Timeout in seconds for matching the body, the same as for the request."""
 
 
 class HttpExpect(Model):
@@ -34,25 +34,25 @@ class _Http(Checker[HttpExpect]):
     polls = True
 
     def words(self, body: HttpExpect) -> str:
-        """What is asked, and from where."""
+        """The request and its source, in words."""
         return f"http {body.url} from {body.source}"
 
     def check(self, where: Where, body: HttpExpect, known: Known) -> Iterator[Problem]:
-        """Who asks exists."""
+        """The requesting service exists."""
         yield from known.services_of((*where, "from"), (body.source,), replicas=True)
 
     def urls(self, body: HttpExpect) -> Iterator[str]:
-        """The one that is asked."""
+        """The requested URL."""
         yield body.url
 
     async def judge(self, body: HttpExpect, bench: Bench, since: int) -> Judgement:
-        """By asking now."""
+        """Judge by a new request."""
         problem = await _asked(body, bench)
         return Judgement(not problem, (problem,) if problem else ())
 
 
 async def _asked(what: HttpExpect, bench: Bench) -> str:
-    """What is wrong with the answer; empty: nothing."""
+    """The error in the answer; empty if it is correct."""
     argv = ["curl", "-s", "-S", "--max-time", "2", what.url]
     result = await in_service(bench, what.source, argv, 5.0)
     if isinstance(result, str):

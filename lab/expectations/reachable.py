@@ -1,4 +1,4 @@
-"""The condition `reachable`: these answer those."""
+"""The condition `reachable`: the targets answer the sources."""
 
 from lab.expectations._pairs import PairChecker
 

@@ -1,4 +1,4 @@
-"""The condition `unreachable`: these do not answer those."""
+"""The condition `unreachable`: the targets do not answer the sources."""
 
 from lab.expectations._pairs import PairChecker
 
