@@ -1,4 +1,4 @@
-"""`lab artifact`: write the artifact of an experiment, and replay one. Owns what a person sees, and the exit codes.
+"""`lab artifact`: writes the artifact of an experiment, and replays one. Owns progress output and exit codes.
 
 0: everything that was run is reproduced; 1: something is not; 3: nothing was run.
 """
@@ -22,7 +22,7 @@ _COLOURS = {"reproduced": "green", "not reproduced": "red", "not run": "yellow"}
 
 
 def write_artifact(path: Path, *, runs: Path | None, out: Path | None, authors: Sequence[str], as_json: bool) -> int:
-    """From an experiment file (whose runs are there), or from a description of benchmarks."""
+    """Write an artifact from an experiment file (with finished runs), or from a description of benchmarks."""
     from lab.artifact import sources
     from lab.artifact.write import write
     from lab.cli.experiment import folder_of
@@ -48,7 +48,7 @@ def write_artifact(path: Path, *, runs: Path | None, out: Path | None, authors: 
 
 
 def check_artifact(path: Path, *, names: Sequence[str], everything: bool, as_json: bool) -> int:
-    """Replay the artifact of a folder, or a description of benchmarks."""
+    """Replay the artifact in a folder, or a description of benchmarks."""
     artifact = _artifact(path)
     run = chosen(artifact, names, everything)
     if not as_json:

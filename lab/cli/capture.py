@@ -1,7 +1,7 @@
 """`lab capture`: packets of a running lab, live, into a file or a pipe that Wireshark reads.
 
-Owns how a place is named and the walk to it; what captures there is `lab.capture.sniff`. That process is a child of
-this command, and hears when it is gone, however it ends.
+Owns the naming of a place and how it is entered; `lab.capture.sniff` captures there. That process is a child of this
+command, and detects when the command is gone, however it ends.
 """
 
 import os
@@ -30,7 +30,8 @@ def capture(
     seconds: float,
     most: int,
 ) -> int:
-    """Capture at a host, a service's (first) container, or `A->B`: what host A exchanges with host B; the exit code."""
+    """Capture at a host, a service's (first) container, or `A->B`: packets between hosts A and B; returns the exit
+    code."""
     from lab.backends.netns import LabClient
     from lab.backends.netns.entering import enter
 
@@ -72,7 +73,7 @@ def capture(
 
 
 def _elsewhere(backend: str, host: str) -> str:
-    """What to do where a host cannot be entered from here."""
+    """Advice if a host cannot be entered from here."""
     if backend == "dind":
         return (
             "hosts in your own engine cannot be entered by `lab capture`: `lab up SCENARIO --backend dind --capture "
@@ -85,7 +86,7 @@ def _elsewhere(backend: str, host: str) -> str:
 
 
 def _as_child(work: Callable[[], int], where: str, to: Path | None) -> int:
-    """Do it in a child whose input ends with this process, and whose output is the file."""
+    """Run the work in a child whose input ends with this process, and whose output is the file."""
     made = to if to is not None and not to.exists() else None
     if to is not None:
         try:
@@ -100,7 +101,7 @@ def _as_child(work: Callable[[], int], where: str, to: Path | None) -> int:
         os._exit(work())
     os.close(alive)
     for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)  # it is for the one that captures, which then ends in good order
+        signal.signal(number, signal.SIG_IGN)  # the child handles it, and then ends gracefully
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(here)
     code = code if code >= 0 else 128 - code
@@ -112,7 +113,7 @@ def _as_child(work: Callable[[], int], where: str, to: Path | None) -> int:
 
 
 def _place(where: str, addresses: dict[str, str], containers: dict[str, Any]) -> tuple[str, str, str]:
-    """Host, container and addresses that are meant."""
+    """The selected host, container and addresses."""
     if where in addresses:
         return where, "", ""
     for replica, container in containers.items():

@@ -1,6 +1,6 @@
-"""`--capture` of `lab run` and `lab up`: a `capture` step that goes on from the beginning of a run to its end.
+"""`--capture` of `lab run` and `lab up`: a `capture` step that lasts from the beginning of a run to its end.
 
-Owns how that is said and refused; what such a step may say, and what a backend refuses of it, is the verb's affair.
+Owns the option's syntax and errors; the verb decides what such a step may contain, and what a backend refuses of it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ __all__ = ["requests_for"]
 
 
 def requests_for(prepared: Prepared, places: Sequence[str]) -> list[CaptureRequest] | None:
-    """What is to be captured at these places; None, with the reasons printed, when that cannot be."""
+    """The capture requests for these places; None, with the reasons printed, if they are not possible."""
     found, wrong = [], []
     for where in dict.fromkeys(places):
         longer, problems = one_more(prepared.model, {"capture": where})

@@ -1,4 +1,4 @@
-"""How the `lab` command is called from here, so that what is printed can be copied and run as it stands."""
+"""The way to call the `lab` command from here, so that printed commands can be copied and run unchanged."""
 
 import shlex
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def lab_command() -> str:
-    """`lab` if that is this installation's command on PATH, else its path, relative to the working directory."""
+    """`lab` if that is this installation's command on PATH, otherwise its path, relative to the working directory."""
     own = Path(sys.executable).parent / "lab"
     found = shutil.which("lab")
     if found is not None and Path(found).resolve() == own.resolve():

@@ -1,4 +1,4 @@
-"""`lab compile`, and what `lab doctor` says of compiled cores."""
+"""`lab compile`, and the entry of `lab doctor` on compiled cores."""
 
 import os
 import time
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def feature() -> "Feature":
-    """Whether simulations run at their best speed."""
+    """Whether simulations run at full speed."""
     from lab.compiled.building import missing
     from lab.compiled.loading import complete
     from lab.compiled.parts import SWITCH, folder
@@ -32,7 +32,7 @@ def feature() -> "Feature":
 
 
 def compile_all(*, force: bool) -> None:
-    """Build the compiled cores, if these sources' are not there."""
+    """Build the compiled cores, if those of these sources are missing."""
     from lab.compiled.building import build
     from lab.compiled.parts import MODULES, SWITCH
 

@@ -1,7 +1,7 @@
-"""What the shell offers behind `lab …`: scenarios, runs, labs, hosts, backends. For `lab completion`.
+"""Shell completion for `lab …`: scenarios, runs, labs, hosts, backends. For `lab completion`.
 
-Each function gets what was typed so far and returns whole words. A completion never fails and never prints: where
-something cannot be found out, nothing is offered. Imports only what one question needs, because somebody waits.
+Each function gets the text typed so far and returns whole words. A completion never fails and never prints: if
+something cannot be determined, it offers nothing. Imports only what one completion needs, because the user waits.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,19 +18,19 @@ __all__ = ["backends", "faults", "hosts", "labs", "only_hosts", "runs", "scenari
 
 _SCENARIO_FILES = (".yaml", ".yml", ".json")
 _MOST = 200
-"""Runs that are offered, the newest."""
+"""Maximum number of runs offered, the newest."""
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def _offering(words: Callable[[click.Context], Iterable[tuple[str, str]]]) -> Completer:
-    """What makes a completer of a function that says all words, each with its explanation."""
+    """Make a completer from a function that yields all words, each with its explanation."""
 
     @wraps(words)
     def complete(context: click.Context, _param: click.Parameter, typed: str) -> list[CompletionItem]:
         try:
             return [CompletionItem(word, help=says or None) for word, says in words(context) if word.startswith(typed)]
-        except Exception:  # a traceback would be printed into the line that somebody types
+        except Exception:  # a traceback would be printed into the line that the user types
             return []
 
     return complete
@@ -38,7 +38,7 @@ def _offering(words: Callable[[click.Context], Iterable[tuple[str, str]]]) -> Co
 
 @_offering
 def labs(_context: click.Context) -> Iterable[tuple[str, str]]:
-    """Labs that run."""
+    """Running labs."""
     from lab.backends.netns import labs as running
 
     return [(lab.name, "") for lab in running()]
@@ -46,7 +46,7 @@ def labs(_context: click.Context) -> Iterable[tuple[str, str]]:
 
 @_offering
 def hosts(context: click.Context) -> Iterable[tuple[str, str]]:
-    """Hosts and containers of the lab that `--name` chooses, or of the only one."""
+    """Hosts and containers of the lab chosen by `--name`, or of the only one."""
     return _of_lab(context)
 
 
@@ -63,7 +63,7 @@ def _of_lab(context: click.Context) -> list[tuple[str, str]]:
 
 @_offering
 def only_hosts(context: click.Context) -> Iterable[tuple[str, str]]:
-    """Hosts of the lab that `--name` chooses, or of the only one."""
+    """Hosts of the lab chosen by `--name`, or of the only one."""
     return [(word, says) for word, says in _of_lab(context) if says == "host"]
 
 
@@ -88,7 +88,7 @@ def faults(context: click.Context) -> Iterable[tuple[str, str]]:
 
 @_offering
 def runs(_context: click.Context) -> Iterable[tuple[str, str]]:
-    """Scenarios that have runs (their latest is meant), and the runs."""
+    """Scenarios that have runs (meaning their latest), and the runs."""
     from lab.records.runs import stored_runs
     from lab.records.store import ROOT
 
@@ -106,7 +106,8 @@ def backends(_context: click.Context) -> Iterable[tuple[str, str]]:
 
 
 def scenarios(_context: click.Context, _param: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Packaged scenarios and the scenario files here; where none begins so, any file (which the shell finds itself)."""
+    """Packaged scenarios and scenario files in this folder; if none matches, any file (which the shell completes
+    itself)."""
     from lab.scenario.packaged import names
 
     here = [path.name for path in sorted(Path().glob("*")) if path.suffix in _SCENARIO_FILES]
@@ -115,7 +116,7 @@ def scenarios(_context: click.Context, _param: click.Parameter, typed: str) -> l
 
 
 def script(command: click.Command, shell: str) -> str:
-    """What a shell has to read to complete this command."""
+    """The completion script of this command for a shell."""
     kind = get_completion_class(shell)
     assert kind is not None
     return kind(command, {}, "lab", "_LAB_COMPLETE").source()

@@ -1,11 +1,11 @@
-"""`lab drive`: a run whose timeline comes from outside, step by step, from a program that holds the lab meanwhile.
+"""`lab drive`: a run whose timeline comes from a program, step by step, while that program holds the lab.
 
-Owns the protocol (one JSON object a line, docs/api.md) and what the run leaves behind: its history names the steps that
+Owns the protocol (one JSON object per line, docs/api.md) and the files of the run: its history contains the steps that
 were taken as its timeline, so that report and `lab replay` treat it like any other, and `scenario.yaml` next to it is
-the scenario that does the same.
+the equivalent scenario.
 
-What waits for the next step differs: on real hosts the lab's own loop, for probes go on meanwhile; in virtual time
-the whole process, because there no time passes between steps.
+On real hosts the lab's event loop waits for the next step, because probes continue meanwhile. In virtual time the whole
+process waits, because no time passes between steps.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ from overlay import __version__
 __all__ = ["drive"]
 
 _LONGEST = 1 << 22
-"""Bytes of a request."""
+"""Maximum bytes of a request."""
 
 
 def drive(path: Path, *, backend: str, seed: int | None, pace: int | None, out: Path) -> int:
-    """Obey steps until the input ends, and return the exit code of the run's verdict."""
+    """Carry out steps until the input ends, and return the exit code of the run's verdict."""
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
@@ -73,7 +73,7 @@ def _say(message: dict[str, Any]) -> None:
 
 
 def _obey(prepared: Prepared, run_dir: Path, blank: Summary) -> OpenTimeline:
-    """The inside: play what comes, then make the history say what that was."""
+    """Inside the namespaces: play the requested steps, then write them into the history as its timeline."""
     model, resolved, backend, _ = prepared
     timeline = OpenTimeline(model, resolved, backend, first_steps(model))
     with open_history(run_dir) as file:
@@ -95,7 +95,7 @@ def _obey(prepared: Prepared, run_dir: Path, blank: Summary) -> OpenTimeline:
 
 
 class _Driven:
-    """The timeline of a driven run: the scenario's first steps, then whatever is asked for."""
+    """The timeline of a driven run: the scenario's first steps, then the requested ones."""
 
     def __init__(self, prepared: Prepared, hands: Hands) -> None:
         self._prepared = prepared
@@ -103,12 +103,13 @@ class _Driven:
         self._reader: asyncio.StreamReader | None = None
 
     async def steps(self, run_dir: Path) -> AsyncIterator[Step]:
-        """The first steps; the others are asked for, each when the one before it is done, and carried out in here."""
+        """The first steps, then requested ones; each is requested when the previous one is done, and
+        carried out here."""
         for step in self._hands.timeline.first:
             yield step
         self._hands.open()
         backend = self._prepared.backend
-        # Its name is what `lab shell HOST --name` takes; in virtual time there is nothing to enter.
+        # The argument of `lab shell HOST --name`; in virtual time there is nothing to enter.
         name = self._prepared.resolved.name if isinstance(backend, Housed) else ""
         _say({"up": {"run_dir": str(run_dir), "lab": name, "backend": backend.name}})
         while (line := await self._line()).strip():
@@ -122,7 +123,8 @@ class _Driven:
             raise LabError("the program that drove the lab went away")
 
     async def _line(self) -> bytes:
-        """The next line; only its end where there is nothing more to do, empty where the other side went away."""
+        """The next line; only a line end if there is nothing more to do, empty if the other side has closed the
+        connection."""
         if isinstance(self._prepared.backend, Virtual):
             return sys.stdin.buffer.readline(_LONGEST)
         if self._reader is None:
@@ -136,7 +138,7 @@ class _Driven:
 
 
 def _asked(line: bytes) -> Any:
-    """The step of a request."""
+    """The step in a request."""
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -144,7 +146,7 @@ def _asked(line: bytes) -> Any:
 
 
 def _problem(index: int, event: Event) -> str:
-    """As the runner says it of a scenario's own step."""
+    """The error in the runner's format for a step of the scenario."""
     error = event.detail.get("error", "")
     if "expect" in event.detail:
         return f"{step_number(index)}: expected {event.detail['expect']}; {error}"

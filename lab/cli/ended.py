@@ -1,7 +1,7 @@
-"""Which lab a command means, and what became of one that is gone: what died, what that means, what to do.
+"""Finds the lab of a command, and explains the end of a lab that is gone: what died, what that means, what to do.
 
-Owns a note for each standing lab, in this user's cache: where its run is written. A note is made when the lab comes up
-and removed when somebody takes it down, so that one that is left belongs to a lab that ended otherwise.
+Owns a note for each standing lab, in this user's cache: the path of its run. A note is written when the lab comes up
+and removed when a user takes it down, so a remaining note belongs to a lab that ended in another way.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["find_running", "forget", "remember"]
 
 _NOTES = 64
-"""Labs that are remembered."""
+"""Maximum number of notes."""
 
 
 def find_running(name: str = "") -> "LabName":
-    """The lab of this name, or the only one that runs. Raises `LabError`, which says what became of it if it died."""
+    """The lab of this name, or the only running one. Raises `LabError`, with an explanation if the lab died."""
     from lab.backends.netns import find, labs
 
     try:
@@ -39,8 +39,8 @@ def find_running(name: str = "") -> "LabName":
 
 
 def remember(name: str, run_dir: Path, file: Path) -> None:
-    """A lab comes up, which writes its run there."""
-    with contextlib.suppress(OSError, LabError):  # without it a message says less
+    """Write a note for a lab that comes up."""
+    with contextlib.suppress(OSError, LabError):  # without the note an error message is only less detailed
         note = _note(name)
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_bytes(json.dumps({"name": name, "run_dir": str(run_dir), "file": str(file.absolute())}).encode())
@@ -49,7 +49,7 @@ def remember(name: str, run_dir: Path, file: Path) -> None:
 
 
 def forget(name: str) -> None:
-    """A lab was taken down, as somebody wished."""
+    """Remove the note of a lab that a user took down."""
     with contextlib.suppress(OSError, LabError):
         _note(name).unlink()
 
@@ -59,7 +59,7 @@ def _note(name: str) -> Path:
 
 
 def _became(name: str) -> str:
-    """How a lab ended that nobody took down; of none in particular, the last one. Empty: nothing is known."""
+    """How a lab ended that was not taken down; without a name, the last one. Empty: unknown."""
     try:
         notes = [_note(name)] if name else list(_note("").parent.glob("*.json"))
         note = json.loads(max(notes, key=lambda one: one.stat().st_mtime).read_bytes())

@@ -1,10 +1,10 @@
-"""How a command ends: the one place where exceptions become a sentence and an exit code.
+"""The exit of a command: the one place that converts exceptions to a message and an exit code.
 
     0  valid                                  2  bad usage, a bad scenario, or something that the lab refuses
-    1  invalid: the answer is no              3  unknown: interrupted, cut short, or not to be told
+    1  invalid: the answer is no              3  unknown: interrupted, cut short, or undecidable
 
-1 is for verdicts alone, so nothing that went wrong in the lab itself may end with it. The commands return their
-verdict's code and raise what they cannot deal with; they print no tracebacks and catch nothing for its exit code.
+1 is reserved for verdicts, so an error in the lab itself must not end with it. The commands return their verdict's code
+and raise errors that they cannot handle; they print no tracebacks and catch nothing for its exit code.
 """
 
 import signal
@@ -25,9 +25,9 @@ USAGE, UNKNOWN = 2, 3
 
 
 def code_of(command: Callable[[], Any]) -> int:
-    """Run a whole command; its exit code, with everything that it had to say written."""
+    """Run a whole command; returns its exit code after all output is written."""
     try:
-        if callable(signal.getsignal(signal.SIGINT)):  # not where interrupts are ignored
+        if callable(signal.getsignal(signal.SIGINT)):  # not if interrupts are ignored
             signal.signal(signal.SIGINT, signal.default_int_handler)
         code = code_within(command)
     except (KeyboardInterrupt, click.Abort):
@@ -39,7 +39,7 @@ def code_of(command: Callable[[], Any]) -> int:
 
 
 def code_within(work: Callable[[], Any]) -> int:
-    """The exit code of some work, whichever way it ends; a `KeyboardInterrupt` is the caller's."""
+    """The exit code of some work, however it ends; the caller handles `KeyboardInterrupt`."""
     try:
         code = work()
         return code if isinstance(code, int) else 0
@@ -71,7 +71,7 @@ def code_within(work: Callable[[], Any]) -> int:
 
 
 def in_words(error: OSError) -> str:
-    """What the system refused, of which file, in a sentence."""
+    """The system's error and its file, as a sentence."""
     if isinstance(error, FileNotFoundError) and not error.filename and _lost_directory():
         return "the working directory does not exist any more: change to another, and run it again"
     if lacking := no_room(error):

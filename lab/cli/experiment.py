@@ -1,4 +1,4 @@
-"""`lab experiment`: run, status, report. Owns what a person sees meanwhile, and the exit codes.
+"""`lab experiment`: run, status, report. Owns progress output and exit codes.
 
 0: every hypothesis is supported and every interval as narrow as asked; 1: a hypothesis is refuted; 3: undecided, too
 wide, interrupted, or runs are missing.
@@ -28,12 +28,12 @@ _SHOWN = 20
 
 
 def folder_of(file: ExperimentFile, out: Path | None) -> Path:
-    """Where an experiment's files go."""
+    """The folder of an experiment's files."""
     return out if out is not None else Path("reports") / "experiments" / file.experiment.name
 
 
 def run(path: Path, *, out: Path | None, jobs: int | None, scheduler: str, amend: bool, as_json: bool) -> int:
-    """Play what is missing and write everything."""
+    """Play the missing runs and write all files."""
     from lab.cli.sweep import pool_for, with_bar
     from lab.experiment.run import run as play
 
@@ -46,7 +46,7 @@ def run(path: Path, *, out: Path | None, jobs: int | None, scheduler: str, amend
 
 
 def report(path: Path, *, out: Path | None, as_json: bool) -> int:
-    """Write everything again from the runs on the disk."""
+    """Write all files again from the runs on disk."""
     from lab.experiment.run import state_of
 
     file = read_experiment(path)
@@ -55,7 +55,7 @@ def report(path: Path, *, out: Path | None, as_json: bool) -> int:
 
 
 def status(path: Path, *, out: Path | None, as_json: bool) -> int:
-    """How far it is."""
+    """Print the progress of an experiment."""
     from lab.experiment.run import state_of
 
     file = read_experiment(path)

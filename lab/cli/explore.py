@@ -1,4 +1,4 @@
-"""`lab explore`: search, shrink, and what a person sees of it. Owns the wording and the exit codes."""
+"""`lab explore`: search, shrinking, and their output. Owns the wording and the exit codes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ from lab.sweep.run import Interrupt
 from lab.words import count
 
 _MOST_SHRINKING = 400
-"""Runs spent on making a violation small."""
+"""Maximum number of runs for shrinking a violation."""
 LEARNED = range(1_000_000, 1_000_060)
 """Seeds of the runs from which limits are learned."""
 
@@ -50,7 +50,7 @@ def explore(
     jobs: int | None,
     as_json: bool,
 ) -> int:
-    """Look for violations; returns 0 when there is none, 1 with one, 2 for bad input, 3 when interrupted."""
+    """Search for violations; returns 0 for none, 1 for at least one, 2 for bad input, 3 when interrupted."""
     try:
         wanted = parse_seeds(seeds)
         if not is_virtual(backend):
@@ -58,7 +58,7 @@ def explore(
             raise LabError(f"--backend {backend}: only runs in virtual time can be searched: {able}")
         within = duration("--deadline", deadline)
         known = read_limits(limits) if limits is not None else None
-        os.environ[SWITCH] = "0"  # the branches of machine code cannot be counted
+        os.environ[SWITCH] = "0"  # machine code has no branch coverage
         pool = Processes(jobs or cores(), play_case)
         with Interrupt() as interrupt:
             try:
@@ -95,7 +95,7 @@ def _learn(search: Search, file: Path, interrupt: Interrupt) -> int:
 
 
 class _Told:
-    """One search, told to a person."""
+    """One search with its output."""
 
     def __init__(
         self, search: Search, seeds: tuple[int, ...], folder: Path, as_json: bool, interrupt: Interrupt
@@ -109,14 +109,14 @@ class _Told:
         self._begun = time.monotonic()
 
     def learn(self) -> None:
-        """Learn limits from a few runs more, fewer than are searched."""
+        """Learn limits from a few additional runs, fewer than are searched."""
         few = LEARNED[: len(self._seeds) // 4]
         if few:
             self._search.learn(few)
             click.echo(f"  {count(len(few), 'run')} with one fault: how long noticing and recovering take", err=True)
 
     def explore(self, keep_going: bool) -> int:
-        """Search, and tell what was found."""
+        """Search, and print the violations."""
         search, scenario = self._search, self._search.scenario
         hosts = count(len(scenario.hosts), "host")
         schedules = count(len(self._seeds), "random fault schedule")
@@ -178,7 +178,7 @@ class _Told:
         return 3 if self._interrupt else 0
 
     def _smallest(self, seed: int, point: Point) -> dict[str, Any]:
-        """Make it small, write it down, and tell how it is played again."""
+        """Shrink the violation, write it to a file, and print how to replay it."""
         shown = ""
 
         def smaller(case: Case, runs: int) -> None:

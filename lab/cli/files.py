@@ -1,4 +1,4 @@
-"""`lab validate`, `check`, `report`, `doctor`: they read, judge and draw; nothing is started."""
+"""`lab validate`, `check`, `report`, `doctor`: they read, judge and draw; they start no lab."""
 
 import json
 from collections.abc import Sequence, Sized
@@ -22,7 +22,7 @@ USAGE = 2
 
 
 def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_json: bool) -> int:
-    """Say what is wrong with scenario files, and what the backend would refuse; with `as_json` print them resolved."""
+    """Print the errors in scenario files, and what the backend would refuse; with `as_json` print them resolved."""
     from lab.kinds.backends import backend as find_backend
     from lab.scenario.load import ScenarioError, read
 
@@ -49,7 +49,7 @@ def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_jso
 
 
 def tell(found: "Reading", backend: str, reasons: Sequence[str]) -> None:
-    """All that is to be said of a file, each with its place: what is wrong, what the backend refuses, notes."""
+    """Print all messages about a file, each with its place: errors, refusals of the backend, notes."""
     for problem in found.problems:
         click.echo(found.told(problem), err=True)
     for reason in reasons:
@@ -76,7 +76,7 @@ def check_run(where: str, *, as_json: bool) -> int:
 
 
 def make_report(where: str, formats: str = "") -> int:
-    """Write the report of a stored history again, with pictures in these formats (names with commas between)."""
+    """Write the report of a stored history again, with pictures in these formats (comma-separated names)."""
     from lab.cli.progress import ProgressPrinter
     from lab.figures import FORMATS
     from lab.report import write_report
@@ -99,7 +99,7 @@ _PLAINEST = "version: 1\nunderlay: {hosts: {a: {}, b: {}}}\ntimeline: [{wait: 1s
 
 
 def _backends() -> "list[Feature]":
-    """The backends that need more than features of the kernel: whether each can have two hosts here, as it says."""
+    """The backends that need more than kernel features: whether each reports that it can have two hosts here."""
     from lab.fabric.features import Feature
     from lab.kinds.backends import BACKENDS
     from lab.scenario.load import parse
@@ -127,7 +127,7 @@ def _backends() -> "list[Feature]":
 
 
 def examine(*, as_json: bool) -> int:
-    """Try every feature that a lab may need; 1 when a required one is missing."""
+    """Test every feature that a lab may need; returns 1 when a required one is missing."""
     from lab.cli.compiled import feature as compiled
     from lab.fabric import features
 

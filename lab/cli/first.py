@@ -1,6 +1,6 @@
-"""`lab init` and `lab scenarios`: what somebody types who has no scenario yet.
+"""`lab init` and `lab scenarios`: commands for a user who has no scenario yet.
 
-Owns the file that `init` writes and the words that explain it; the scenarios themselves are `lab.scenario.packaged`'s.
+Owns the file that `init` writes and its explanation; `lab.scenario.packaged` owns the scenarios.
 """
 
 import json
@@ -19,7 +19,7 @@ _FIRST = "first"
 
 
 def write_first(folder: Path) -> None:
-    """Write the first scenario into a folder, and say what it does and what to type next."""
+    """Write the first scenario into a folder, and print what it does and what to type next."""
     source = packaged.names().get(_FIRST)
     if source is None:
         raise LabError("this installation has no packaged scenarios: install overlay-lab again")
@@ -57,7 +57,7 @@ def list_scenarios(*, as_json: bool) -> None:
 
 
 def _create(path: Path, content: bytes) -> None:
-    """Write a new file; raises `FileExistsError` where there is one."""
+    """Write a new file; raises `FileExistsError` if it exists."""
     with path.open("xb") as file:
         try:
             file.write(content)

@@ -1,6 +1,6 @@
-"""Hands on a running lab, from another terminal: a verb done at once, `lab undo`, `lab status`.
+"""Manual steps in a running lab, from another terminal: a verb carried out immediately, `lab undo`, `lab status`.
 
-Owns who is said to have done it, and what is printed. What is possible, and what is true, the lab says itself.
+Owns the author's name, and the output. The lab itself validates steps and reports its state.
 """
 
 import getpass
@@ -26,7 +26,7 @@ _INVALID, _REFUSED = 1, 2
 
 
 def whoami() -> str:
-    """The user and the terminal, as the history names who did something."""
+    """The user and the terminal, as recorded in the history for manual steps."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -38,7 +38,8 @@ def whoami() -> str:
 
 
 def do(context: click.Context, command: "VerbCommand") -> None:
-    """Do a verb in a running lab; exits with 1 where a question's answer is no, with 2 where it could not be done."""
+    """Carry out a verb in a running lab; exits with 1 if a question's answer is no, with 2 if it could
+    not be done."""
     step = with_files(command.step(context.params))
     answer = _asked(context.params["name"], "step", step=step, by=whoami())
     event = answer["event"]
@@ -54,7 +55,7 @@ def do(context: click.Context, command: "VerbCommand") -> None:
 
 
 def with_files(step: dict[str, Any]) -> dict[str, Any]:
-    """The step with what the files hold that it names, which are looked for here and not where the lab is."""
+    """The step with the contents of the files that it names, which are read here and not where the lab runs."""
     from lab.scenario.base import frozen
     from lab.scenario.link_files import with_link_files
 
@@ -68,7 +69,7 @@ def with_files(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def undo(name: str, step: int | None, *, as_json: bool) -> None:
-    """Take back the last move, or end the fault of a step."""
+    """Undo the last move, or end the fault of a step."""
     index = None if step is None else step - 1
     answer = _asked(name, "undo", by=whoami(), **({} if index is None else {"index": index}))
     if as_json:
@@ -86,7 +87,7 @@ def undo(name: str, step: int | None, *, as_json: bool) -> None:
 
 
 def change_hosts(name: str, do: str, host: str, network: str | None, *, as_json: bool) -> None:
-    """Let a host join or leave."""
+    """Add or remove a host."""
     answer = _asked(name, do, host=host, by=whoami(), **({"network": network} if network else {}))
     if as_json:
         click.echo(clean_json(json.dumps(answer)))

@@ -1,4 +1,6 @@
-"""`lab images`: build the lab's own images, the overlay's and the box, load somebody's, list them, and more."""
+"""`lab images`: builds the lab's own images (the overlay's and the box), loads a user's images, lists
+them, and more.
+"""
 
 import json
 import os
@@ -14,13 +16,13 @@ from lab.images import box, layers, router, store
 
 
 def build(*, force: bool, dockerfile: bool, base: Path | None) -> None:
-    """Build what is not there or no longer what it is made from."""
+    """Build images that are missing or outdated."""
     for image in store.build(click.echo, force=force, base=_debian(dockerfile=dockerfile, base=base)):
         click.echo(f"{image.name}  {image.size / 1e6:.1f} MB")
 
 
 def _debian(*, dockerfile: bool, base: Path | None) -> Callable[[Path], None] | None:
-    """What makes Debian's part: nothing for mmdebstrap."""
+    """The builder of the Debian part; None for mmdebstrap."""
     from lab.backends.dind.client import client
     from lab.backends.dind.engine import choose
     from lab.images.by_docker import copy_base, export_base
@@ -44,7 +46,7 @@ def _debian(*, dockerfile: bool, base: Path | None) -> Callable[[Path], None] | 
 
 
 def make_box(*, docker: bool, force: bool) -> None:
-    """Build the box of real machines, if it is no longer what it is made from."""
+    """Build the box of real machines, if it is outdated."""
     made = box.build(click.echo, docker=docker, force=force)
     click.echo(f"{made.name}  {made.file.stat().st_size / 1e6:.1f} MB  {made.file}")
 
@@ -58,13 +60,13 @@ def write_weave(file: Path, *, force: bool) -> None:
 
 
 def load(files: tuple[Path, ...]) -> None:
-    """Take archives of `docker save`."""
+    """Load archives of `docker save`."""
     for file in files:
         click.echo("\n".join(store.load(file).names))
 
 
 def forget(names: tuple[str, ...]) -> None:
-    """Drop loaded archives."""
+    """Delete loaded archives."""
     for name in names:
         store.forget(name)
 
@@ -91,5 +93,5 @@ def show(*, as_json: bool) -> None:
 
 
 def dockerfile() -> None:
-    """Print the recipe for those who have a registry."""
+    """Print the Dockerfile for users with a registry."""
     click.echo((layers.RECIPE / "Dockerfile").read_text(encoding="utf-8"), nl=False)

@@ -1,4 +1,4 @@
-"""Running a coroutine such that an interrupt either comes before it, or is its own to deal with; never in between."""
+"""Runs a coroutine so that an interrupt comes either before it starts, or inside it, where it can be handled."""
 
 import signal
 from collections.abc import Callable, Coroutine
@@ -10,7 +10,7 @@ __all__ = ["run"]
 
 
 def run(runner: Callable[[Coroutine[Any, Any, T]], T], work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """`runner(work())`, as by `asyncio.run`; SIGINT waits until the coroutine has begun."""
+    """`runner(work())`, for example with `asyncio.run`; SIGINT is blocked until the coroutine has begun."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     async def begun() -> T:

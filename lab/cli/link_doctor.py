@@ -1,4 +1,4 @@
-"""`lab doctor --links`: links on this machine, asked against achieved."""
+"""`lab doctor --links`: links on this machine, configured and achieved values."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ def _flows() -> "list[LinkFlow]":
 
 
 def examine_links(*, as_json: bool) -> int:
-    """Measure and say; raises `LabError` where no lab can be."""
+    """Measure links and print the results; raises `LabError` if a lab is not possible."""
     from lab.backends.netns.link_check import measure_links
 
     if not as_json:

@@ -1,4 +1,4 @@
-"""`lab up`, `down`, `inspect`, `exec`, `shell`: labs that stay, reached by name from any terminal."""
+"""`lab up`, `down`, `inspect`, `exec`, `shell`: standing labs, reached by name from any terminal."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -i || exec sh -i")
 
 
 def first_steps(scenario: Resolved | Scenario) -> tuple[Step, ...]:
-    """The steps that bring something up before anything is changed or broken, without their times."""
+    """The steps before the first change or fault that bring the lab up, without their times."""
     steps = []
     for step in scenario.timeline:
         if not step.kind.setup:
@@ -61,7 +61,7 @@ def bring_up(
     out: Path,
     captures: Sequence[str] = (),
 ) -> int:
-    """Bring a lab up and leave it running; the exit code of its first steps."""
+    """Bring a lab up and leave it running; returns the exit code of its first steps."""
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
@@ -130,7 +130,7 @@ def bring_up(
 
 
 def take_down(name: str) -> None:
-    """End a lab; returns when it is gone, and what it leaves behind is whole."""
+    """End a lab; returns when it is gone and its files are complete."""
     from lab.backends.netns import LabClient
 
     lab = find_running(name)
@@ -146,7 +146,7 @@ def take_down(name: str) -> None:
 
 
 def _run_of(lab: "LabName") -> Path | None:
-    """Where a standing lab writes its run; None where another command sees to that, or it does not answer."""
+    """The run directory of a standing lab; None if another command owns it, or the lab does not answer."""
     from lab.backends.netns import LabClient
 
     try:
@@ -158,7 +158,7 @@ def _run_of(lab: "LabName") -> Path | None:
 
 
 def show(name: str, *, as_json: bool) -> None:
-    """Print what a lab says of itself."""
+    """Print the state of a lab."""
     from lab.backends.netns import LabClient
 
     with LabClient(find_running(name)) as client:
@@ -192,7 +192,7 @@ def show(name: str, *, as_json: bool) -> None:
 
 
 def enter(where: str, command: Sequence[str], name: str) -> int:
-    """Run a command on a host, or in the (first) container of a service, on this terminal; its exit code."""
+    """Run a command on a host, or in the (first) container of a service, on this terminal; returns its exit code."""
     from lab.backends.netns import LabClient, enter_host
 
     lab = find_running(name)

@@ -1,8 +1,8 @@
-"""Manual pages in roff, made from the definitions of the commands: `python -m lab.cli.man FOLDER`, or `make man`.
+"""Manual pages in roff, generated from the definitions of the commands: `python -m lab.cli.man FOLDER`, or `make man`.
 
-Owns the form of the pages. What is in `lab.1` comes from click's definitions in `lab.cli`, what is in `weave.1` from
-the help texts of the `weave` command, so that nothing is written twice. No date and no version is in them: the same
-definitions make the same bytes.
+Owns the form of the pages. The content of `lab.1` comes from click's definitions in `lab.cli`, that of `weave.1` from
+the help texts of the `weave` command, so that nothing is written twice. They contain no date and no version: the same
+definitions give the same bytes.
 """
 
 import re
@@ -30,7 +30,7 @@ _WEAVE_EXIT = (("0", "done"), ("1", "failed; the reason is on standard error"), 
 
 
 def pages() -> dict[str, str]:
-    """Every page by its file's name."""
+    """File name -> page, for all pages."""
     return {"lab.1": lab_page(), "weave.1": weave_page()}
 
 
@@ -50,7 +50,7 @@ def lab_page() -> str:
 
 
 def commands(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command that does something, with the words that lead to it, in order of names."""
+    """Every executable command with the words that lead to it, sorted by name."""
     context = click.Context(group)
     for name in sorted(group.list_commands(context)):
         command = group.get_command(context, name)
@@ -77,7 +77,7 @@ def _command(words: Sequence[str], command: click.Command) -> list[str]:
 
 
 def _variables(group: click.Group) -> dict[str, str]:
-    """Environment variables and the options that they stand for."""
+    """Environment variables and their options."""
     return {
         param.envvar: param.opts[0]
         for _, command in commands(group)
@@ -131,7 +131,7 @@ def _verbatim(text: str) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Words as roff takes them literally."""
+    """Text escaped for roff."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("…", "...").replace("→", "\\(->")
     return _LEADING.sub("\\\\&", escaped)
 

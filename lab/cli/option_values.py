@@ -1,4 +1,4 @@
-"""Values of options that click has no type for: how they are read, and what is said of wrong ones."""
+"""Parsers and error messages for option values that have no click type."""
 
 from lab.errors import LabError
 from lab.scenario.values import parse_duration
@@ -7,7 +7,7 @@ __all__ = ["duration"]
 
 
 def duration(option: str, text: str) -> int:
-    """Nanoseconds. Raises `LabError` with the option's name."""
+    """Parse a duration into nanoseconds. Raises `LabError` with the option's name."""
     try:
         return parse_duration(text)
     except ValueError as error:

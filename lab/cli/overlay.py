@@ -1,6 +1,6 @@
-"""`lab overlay list`, `lab overlay check`: the overlays that there are, and whether one does what an overlay must.
+"""`lab overlay list`, `lab overlay check`: the available overlays, and whether one meets the requirements on overlays.
 
-Owns what a person sees meanwhile, and which overlay a word means.
+Owns progress output, and how a word selects an overlay.
 """
 
 import json
@@ -29,7 +29,7 @@ _EXEC = "exec"
 
 
 def list_overlays(*, as_json: bool) -> None:
-    """Print every overlay, with what it lacks on this machine."""
+    """Print every overlay, with its missing packages on this machine."""
     found = [(kind, _lacking(kind)) for kind in OVERLAYS]
     if as_json:
         told = [{"name": kind.name, "about": kind.about, "lacks": lacks} for kind, lacks in found]
@@ -45,7 +45,7 @@ def list_overlays(*, as_json: bool) -> None:
 
 
 def check(name: str, *, only: tuple[str, ...], out: Path | None, as_json: bool) -> int:
-    """Play the trials of one overlay; returns the exit code: 0 all passed, 1 one failed, 3 one said nothing."""
+    """Play the trials of one overlay; returns the exit code: 0 all passed, 1 one failed, 3 one was inconclusive."""
     known = [trial.name for trial in TRIALS]
     for word in only:
         if word not in known:
@@ -92,7 +92,7 @@ def check(name: str, *, only: tuple[str, ...], out: Path | None, as_json: bool) 
 
 
 def _entry(name: str) -> Entry:
-    """The overlay that a word means: a kind, or the command line of a program that is one."""
+    """The overlay that a word names: a kind, or the command line of a program that implements one."""
     if "/" in name or name.startswith("."):
         words = shlex.split(name)
         program = Path(words[0]).absolute()
@@ -108,6 +108,6 @@ def _entry(name: str) -> Entry:
 
 
 def _lacking(kind: OverlayKind) -> list[str]:
-    """Packages whose programs are not on this machine."""
+    """Packages whose programs are missing on this machine."""
     lacks = (package for program, package in kind.programs.items() if this_machine.program(program) is None)
     return list(dict.fromkeys(lacks))

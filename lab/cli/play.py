@@ -1,7 +1,7 @@
-"""`lab run`: from a scenario's file to a report, with the lab in namespaces of its own in between.
+"""`lab run`: from a scenario file to a report; the lab runs in its own namespaces.
 
-Owns what happens on which side: the file is read and refused outside, the timeline is played inside, the report is
-drawn outside again, when the lab is gone (or, with `--keep`, goes on without us).
+Owns the division of work: the file is read and checked outside, the timeline is played inside, and the report is drawn
+outside when the lab is gone (or, with `--keep`, goes on by itself).
 """
 
 import asyncio
@@ -54,7 +54,7 @@ from lab.scenario.resolve import Resolved
 from overlay import __version__
 
 _OWN = ("reason", "run_dir", "replay", "file", "backend", "seed", "scenario", "version")
-"""Fields of the summary that the runner knows and the history does not, or not as well."""
+"""Fields of the summary that the runner knows better than the history."""
 
 
 def play(
@@ -108,7 +108,7 @@ def play(
 
 
 def begun(path: Path, backend: Backend, scenario: Resolved, run_dir: Path) -> Summary:
-    """What a run has come to that has just begun; written into its folder, for it may be killed."""
+    """The initial summary of a run; written into its folder, because the run may be killed."""
     blank = Summary(
         verdict="unknown",
         reason="the run was killed",
@@ -128,7 +128,7 @@ def begun(path: Path, backend: Backend, scenario: Resolved, run_dir: Path) -> Su
 
 
 def settle(run_dir: Path, blank: Summary, outcome: RunOutcome) -> None:
-    """Write down what the runner says that a run came to."""
+    """Write the runner's outcome of a run."""
     settled = msgspec.structs.replace(
         blank,
         verdict=outcome.verdict,
@@ -142,8 +142,8 @@ def settle(run_dir: Path, blank: Summary, outcome: RunOutcome) -> None:
 
 
 def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> Prepared | None:
-    """The scenario and its backend; None, with the reasons printed, when one of them cannot be had. `pace` None: the
-    backend's own, which is said."""
+    """The scenario and its backend; None, with the reasons printed, if one of them is not available. `pace` None: the
+    backend's own, which is printed."""
     try:
         text = text_of(path)
         found = read(path, seed, text=text)
@@ -167,14 +167,14 @@ def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> Pre
 
 
 def inside(backend: Backend, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
-    """Run `work` where a lab of this backend may be made: in fresh namespaces, for those that need them."""
+    """Run `work` where a lab of this backend may be created: in new namespaces if it needs them."""
     if isinstance(backend, Housed):
         return backend.inside(lambda: code_within(work), name=name, detach=detach)
     return work()
 
 
 def replay_command(path: Path, backend: Backend, scenario: Resolved, run_dir: Path) -> str:
-    """The command that plays the same run again: in virtual time from its history, to the byte."""
+    """The command that replays the run: in virtual time from its history, equal to the byte."""
     if isinstance(backend, Virtual):
         allowed = f" --protocol {shlex.quote(entry)}" if (entry := foreign_code.allowed(scenario.overlay)) else ""
         return f"{lab_command()} replay {shlex.quote(str(shown(run_dir)))}{allowed}"
@@ -183,14 +183,14 @@ def replay_command(path: Path, backend: Backend, scenario: Resolved, run_dir: Pa
 
 
 def staying(name: str) -> str:
-    """What to type next to a lab that stays."""
+    """The commands for a lab that stays up."""
     lab = lab_command()
     return f"{lab} inspect, {lab} exec HOST -- CMD, {lab} shell HOST, {lab} down --name {name}"
 
 
 def answering(scenario: Resolved, hands: Hands | None) -> Callable[[Stage], Coroutine[Any, Any, None]] | None:
-    """What answers other terminals (`lab inspect`, `lab exec`) while a lab is up, with the hands that they have in it;
-    None where nothing does."""
+    """A coroutine that serves other terminals (`lab inspect`, `lab exec`) while a lab is up, with their manual steps;
+    None if the lab has no server."""
     if hands is None:
         return None
     from lab.backends.netns import serve
@@ -224,7 +224,7 @@ def _play(
     keep: bool,
     captured: Sequence[CaptureRequest],
 ) -> int:
-    """The inside: play, write the summary; with `keep`, let the starter go and stay until somebody says `down`."""
+    """Inside the namespaces: play, write the summary; with `keep`, let the parent exit and stay until `lab down`."""
     scenario, backend = prepared.resolved, prepared.backend
     with open_history(run_dir) as file:
         hands = None
@@ -276,8 +276,8 @@ def _keeping(settled: Callable[[RunOutcome], None]) -> Callable[[RunOutcome], Co
 
 
 def report_on(run_dir: Path, told_of: Callable[[str], None], figures: bool) -> tuple[dict[str, Any], bool]:
-    """(what the run came to, whether its report could be made); the verdict is the worse of the runner's and the
-    checkers', whatever becomes of the drawings."""
+    """(summary of the run, whether its report could be made). The verdict is the worse of the runner's and the
+    checkers', even if drawing fails."""
     told: dict[str, Any] = msgspec.to_builtins(read_summary(run_dir))
     summary = dict(told)
     history = run_dir / HISTORY
@@ -298,7 +298,7 @@ def report_on(run_dir: Path, told_of: Callable[[str], None], figures: bool) -> t
         summary["figures"] = write_report(run_dir, drawn=figures, doing=told_of, judged=judged)["figures"]
         write_json(run_dir / SUMMARY, summary)
     except Exception as error:
-        # The run is what counts: its history is whole, and `lab report` can draw it again.
+        # The run counts: its history is complete, and `lab report` can draw it again.
         told_of("")
         text = in_words(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         click.echo(f"the report could not be drawn: {text}", err=True)
@@ -312,7 +312,7 @@ def report_on(run_dir: Path, told_of: Callable[[str], None], figures: bool) -> t
 
 
 def shown(path: Path) -> Path:
-    """A path as short as it can be said from here."""
+    """The path, relative to the current directory if it is below it."""
     try:
         return path.relative_to(Path.cwd())
     except ValueError:

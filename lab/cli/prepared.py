@@ -1,4 +1,4 @@
-"""A scenario that can be played, as the commands that play one hand it on. Owns the form alone."""
+"""A scenario that is ready to play, as passed between commands. Owns only this type."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,10 @@ __all__ = ["Prepared"]
 
 
 class Prepared(NamedTuple):
-    """Its file, what is played of it, and on what."""
+    """The scenario's file, its resolved form, and its backend."""
 
     model: Scenario
     resolved: Resolved
     backend: Backend
     text: str
-    """What the file holds."""
+    """Content of the file."""

@@ -1,6 +1,6 @@
-"""What a person sees while a scenario is played: one line per step, and a table at the end. Owns the wording.
+"""Progress output while a scenario is played: one line per step, and a table at the end. Owns the wording.
 
-Plain text where nobody looks (no terminal); colours and a line that shows the step under way where somebody does.
+Plain text without a terminal; colours and an updating line for the current step on a terminal.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from overlay.clean import clean, clean_tree
 
 _REASON_LINES = 20
 _LONG = 10_000_000
-"""Bytes of a history of which the report takes so long that it says what it does."""
+"""Bytes of a history from which the report prints progress, because it takes long."""
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("…", "yellow")}
 
 
@@ -29,14 +29,14 @@ class ProgressPrinter:
         self._live = terminal.live()
 
     def head(self, scenario: Resolved, backend: str) -> None:
-        """What is about to be played."""
+        """Print what is about to be played."""
         question = f"  {clean(scenario.question)}" if scenario.question else ""
         click.echo(click.style(scenario.name, bold=True) + question)
         pace = f", pace {scenario.pace}" if scenario.pace != 1 else ""
         click.echo(f"  {count(len(scenario.hosts), 'host')} on {backend}, seed {scenario.seed}{pace}")
 
     def progress(self, progress: Progress) -> None:
-        """One step began, ended, or a fault healed by itself."""
+        """Print that a step began or ended, or that a fault healed by itself."""
         mark, colour = _MARKS[progress.ok]
         line = (
             f"{(progress.t + (progress.took or 0)) / 1e9:8.2f}s {click.style(mark, fg=colour)} {clean(progress.label)}"
@@ -54,7 +54,8 @@ class ProgressPrinter:
             samples_table(progress.samples)
 
     def report(self, history: Path) -> Callable[[str], None]:
-        """What tells what is done for the report; empty: no more. Where nobody looks, of a long history only."""
+        """A function that prints the progress of the report; an empty text ends it. Without a terminal only for a long
+        history."""
         long = history.stat().st_size >= _LONG
 
         def doing(what: str) -> None:
@@ -66,7 +67,7 @@ class ProgressPrinter:
         return doing
 
     def end(self, summary: Mapping[str, Any], index: str) -> None:
-        """Verdict, convergence times, where the report is (empty: nowhere), how to run it again."""
+        """Print verdict, convergence times, the report's path (empty: none), and the replay command."""
         if self._live:
             click.echo("\r\x1b[K", nl=False)
         summary = clean_tree(summary, keep="\n")
@@ -86,18 +87,19 @@ class ProgressPrinter:
 
 
 def seconds(ns: int) -> str:
-    """A duration for a person."""
+    """A duration in readable form."""
     return f"{ns / 1e9:.2f} s" if ns >= 1_000_000_000 else f"{ns / 1e6:.0f} ms"
 
 
 def samples_table(samples: Sequence[Mapping[str, Any]]) -> None:
-    """The last samples of a failed expectation."""
+    """Print the last samples of a failed expectation."""
     for sample in clean_tree(samples):
         click.echo(f"            {sample_line(sample)}")
 
 
 def convergence_table(changes: Sequence[Mapping[str, Any]]) -> None:
-    """How long after each change each view agreed again. A time that a probe's try ended is between bounds."""
+    """Print the time from each change until each view agreed again. A time that ends with a probe's try
+    has bounds."""
     metrics = ("topology", "reachability", "dns", "ring")
     shown = [change for change in changes if any(_took(change, name) for name in metrics)]
     if not shown:
@@ -116,7 +118,7 @@ def convergence_table(changes: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _took(change: Mapping[str, Any], name: str) -> str:
-    """Empty: it does not apply. A dash: the next change came before."""
+    """A cell of the table. Empty: does not apply. A dash: the next change came before."""
     if name not in change and name not in (change.get("metrics") or {}):
         return ""
     took = _metric(change, name)

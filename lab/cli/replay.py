@@ -1,4 +1,4 @@
-"""`lab replay`: a stored run in virtual time is made again from its history alone, and compared byte for byte."""
+"""`lab replay`: repeats a stored virtual-time run from its history alone, and compares it byte for byte."""
 
 import io
 import json
@@ -20,16 +20,17 @@ from lab.scenario.resolve import Resolved
 from overlay.clean import LINES, clean
 
 _SHOWN, _BEFORE = 200, 60
-"""Characters of a differing line, and how many of them before the difference."""
+"""Characters shown of a differing line, and how many of them precede the difference."""
 DIFFERENT = 1
 
 
 def replay_run(where: str, *, as_json: bool) -> int:
-    """Make the run of a directory (or the latest of a scenario) again; 0 when every byte is the same, 1 when not."""
+    """Repeat the run of a directory (or the latest of a scenario); returns 0 if every byte is the same,
+    otherwise 1."""
     path = find_run(where) / HISTORY
     stored = path.read_bytes()
     with understood(path):
-        meta = next(iter(list(read(path))), None)  # all of it, so that an odd line is not taken for a difference
+        meta = next(iter(list(read(path))), None)  # all of it: an unreadable line is not a difference
     if not isinstance(meta, Meta):
         raise LabError(f"{path} does not begin with what was run: nothing to make again")
     with understood(path):
@@ -71,14 +72,14 @@ def _scenario(path: Path, meta: Meta) -> Resolved:
 
 
 def _made_by(run_dir: Path) -> dict[str, object]:
-    """Python's version and the code's digest of a stored run, None where its provenance does not say."""
+    """Python's version and the code's digest of a stored run, None if its provenance has none."""
     told = read_provenance(run_dir)
     code = told.get("code")
     return {"python": told.get("python"), "code": code.get("digest") if isinstance(code, dict) else None}
 
 
 def first_difference(stored: bytes, made: bytes) -> tuple[int, bytes, bytes]:
-    """(number from 1, stored line, new line) of the first line that differs; an empty one: there is none."""
+    """(number from 1, stored line, new line) of the first line that differs; a missing line is empty."""
     pairs = zip_longest(stored.split(b"\n"), made.split(b"\n"), fillvalue=b"")
     return next((number, left, right) for number, (left, right) in enumerate(pairs, 1) if left != right)
 
@@ -96,7 +97,7 @@ def _tell(place: tuple[int, bytes, bytes], differs: list[str]) -> None:
 
 
 def _short(line: bytes, other: bytes) -> str:
-    """The line around the first place where it is unlike the other."""
+    """The part of the line around its first difference from the other."""
     if not line:
         return "(nothing)"
     text, rest = line.decode(errors="replace"), other.decode(errors="replace")

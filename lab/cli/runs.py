@@ -48,8 +48,8 @@ def list_runs(root: Path, *, as_json: bool) -> None:
 
 
 def refresh(root: Path) -> Path | None:
-    """Write the page of all runs; None where that cannot be done (the reason is printed) or where a page of somebody
-    else has its place."""
+    """Write the page of all runs; None if that is not possible (the reason is printed) or if a foreign page has its
+    name."""
     try:
         return update_index(root)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""`lab save`: a session in a running lab, or one that is over, as a scenario that replays.
+"""`lab save`: a session in a running or ended lab, as a scenario that replays it.
 
-Owns the scenario that a run directory keeps for this (`scenario.yaml`: the file, so that it can stand anywhere, with
-the steps with which the run began), and the file that is written. What of a session is saved is `lab.scenario.saved`'s.
+Owns the scenario in a run directory that this needs (`scenario.yaml`: the file, made independent of its folder, with
+the steps with which the run began), and the saved file. `lab.scenario.saved` decides what of a session is saved.
 """
 
 import io
@@ -33,7 +33,7 @@ _REPLAYED = ("netns", "sim")
 
 
 def scenario_text(text: str, name: str, folder: Path, steps: Iterable[dict[str, Any]] | None = None) -> str:
-    """A scenario's text, so that it can stand in another folder; with other steps, unless that is None."""
+    """A scenario's text, made independent of its folder; with other steps, unless `steps` is None."""
     tree = portable(text, name, folder)
     if steps is not None:
         tree["timeline"] = flow([])
@@ -45,14 +45,14 @@ def scenario_text(text: str, name: str, folder: Path, steps: Iterable[dict[str, 
 
 
 def keep_scenario(run_dir: Path, text: str) -> Path:
-    """Keep a scenario in a run directory."""
+    """Store a scenario in a run directory."""
     file = run_dir / SCENARIO
     replace_file(file, text.encode())
     return file
 
 
 def save(file: Path, name: str, run: str, *, as_json: bool) -> None:
-    """Write what was done by hand in a lab, or in the run of one, as a scenario."""
+    """Write the manual steps of a lab, or of a lab's run, as a scenario."""
     if file.exists() or file.is_symlink():
         raise LabError(f"{file} exists and stays as it is: give another name, or remove it first")
     if not file.parent.is_dir():
@@ -75,7 +75,7 @@ def save(file: Path, name: str, run: str, *, as_json: bool) -> None:
 
 
 def session(run_dir: Path, now: int | None) -> SavedSession:
-    """What was done by hand in a run, up to `now` or to its last event. Raises `LabError` where there is nothing."""
+    """The manual steps of a run, up to `now` or to its last event. Raises `LabError` if there are none."""
     base = run_dir / SCENARIO
     if not base.is_file():
         raise LabError(f"nothing was done by hand in {run_dir.parent.name}/{run_dir.name}: there is nothing to save")
@@ -86,7 +86,7 @@ def session(run_dir: Path, now: int | None) -> SavedSession:
 
 
 def _of_lab(name: str) -> tuple[Path, int]:
-    """Where a running lab writes its run, and what time it is there."""
+    """The run directory of a running lab, and its current time."""
     from lab.backends.netns import LabClient
 
     with LabClient(find_running(name)) as client:
@@ -95,7 +95,8 @@ def _of_lab(name: str) -> tuple[Path, int]:
 
 
 def _events(run_dir: Path) -> tuple[Meta, list[Event], int]:
-    """(the first line, all events, the time of the last) of a history; of other lines only the beginning is read."""
+    """(the first line, all events, the time of the last) of a history; of other lines only the
+    beginning is checked."""
     lines = _whole_lines(run_dir / HISTORY)
     try:
         meta = decode(next(lines))

@@ -1,4 +1,4 @@
-"""What a running lab says of itself beyond power and addresses: peers, connections, containers. For `lab inspect`."""
+"""State of a running lab beyond power and addresses: peers, connections, containers. For `lab inspect`."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from lab.runner.stage import Stage
 
 
 def status(stage: Stage) -> dict[str, Any]:
-    """Per host what its peer was last seen to believe and which containers it runs; names of services by container."""
+    """Per host the last view of its peer and its containers; DNS names per container."""
     hosts = {}
     for name in stage.scenario.hosts:
         view = stage.live.tracker.world.views.get(name)

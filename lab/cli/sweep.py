@@ -1,6 +1,6 @@
-"""`lab sweep`, `lab compare`: many runs, and what they say together. Owns what a person sees meanwhile.
+"""`lab sweep`, `lab compare`: many runs, and their statistics. Owns progress output.
 
-What is printed for a person goes to standard output but for the progress bar, so that `--json` ends with one line.
+Everything for the user goes to standard output except the progress bar, so that `--json` ends with one line.
 """
 
 import json
@@ -25,7 +25,7 @@ from overlay.clean import clean
 
 USAGE = 2
 _SHOWN = 5
-"""Runs that did not come out valid that are printed."""
+"""Maximum number of runs printed that are not valid."""
 
 
 def run_sweep(
@@ -72,7 +72,7 @@ def run_sweep(
 
 
 def run_compare(a: Path, b: Path, *, primary: str, margin: float | None, as_json: bool) -> int:
-    """Say whether two sweeps differ: 0 no, 1 yes, 3 there are too few runs to tell."""
+    """Print whether two sweeps differ; returns 0 no, 1 yes, 3 too few runs to tell."""
     from lab.sweep.compare import compare
     from lab.sweep.table import read_table
 
@@ -100,8 +100,8 @@ def run_compare(a: Path, b: Path, *, primary: str, margin: float | None, as_json
 
 
 def run_fidelity(path: Path, *, seeds: str, against: str, out: Path | None, as_json: bool) -> int:
-    """Play a scenario in the simulator and on real packets; 0 when both agree that it is valid (or not), 1 when they
-    do not, 3 when there are too few runs to tell, or one of them could not be played to its end."""
+    """Play a scenario in the simulator and on real packets. Returns 0 if both agree that it is valid (or not), 1 if
+    they do not, 3 if there are too few runs to tell, or one of them could not be played to its end."""
     from lab.sweep.fidelity import fidelity
     from lab.sweep.grid import parse_seeds
     from lab.sweep.run import plan, sweep
@@ -161,7 +161,7 @@ def _fidelity_table(found: Any, against: str) -> None:
 
 
 def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], WorkerPool]:
-    """What plays the runs of a backend; raises `LabError` for what cannot be."""
+    """A function that creates the pool for a backend; raises `LabError` for an impossible combination."""
     if not is_virtual(backend):
         if scheduler:
             able = ", ".join(virtual_backends())
@@ -179,7 +179,7 @@ def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], Wor
 
 
 def with_bar(planned: SweepPlan, pool: Callable[[], WorkerPool], play: Callable[..., SweepResults]) -> SweepResults:
-    """Play with a progress bar on standard error; without a terminal, with a line for each tenth."""
+    """Play with a progress bar on standard error; without a terminal, print a line for each tenth."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

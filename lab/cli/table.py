@@ -1,7 +1,7 @@
-"""Tables for a terminal or a file. Owns their layout; pure but for `show`, which prints one.
+"""Tables for a terminal or a file. Owns their layout; pure except for `show`, which prints one.
 
-What is in a cell is printed as it is: nothing is markup, nothing is cut. A table that is wider than the terminal gives
-each row a block of its own, a line per cell; in a pipe or a file there is no width to keep to.
+Cells are printed unchanged: no markup, no truncation. If a table is wider than the terminal, each row becomes a block
+with a line per cell; a pipe or a file has no width limit.
 """
 
 import unicodedata
@@ -25,7 +25,8 @@ def show(
     title: str = "",
     styles: Sequence[str] = (),
 ) -> None:
-    """Print a table on standard output: `right` names the headers of numbers, `styles` has a word a row (bold, dim)."""
+    """Print a table on standard output. `right`: headers of numeric columns; `styles`: one word per row
+    (bold, dim)."""
     rows = [[clean(cell, keep="\n") for cell in row] for row in rows]
     if title:
         click.echo(title)
@@ -42,7 +43,7 @@ def show(
 def lay_out(
     headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None, right: Sequence[str] = ()
 ) -> tuple[list[str], list[list[str]]]:
-    """(lines of the header, lines of each row). `width` None: as wide as it needs to be."""
+    """(lines of the header, lines of each row). `width` None: no limit."""
     cells = [[_lines(cell) for cell in row] for row in rows]
     wide = [
         max([columns_of(header), *(columns_of(line) for row in cells for line in row[index])])
@@ -61,7 +62,7 @@ def lay_out(
 
 
 def columns_of(text: str) -> int:
-    """How many columns a text takes: two for each wide character of East Asia, none for a mark on another."""
+    """Number of columns of a text: two for each wide East Asian character, none for a combining mark."""
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
@@ -80,7 +81,7 @@ def _line(cells: Sequence[str], wide: Sequence[int], flush: Sequence[bool]) -> s
 
 
 def _block(headers: Sequence[str], row: Sequence[Sequence[str]], *, last: bool) -> list[str]:
-    """A row on a terminal that is too narrow: `header: cell`, without what is empty."""
+    """A row on a terminal that is too narrow: `header: cell`, without empty cells."""
     lines = []
     for header, (first, *more) in zip(headers, row, strict=True):
         if first or more:

@@ -1,9 +1,9 @@
-"""Standard output and error of a command: what they can show, who looks, and what became of them. The one place.
+"""Standard output and error of a command: their capabilities, whether they are terminals, write errors. The one place.
 
-Owns the three standard streams of the process: `prepare` makes them such that writing never raises. A character that
-the terminal cannot show is replaced, a reader that stops reading (`| head`) stops nothing, and what cannot be written
-(a full disk, a closed descriptor) is said once on standard error and remembered, so that the command can end with the
-exit code that says so. Knows nothing of what is printed.
+Owns the three standard streams of the process: after `prepare`, writing never raises. A character that the terminal
+cannot show is replaced. A reader that stops reading (`| head`) does not stop the command. A write error (a full disk, a
+closed descriptor) is reported once on standard error and remembered, so that the command can end with the right exit
+code. Knows nothing of what is printed.
 """
 
 import codecs
@@ -24,7 +24,7 @@ __all__ = ["live", "lost", "prepare", "width"]
 _REPLACEMENTS = dict(
     zip("✓✗…→×–—−•·“”‘’µ≥≤", ("+", "x", "...", "->", "x", *"---*-", '"', '"', "'", "'", "u", ">=", "<="), strict=True)
 )
-"""What stands for the characters that the lab itself prints; any other is written as its escape, `\\u6771`."""
+"""Replacements of the characters that the lab itself prints; any other is written as its escape, `\\u6771`."""
 _ERRORS = "lab-replace"
 _STANDARD = 3
 """Descriptors 0, 1 and 2 are the standard streams."""
@@ -33,27 +33,27 @@ _lost: list[str] = []
 
 
 def lost() -> str:
-    """Why something that was to be read on standard output was not written; empty when all of it was."""
+    """The error that kept output from being written to standard output; empty if all of it was written."""
     return _lost[0] if _lost else ""
 
 
 def live() -> bool:
-    """Whether to print colours and lines that change: to a terminal that can show them, unless NO_COLOR
+    """Whether to print colours and updating lines: on a terminal that can show them, unless NO_COLOR
     (https://no-color.org) is set."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 def width() -> int | None:
-    """Columns of the terminal; None where lines may be of any length (a pipe, a file)."""
+    """Columns of the terminal; None if lines may have any length (a pipe, a file)."""
     return max(shutil.get_terminal_size().columns, 1) if sys.stdout.isatty() else None
 
 
 def prepare() -> None:
-    """Take the standard streams over. Called once, before anything is printed or opened."""
+    """Replace the standard streams. Called once, before anything is printed or opened."""
     codecs.register_error(_ERRORS, _replace)
     closed = [number for number in range(_STANDARD) if not _is_open(number)]
     for _ in closed:
-        # Else the first files and sockets that are opened get these numbers, and output is written into them.
+        # Otherwise the first opened files and sockets get these numbers, and output is written into them.
         os.open(os.devnull, os.O_RDWR)
     if 0 in closed:
         sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
@@ -78,7 +78,7 @@ def _is_open(number: int) -> bool:
 
 
 class _Descriptor(io.RawIOBase):
-    """Writes to a descriptor until that fails; from then on to nowhere."""
+    """Writes to a descriptor; after a write error it discards the output."""
 
     def __init__(self, number: int, failed: Callable[[str], None]) -> None:
         self._number = number
@@ -99,7 +99,7 @@ class _Descriptor(io.RawIOBase):
                 try:
                     return os.write(self._number, data)
                 except BlockingIOError:
-                    # Somebody else made the terminal non-blocking.
+                    # Another process made the terminal non-blocking.
                     select.select([], [self._number], [])
         except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,7 +1,7 @@
 """`lab partition`, `lab kill`, …: the verbs of the registry as commands on a running lab.
 
-Owns how a verb's form (`lab.watch.forms`) becomes words and options, how they become a step, and what the command is
-called. Knows no verb by name; those of other packages are commands too. A verb is imported when its command is used.
+Owns the mapping of a verb's form (`lab.watch.forms`) to arguments and options, of these to a step, and the command's
+name. Knows no verb by name; those of other packages are commands too. A verb is imported when its command is used.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["VerbCommand", "command_for", "verb_commands"]
 
 _SERVICE = "-service"
-"""What a verb's name ends with where `lab` has another command of that name: `lab run-service web`."""
+"""Suffix of a verb's command if `lab` has another command of that name: `lab run-service web`."""
 _WORDS = ("from", "to")
-"""Fields that are words behind the command though they may be left out: `lab connect a b`."""
+"""Optional fields that are nevertheless positional arguments: `lab connect a b`."""
 _SAMPLES = {
     "host": "a",
     "hosts": "b",
@@ -30,16 +30,16 @@ _SAMPLES = {
     "number": "1200",
     "text": "10.32.9.1/24",
 }
-"""What stands in an example."""
+"""Sample values in examples."""
 _LISTS = ("hosts", "services")
 Offering = Callable[[str], Callable[..., Any]]
-"""What the shell offers, by the name of a function of `lab.cli.completing`."""
+"""Returns a completer by the name of a function of `lab.cli.completing`."""
 
 
 def verb_commands(taken: Mapping[str, object]) -> dict[str, str]:
-    """Command -> verb, where `taken` are the other commands. Imports no verb."""
+    """Command -> verb; `taken` are the other commands. Imports no verb."""
     found = {}
-    # Not that of `lab.kinds.verbs`, which knows what a verb is, and takes longer to import than `lab --help` may.
+    # Not the function of `lab.kinds.verbs`, whose import takes too long for `lab --help`.
     names: Registry[Any] = Registry("verb", object, "lab.verbs", first=ORDER)
     for name in names.names():
         if name in NO_COMMANDS:
@@ -67,7 +67,7 @@ def _broken(word: str, why: str) -> click.Command:
 
 
 class VerbCommand(click.Command):
-    """One verb, done at once in a running lab."""
+    """One verb, carried out immediately in a running lab."""
 
     def __init__(self, word: str, verb: "Verb[Any]", offering: Offering) -> None:
         from lab.watch.forms import VerbForm, form_of
@@ -109,7 +109,7 @@ class VerbCommand(click.Command):
         )
 
     def step(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The step that a command line means."""
+        """The step for a command line."""
         found: dict[str, Any] = {}
         for field in self._positional:
             if (said := _said(field, values.get(_variable(field)))) is not None:
@@ -130,7 +130,7 @@ class VerbCommand(click.Command):
         body: Any = found
         short = next((field for field in self._positional if field.key == self._short), None)
         if short is not None and list(found) == [short.key]:
-            body = found[short.key]  # the short form, as a file would have it
+            body = found[short.key]  # the short form, as in a file
         elif short is not None and not found and short.kind in (*_LISTS, "choice"):
             body = "all"
         elif found == {_WORDS[0]: "all"}:
@@ -139,7 +139,7 @@ class VerbCommand(click.Command):
         return {self.verb.name: body, **({"for": duration} if duration else {})}
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Do it."""
+        """Carry out the verb."""
         from lab.cli.hands import do
 
         return do(ctx, self)
@@ -150,7 +150,7 @@ class VerbCommand(click.Command):
         return field.required or field.kind == "groups" or field.key in (self._short, *_WORDS)
 
     def _options(self) -> Iterator[tuple[Any, str]]:
-        """Every other field with its flag; the fields of a part have flags of their own too."""
+        """All other fields with their flags; the fields of a nested part have their own flags too."""
         import msgspec
 
         for field in self.form.fields:
@@ -163,7 +163,7 @@ class VerbCommand(click.Command):
                     yield msgspec.structs.replace(inner, key=key, required=False), _flag(key)
 
     def _examples(self, word: str) -> Iterator[str]:
-        """Lines that can be typed: the words alone, and with the first option that has an example."""
+        """Example lines: the arguments alone, and with the first option that has a sample value."""
         if self.verb.examples:
             yield from self.verb.examples
             return
@@ -180,7 +180,7 @@ class VerbCommand(click.Command):
 
 
 def _short_field(verb: "Verb[Any]") -> str:
-    """The field that the short form of a verb's body means; empty: it has no short form, or one that names nothing."""
+    """The field of the short form of a verb's body; empty if it has no short form, or one that names no field."""
     from lab.scenario.base import model_of
 
     model = model_of(verb.model)
@@ -220,7 +220,7 @@ def _type(field: Any) -> Any:
 
 
 def _number(value: str) -> Any:
-    """A number, or a word in place of one: the lab says whether it accepts it."""
+    """A number, or a word in its place: the lab decides whether it is valid."""
     for kind in (int, float):
         try:
             return kind(value)
@@ -254,7 +254,7 @@ def _completer(field: Any, offering: Offering) -> Callable[..., Any] | None:
 
 
 def _said(field: Any, value: Any) -> Any:
-    """A value of the command line as a step has it; None: it was not given."""
+    """A value of the command line in the form of a step; None if it was not given."""
     if value is None or value == ():
         return None
     if field.kind == "groups":

@@ -1,7 +1,7 @@
 """`lab watch`: a standing lab on a live page, or in the terminal.
 
-Owns which lab is meant and how it is shown; `lab.watch` does the rest. What is typed in the terminal's view is
-what could be typed behind `lab`.
+Owns the choice of lab and of view; `lab.watch` does the rest. Lines typed in the terminal's view have the syntax of
+`lab` commands.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ __all__ = ["watch"]
 
 
 def watch(name: str, *, port: int, listen: str, read_only: bool, browser: bool, tui: bool) -> None:
-    """Show a lab until the user has seen enough. Raises `LabError`."""
+    """Show a lab until the user quits. Raises `LabError`."""
     lab = find_running(name)
     if tui:
         _in_terminal(lab)
@@ -56,9 +56,10 @@ def _in_terminal(lab: Any) -> None:
 
 
 def meant(lab: str, line: str) -> dict[str, Any]:
-    """The step of a line as it could be typed behind `lab`: `partition a,b c --for 10s`. Raises `LabError`.
+    """The step of a line in the syntax of `lab` commands: `partition a,b c --for 10s`. Raises `LabError`.
 
-    A line that was copied whole from a terminal, `$ lab partition a,b c`, means the same."""
+    A complete line copied from a terminal, `$ lab partition a,b c`, has the same meaning.
+    """
     try:
         words = shlex.split(line)
     except ValueError as error:

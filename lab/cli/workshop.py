@@ -1,6 +1,6 @@
 """`lab workshop`: the walk-through on two hosts, typed by the learner or (`--check`) by the lab.
 
-Owns how a class begins and ends: its words, its place on the page, its exit code. The class itself is `lab.workshop`'s.
+Owns the start and end of a class: its language, its place on the page, its exit code. `lab.workshop` owns the class.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ _WIDTH = 100
 
 
 class _HungUp(BaseException):
-    """The terminal is gone, or somebody ends the class from outside."""
+    """The terminal is closed, or the class was ended by a signal."""
 
 
 def hold_class(
     file: Path | None, *, backend: str, language: str, check: bool, parts: tuple[int, ...], resume: bool
 ) -> int:
-    """Go through the page; 0 when every command did what it should."""
+    """Go through the page; returns 0 if every command did what it should."""
     words = LANGUAGES[language]
     where = file or page(language)
     page_parts = read(where, parts)
@@ -84,7 +84,7 @@ def hold_class(
 
 
 def _ask(prompt: str) -> str:
-    """`input` with the terminal's own editing of the line."""
+    """`input` with line editing by the terminal."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  # what is typed can be edited and recalled
     return input(prompt)
@@ -104,7 +104,7 @@ def _again(file: Path | None, backend: str, language: str) -> str:
 
 @contextlib.contextmanager
 def _hang_ups() -> Iterator[None]:
-    """A closed window and SIGTERM end the class in good order; a hang-up that came ignored (`nohup`) stays ignored."""
+    """A closed terminal and SIGTERM end the class gracefully; an ignored SIGHUP (`nohup`) stays ignored."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         for number in before:
