@@ -67,7 +67,7 @@ def _code(name: str, source: bytes) -> bytes:
     """The bytecode of a module; empty if it is for other versions."""
     try:
         code = compile(source, f"weave/{name}", "exec", dont_inherit=True, optimize=0)
-        # Version 2 of the format has no references, which depend on what else this process has done.
+        # Format version 2 has no references between objects; those depend on earlier work of this process.
         return marshal.dumps(code, 2)
     except (SyntaxError, ValueError):  # ValueError: newer Pythons have constants that this version lacks
         return b""

@@ -3,9 +3,9 @@
 Owns when faults begin and end and which may overlap; each verb draws its own parameters. All faults may overlap, also
 on one host, because each heals at its own time (`lab.runner.upkeep`). Changes of what runs (scale, remove and run
 again, attach one more address) are commands, which must be able to succeed. So they begin and end while no fault is in
-force, but a fault may follow at once. No other fault or change touches the same service meanwhile, because a missing
-container cannot be killed or removed, or a host that is being replaced. A *bold* schedule breaks that rule: then
-commands may fail.
+force, but a fault may follow at once. Meanwhile no other fault or change touches the same service, because a missing
+container cannot be killed or removed, and none touches a host that is being replaced. In a *bold* schedule commands are
+given during faults too, and may fail.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -51,14 +51,14 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
     phase: Literal["start", "end", "point"] = "point"
     ok: bool | None = None
     detail: dict[str, Any] = {}
-    """What a reader needs to know. Keys with a meaning for checkers and plots, each optional:
+    """Data for readers. Keys with a meaning for checkers and plots, each optional:
 
-    - `hosts`: list of hosts that the step is about (launched, killed, restarted …);
+    - `hosts`: list of hosts that the step affects (launched, killed, restarted …);
     - `replicas`: {replica: host}, where every service replica runs from now on (the whole map, not a change);
-    - `addresses`: {replica: overlay address}, the whole map, besides `replicas`;
-    - `unjudged`: nothing is demanded of the replicas that `replicas` does not name any more;
-    - `label`: the step in a few words, as `partition orion | macbook`; `expect`: the expectation in words;
-    - `within`: its deadline (ns); `took`: what a step or an expectation needed (ns); `error`: why it failed;
+    - `addresses`: {replica: overlay address}, the whole map, next to `replicas`;
+    - `unjudged`: replicas that `replicas` no longer contains are not judged any more;
+    - `label`: the step in a few words, such as `partition orion | macbook`; `expect`: the expectation in words;
+    - `within`: its deadline (ns); `took`: duration of a step or an expectation (ns); `error`: why it failed;
     - `samples`: the last samples of a failed expectation (as dicts).
     """
     groups: tuple[tuple[str, ...], ...] = ()

@@ -174,7 +174,7 @@ def _sloped(sample: CensoredSample, seed: int, resamples: int) -> Curve:
     """The curve of interval-censored times: at both ends of each innermost interval."""
     where, found = _turnbull(sample, np.ones((1, len(sample))))
     if sample.vague:
-        # All resamples would be equal. Known are the runs that certainly settled, and those that may have.
+        # All resamples would be equal. It is only known which runs certainly settled, and which may have.
         times = np.unique(np.concatenate([*sample.bounds, where.low]))
         times = times[np.isfinite(times)]
         lows, highs = (np.sort(bound) for bound in sample.bounds)
@@ -193,8 +193,8 @@ def _sloped(sample: CensoredSample, seed: int, resamples: int) -> Curve:
 
 
 def _turnbull(sample: CensoredSample, weights: Floats) -> tuple[turnbull.Support, Floats]:
-    """The innermost intervals, and the probability of each per row of weights. For many rows with fewer
-    iterations."""
+    """The innermost intervals, and the probability of each per row of weights. Many rows get fewer iterations, so their
+    last digits are not exact."""
     low, high = sample.bounds
     if len(weights) == 1:
         where = turnbull.support(low, high)

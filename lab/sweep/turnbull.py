@@ -3,7 +3,7 @@
 Each run's time is in `(low, high]`; it is exact if both are equal, and right-censored if `high` is infinite. The
 estimate puts probability only on the *innermost* intervals (a lower bound followed by an upper one with no other bound
 between them), and does not determine its place within them: it is spread evenly there. With exact and right-censored
-times it equals the Kaplan-Meier estimate. No library in use has it (scipy: neither `ecdf` nor `stats.CensoredData`
+times it equals the Kaplan-Meier estimate. No dependency has it (scipy: neither `ecdf` nor `stats.CensoredData`
 estimate intervals; lifelines has it, but needs pandas and four more, and takes one sample at a time). Pure except for
 numpy.
 """
