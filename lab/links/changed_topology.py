@@ -1,7 +1,7 @@
-"""A topology and what steps change of its cables while a lab runs: the link of each edge now, what is down, the routes.
+"""A topology plus the changes that steps make to its cables during a run: current links, edges that are down, routes.
 
-Pure. The simulator, the fabric of real hosts and the checkers each keep one. Of several changes of one cable the one
-that was set last wins, parameter by parameter.
+Pure. The simulator, the fabric of real hosts and the checkers each keep one. When several changes affect one cable, the
+last one set wins, parameter by parameter.
 """
 
 from dataclasses import replace
@@ -14,16 +14,16 @@ __all__ = ["ChangedTopology"]
 
 
 class ChangedTopology:
-    """Edges are told by their numbers in the topology."""
+    """Edges are identified by their index in the topology."""
 
     def __init__(self, topology: RoutedTopology) -> None:
         self.topology = topology
         self.links: list[Link] = [edge.link for edge in topology.edges]
-        """What each edge does to packets now."""
+        """The current link of each edge."""
         self.down: frozenset[int] = frozenset()
-        """Edges over which nothing passes."""
+        """Edges that are down."""
         self.finder = PathFinder(topology.nodes, topology.edges)
-        """The routes of now."""
+        """The current routes."""
         self._around: frozenset[int] = frozenset()
         self._changes: dict[int, EdgeChange] = {}
         self._between: dict[tuple[str, str], list[int]] = {}
@@ -31,7 +31,7 @@ class ChangedTopology:
             self._between.setdefault((edge.sender, edge.receiver), []).append(number)
 
     def set(self, key: int, change: EdgeChange | None) -> list[int]:
-        """Put a change over cables, or take that of this key away. Returns the edges whose link is another now."""
+        """Apply a change to cables, or remove the change with this key. Returns the edges whose link changed."""
         if change is not None:
             self._changes[key] = change
         else:
@@ -59,6 +59,6 @@ class ChangedTopology:
         return changed
 
     def path(self, sender: str, receiver: str) -> tuple[int, ...] | None:
-        """The edges that a packet from one host to another crosses now, in order; None: no route leads there."""
+        """The edges that a packet from one host to another crosses now, in order; None: there is no route."""
         places = self.topology.places
         return self.finder.path(places[sender], places[receiver])

@@ -1,6 +1,7 @@
-"""What steps put over the links of an underlay while a lab runs: by key, parameter by parameter, the last one wins.
+"""Changes that steps make to the links of an underlay during a run: by key; per parameter, the last one set wins.
 
-Pure: who asks for what, and what holds then. The simulator and the fabric of real hosts both keep one `ChangedLinks`.
+Pure: records which changes are active and computes the resulting links. The simulator and the fabric of real hosts each
+keep one `ChangedLinks`.
 """
 
 from collections.abc import Mapping
@@ -16,28 +17,29 @@ __all__ = ["ChangedLinks", "LinkChange"]
 
 
 class LinkChange(Struct, frozen=True):
-    """Parameters of some directions."""
+    """New parameters for some directions."""
 
     pairs: tuple[tuple[str, str], ...]
     """(sender, receiver), names of hosts."""
     values: Mapping[str, Any]
-    """Names of `Link`'s fields -> what holds instead. What is not named stays as it is."""
+    """Names of `Link`'s fields -> new values. Fields that are not named keep their values."""
 
 
 class ChangedLinks:
-    """A table of links, and the changes in force in the order in which they were set."""
+    """A table of links, and the active changes in the order in which they were set."""
 
     def __init__(self, base: Links) -> None:
         self.base = base
         self._changes: dict[int, tuple[frozenset[tuple[str, str]], LinkChange]] = {}
-        """With its pairs as a set: a change of all links names each of them."""
+        """Like `LinkChange`, with the pairs as a set, because a change of all links names every pair."""
 
     def set(self, key: int, change: LinkChange | None) -> dict[tuple[str, str], Link]:
-        """Set the change of this key, or take it away; those of other keys stay. A key that is set again keeps its
-        place among them.
+        """Set the change with this key, or remove it; other keys keep theirs. A key that is set again keeps its
+        position in the order.
 
-        Returns what holds now for the directions that the old and the new change name and that is another link than
-        before."""
+        Returns the current link of each direction that the old or the new change names and whose link differs from
+        before.
+        """
         _, old = self._changes.get(key, (None, None))
         named = dict.fromkeys(pair for each in (old, change) if each is not None for pair in each.pairs)
         before = {pair: self.between(*pair) for pair in named}
@@ -49,7 +51,7 @@ class ChangedLinks:
         return {pair: link for pair, link in now.items() if link != before[pair]}
 
     def between(self, sender: str, receiver: str) -> Link:
-        """The link from one host to another, as it is now."""
+        """The current link from one host to another."""
         link = self.base.between(sender, receiver)
         for pairs, change in self._changes.values():
             if (sender, receiver) in pairs:
@@ -58,9 +60,9 @@ class ChangedLinks:
 
     @property
     def any_changed(self) -> bool:
-        """Whether any change is in force."""
+        """Whether any change is active."""
         return bool(self._changes)
 
     def changed(self, sender: str, receiver: str) -> bool:
-        """Whether any change is in force for this direction."""
+        """Whether any change is active for this direction."""
         return any((sender, receiver) in pairs for pairs, _ in self._changes.values())

@@ -1,8 +1,8 @@
-"""How far a packet's delay is from the mean: uniform, normal, Pareto or as measured, with correlation. Pure.
+"""Deviation of a packet's delay from the mean: uniform, normal, Pareto or measured, with correlation. Pure.
 
-All is integer arithmetic, so that every machine draws the same. With correlation r a packet has the deviation of the
-packet before with probability r, and a new one otherwise: the distribution stays what it is, and deviations k packets
-apart are correlated by r^k.
+All arithmetic is on integers, so that every machine draws the same values. With correlation r, a packet repeats the
+previous packet's deviation with probability r, and draws a new one otherwise. So the distribution does not change, and
+deviations k packets apart have correlation r^k.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ __all__ = ["ONE", "Jitter", "table_of"]
 
 _BITS = 16
 ONE = 1 << _BITS
-"""The jitter, in the numbers of a table."""
+"""The unit of a table's values: the jitter is this number."""
 QUANTILES = 1024
-"""Numbers of a table at most."""
+"""Maximum number of values in a table."""
 
 
 class Jitter:
-    """The deviations of one direction."""
+    """The deviations in one direction."""
 
     __slots__ = ("_last", "_rng", "link")
 
@@ -31,7 +31,7 @@ class Jitter:
         self._last: int | None = None
 
     def deviation(self) -> int:
-        """Nanoseconds to be added to the delay of the next packet; may be negative."""
+        """Nanoseconds to add to the delay of the next packet; may be negative."""
         correlation = self.link.correlation
         if not correlation:
             return self._fresh()
@@ -45,10 +45,10 @@ class Jitter:
             case Distribution.UNIFORM:
                 return rng.randrange(-jitter, jitter + 1)
             case Distribution.NORMAL:
-                # The sum of twelve uniform draws (Irwin and Hall): variance 1, and no logarithm.
+                # Sum of twelve uniform draws (Irwin-Hall): variance 1, without a logarithm.
                 return (sum(rng.getrandbits(_BITS) for _ in range(12)) - 6 * ONE) * jitter // ONE
             case Distribution.PARETO:
-                # Shape 3: the inverse cube root of a uniform draw, mean 1.5, deviation sqrt(3)/2.
+                # Pareto with shape 3: the inverse cube root of a uniform draw; mean 1.5, standard deviation sqrt(3)/2.
                 drawn = _cube_root((1 << 63) // (rng.getrandbits(15) + 1))
                 return (drawn - 98_304) * jitter // 56_756
             case Distribution.TABLE:
@@ -58,7 +58,8 @@ class Jitter:
 def table_of(delays: Sequence[int]) -> tuple[tuple[int, ...], int, int]:
     """A table of measured delays (ns), their mean, and their standard deviation.
 
-    More than `QUANTILES` of them become as many quantiles. Delays that are all the same have no table."""
+    More than `QUANTILES` delays are reduced to that many quantiles. If all delays are equal, the table is empty.
+    """
     count = len(delays)
     ordered = sorted(delays)
     if count > QUANTILES:

@@ -1,12 +1,12 @@
-"""Which packets a link loses: independent loss, loss with correlation, bursts after Gilbert and Elliott. Pure.
+"""Which packets a link loses: independent loss, correlated loss, bursts (Gilbert-Elliott). Pure.
 
-With correlation r, the packet before decides with probability r, and a draw with probability p otherwise. So a share p
-of all packets is lost whatever r is, losses r^k apart are correlated by r^k, and a run of losses has 1/((1-r)(1-p))
-packets in the mean. (netem blends the numbers that it draws instead, so that its loss differs from what was asked:
-`get_crandom` in the kernel's net/sched/sch_netem.c.)
+With correlation r, a packet has the fate of the previous packet with probability r; otherwise it is lost with
+probability p. So a share p of all packets is lost for any r, losses k packets apart have correlation r^k, and a run of
+losses has a mean length of 1/((1-r)(1-p)) packets. (netem blends the random numbers instead, so its loss differs from
+the configured one: `get_crandom` in the kernel's net/sched/sch_netem.c.)
 
-The chain of Gilbert and Elliott steps before each packet, and the packet is lost with the probability of the state
-that it came to. In the mean a share enter/(enter+leave) of the packets meets the bad state.
+The Gilbert-Elliott chain steps before each packet, and the packet is lost with the probability of the new state. In the
+mean, a share enter/(enter+leave) of the packets is in the bad state.
 """
 
 from lab.links.values import Link
@@ -16,7 +16,7 @@ __all__ = ["LossProcess"]
 
 
 class LossProcess:
-    """The losses of one direction."""
+    """The losses in one direction."""
 
     __slots__ = ("_bad", "_last", "_rng", "link")
 
@@ -25,7 +25,7 @@ class LossProcess:
         self._rng = rng
         self._bad = False
         self._last: bool | None = None
-        """Whether `loss` took the packet before; None: there was none."""
+        """Whether `loss` dropped the previous packet; None: there is no previous packet."""
 
     def lost(self) -> bool:
         """Whether the next packet is lost."""

@@ -1,8 +1,8 @@
-"""What one direction of a link does to one packet after another. Pure, and a function of its generator's seed.
+"""One direction of a link: what happens to each packet. Pure, and a function of the generator's seed.
 
-A packet meets, in this order: the MTU (too big: gone), the queue of the rate (full: gone), loss (gone), corruption,
-duplication, and then the delay, which each copy draws for itself. A packet that is lost has taken its turn on the rate,
-because it is lost behind the sender's queue.
+The steps, in order: the MTU (drop if too big), the queue of the rate (drop if full), loss (drop), corruption,
+duplication, and the delay, which is drawn for each copy. A lost packet still uses its share of the rate, because it is
+lost after the sender's queue.
 """
 
 from typing import NamedTuple
@@ -17,21 +17,21 @@ __all__ = ["DirectionModel", "PacketCopy"]
 
 
 class PacketCopy(NamedTuple):
-    """One copy of a packet that comes out at the other end."""
+    """One copy of a packet that arrives at the other end."""
 
     at: int
-    """When, in nanoseconds."""
+    """Arrival time, in nanoseconds."""
     corrupt: bool
-    """One bit of it is flipped; which one is drawn by the owner of the bits."""
+    """One bit is flipped; the owner of the bytes draws which one."""
 
 
 class DirectionModel:
-    """One direction between two hosts. Times are integer nanoseconds of any clock that does not go backwards."""
+    """One direction between two hosts. Times are integer nanoseconds of any monotonic clock."""
 
     __slots__ = ("_base", "_jitter", "_last", "_loss", "_queue", "_rng", "link")
 
     def __init__(self, link: Link, rng: Random, base: int = 0) -> None:
-        """`base` is what the way takes even on a perfect link, in nanoseconds."""
+        """`base`: the delay of a perfect link, in nanoseconds."""
         self.link = link
         self._rng = rng
         self._base = base
@@ -39,21 +39,22 @@ class DirectionModel:
         self._jitter = Jitter(link, rng)
         self._queue = SendQueue(link)
         self._last = 0
-        """When the last packet of an ordered link arrives; those that `reorder` let overtake do not count."""
+        """Arrival time of the last packet of an ordered link; packets that overtake because of `reorder` do not count.
+        """
 
     def change(self, link: Link, now: int) -> None:
-        """From now on packets meet another link. Those under way arrive as was decided when they were sent."""
+        """Use another link from now on. The arrival of packets in transit does not change."""
         self.link = self._loss.link = self._jitter.link = link
         self._queue.change(link, now)
 
     def packet(self, now: int, size: int) -> list[PacketCopy]:
-        """What arrives of a packet of `size` bytes (of IP) that is sent now: one copy, none, or two."""
+        """The copies that arrive of a packet of `size` bytes (IP) sent now: zero, one or two."""
         if self.link.mtu and size > self.link.mtu:
             return []
         return self._sent(self._queue.leaves(now, size))
 
     def _sent(self, ready: int | None) -> list[PacketCopy]:
-        """What arrives of a packet that leaves at `ready`; None: it found no room in the queue."""
+        """The copies that arrive of a packet that leaves at `ready`; None: the queue was full."""
         link = self.link
         if ready is None or self._loss.lost():
             return []
@@ -63,7 +64,7 @@ class DirectionModel:
         return [PacketCopy(self._arrives(ready), corrupt) for _ in range(copies)]
 
     def _arrives(self, ready: int) -> int:
-        """When a copy arrives that left at `ready`; draws for it, so this is called once for each."""
+        """Arrival time of a copy that left at `ready`. Draws random numbers, so call it once for each copy."""
         link, base = self.link, self._base
         if link.reorder and self._rng.random() < link.reorder:
             return ready + base

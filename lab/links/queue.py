@@ -1,11 +1,11 @@
-"""When a packet's last byte leaves a link of limited rate, and which packets find no room in its queue. Pure.
+"""When a packet's last byte leaves a link of limited rate, and which packets the full queue drops. Pure.
 
-First in, first out, one packet at a time, in exact arithmetic: over any time the link lets pass what its rate allows
-and one packet more at most (the one that ends as the time begins). A rate that changes holds for the packets that come
-from then on; those that wait leave as was decided when they came, so that none overtakes.
+FIFO, one packet at a time, in exact arithmetic: in any interval the link passes at most what its rate allows plus one
+packet (the one that ends as the interval begins). A new rate applies to packets that arrive from then on; waiting
+packets keep their departure times, so no packet overtakes another.
 
-With `deliveries` a packet leaves at the first opportunity from now on that has enough bytes left, or over several; what
-an opportunity had left is lost when nothing waited for it (mm-link(1)).
+With `deliveries` a packet leaves at the next opportunity that has enough bytes left, or over several; an opportunity's
+unused bytes are lost when no packet waited for it (mm-link(1)).
 """
 
 from bisect import bisect_left
@@ -17,35 +17,35 @@ from overlay.env import MILLISECOND
 __all__ = ["DEFAULT_DELIVERY_QUEUE", "DEFAULT_QUEUE", "SendQueue"]
 
 DEFAULT_QUEUE = QueueLimit(time=100 * MILLISECOND)
-"""In front of a rate."""
+"""Queue length for a rate."""
 DEFAULT_DELIVERY_QUEUE = QueueLimit(bytes=100 * OPPORTUNITY)
-"""In front of deliveries, which may have long pauses."""
+"""Queue length for deliveries, which may have long pauses."""
 _BIT = 8_000_000_000
-"""Nanoseconds times bits per second, of one byte."""
+"""Nanoseconds times bits per second, for one byte."""
 
 
 class SendQueue:
-    """What waits at the sending end of one direction."""
+    """The send queue of one direction."""
 
     __slots__ = ("_limit", "_part", "_place", "_room", "_since", "_waiting", "_waiting_bytes", "busy_until", "link")
 
     def __init__(self, link: Link) -> None:
         self.busy_until = 0
-        """When what was taken last has left."""
+        """When the last accepted packet has left."""
         self._part = 0
-        """What comes on top of it, in 1/rate nanoseconds."""
+        """The remainder of `busy_until`, in 1/rate nanoseconds."""
         self._since = 0
         """When the deliveries began."""
         self._place, self._room = -1, 0
-        """The opportunity that was used last, counted over all periods, and how many bytes it has left."""
+        """The last opportunity used, counted over all periods, and its remaining bytes."""
         self._waiting: deque[tuple[int, int]] = deque()
-        """(when it leaves, its bytes)."""
+        """(departure time, bytes)."""
         self._waiting_bytes = 0
         self.link = link
         self.change(link, 0)
 
     def change(self, link: Link, now: int) -> None:
-        """Another link from now on; what waits has its time already."""
+        """Use another link from now on; waiting packets keep their departure times."""
         before, self.link = self.link.deliveries, link
         self._limit = link.queue or (DEFAULT_DELIVERY_QUEUE if link.deliveries is not None else DEFAULT_QUEUE)
         self._part = 0
@@ -53,9 +53,11 @@ class SendQueue:
             self._since, self._place, self._room = now, -1, 0
 
     def leaves(self, now: int, size: int, *, waits: bool = False) -> int | None:
-        """When a packet of `size` bytes that comes now has left; None: it never does. `waits`: however long it takes.
+        """When a packet of `size` bytes that arrives now has left; None: it is dropped or never leaves. `waits`: accept
+        it even if the queue is full.
 
-        Packets come in the order of time."""
+        Packets arrive in time order.
+        """
         link = self.link
         if not link.rate and link.deliveries is None:
             return now if now >= self.busy_until else self.busy_until
@@ -67,8 +69,7 @@ class SendQueue:
         return self.busy_until
 
     def would_leave(self, now: int, size: int) -> int | None:
-        """The same of a packet that waits however long it takes, and that takes no place in the queue: what comes next
-        may come before it."""
+        """Like `leaves` with `waits`, but the packet takes no place in the queue: a later one may leave before it."""
         if not self.link.rate and self.link.deliveries is None:
             return now if now >= self.busy_until else self.busy_until
         kept = self.busy_until, self._part, self._place, self._room
@@ -77,7 +78,7 @@ class SendQueue:
         return found
 
     def _send(self, now: int, size: int) -> bool:
-        """Move `busy_until` to when this packet has left; False: it never does."""
+        """Advance `busy_until` to the departure of this packet; False: it never leaves."""
         if self.link.deliveries is not None:
             return self._take(max(now, self.busy_until), size)
         if now > self.busy_until:
@@ -87,7 +88,7 @@ class SendQueue:
         return True
 
     def passes(self, now: int, size: int) -> bool:
-        """Whether `size` bytes that come now ever leave: not if a trace ends before."""
+        """Whether `size` bytes that arrive now ever leave: not if the trace ends first."""
         deliveries = self.link.deliveries
         if deliveries is None or deliveries.period:
             return True
@@ -103,7 +104,7 @@ class SendQueue:
         return bool(self._waiting) and self._waiting_bytes + size > limit.bytes
 
     def _take(self, start: int, size: int) -> bool:
-        """Use opportunities from `start` on for one packet; False: there are not enough any more."""
+        """Use opportunities from `start` on for one packet; False: too few are left."""
         if not self._room or self._when(self._place) < start:
             first = self._first(start)
             if first is None or not self._open(max(first, self._place + 1)):
@@ -117,13 +118,13 @@ class SendQueue:
         return True
 
     def _open(self, place: int) -> bool:
-        """Begin to use an opportunity; False: there is none so late."""
+        """Start using an opportunity; False: it does not exist."""
         there = self._when(place) >= 0
         self._place, self._room = place, OPPORTUNITY if there else 0
         return there
 
     def _when(self, place: int) -> int:
-        """When an opportunity is; -1: there is none so late."""
+        """The time of an opportunity; -1: it does not exist."""
         deliveries = self.link.deliveries
         assert deliveries is not None
         turn, index = divmod(place, len(deliveries.times))
@@ -132,7 +133,7 @@ class SendQueue:
         return self._since + turn * deliveries.period + deliveries.times[index]
 
     def _first(self, start: int) -> int | None:
-        """The first opportunity at `start` or later."""
+        """The first opportunity at or after `start`."""
         deliveries = self.link.deliveries
         assert deliveries is not None
         elapsed = max(0, start - self._since)

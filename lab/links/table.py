@@ -1,4 +1,4 @@
-"""All links of an underlay: which link holds from one host to another. Pure; knows nothing of what a link does."""
+"""All links of an underlay: which link applies from one host to another. Pure; knows nothing of what a link does."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ _PERFECT = Link()
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """All links of an underlay: a default, the directions that differ, (sender, receiver) by host name, and between
-    them in rank what holds from one region to another."""
+    """All links of an underlay. A direction between two hosts, (sender, receiver), takes precedence over the link
+    between their regions, and that over the default."""
 
     default: Link = _PERFECT
     pairs: Mapping[tuple[str, str], Link] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Links:
         return found if found is not None else self.below(sender, receiver)
 
     def below(self, sender: str, receiver: str) -> Link:
-        """What holds for two hosts of which nothing is said as a pair: their regions', or the default."""
+        """The link of two hosts that have none as a pair: that of their regions, or the default."""
         if self.regional:
             ends = self.regions.get(sender, ""), self.regions.get(receiver, "")
             return self.regional.get(ends, self.default)

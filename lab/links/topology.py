@@ -1,8 +1,8 @@
-"""The routed topology of an underlay as data: nodes (routers), directed edges with their links, and where hosts sit.
+"""The routed topology of an underlay as data: nodes (routers), directed edges with their links, and where hosts attach.
 
-Owns which way packets take: shortest paths, as a link-state protocol would find them, each node towards each
-destination. A path costs the sum of its edges' weights; of equal ones the one with the fewest edges, of these the one
-whose next node stands first, of parallel edges the first. Pure; what an edge does to packets is `lab.links.model`'s.
+Owns the choice of routes: shortest paths, as a link-state protocol finds them, from each node to each destination. The
+cost of a path is the sum of its edges' weights. Ties go to the path with the fewest edges, then to the first next node
+in order, then to the first of parallel edges. Pure; `lab.links.model` owns what an edge does to packets.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,26 +23,26 @@ class TopologyEdge:
     receiver: str
     link: Link
     weight: int
-    """What a path over it costs; without weights in the file its delay, in nanoseconds."""
+    """The cost of the edge; without weights in the file its delay, in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeChange:
-    """What a step does to all cables between two nodes, while it lasts."""
+    """A change that a step makes to all cables between two nodes, while it lasts."""
 
     pairs: tuple[tuple[str, str], ...]
     """(sender, receiver), names of nodes."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Names of `Link`'s fields -> what holds instead."""
+    """Names of `Link`'s fields -> new values."""
     down: bool = False
-    """Nothing passes."""
+    """The cables are down."""
     reroute: bool = True
-    """Routes go around what is down; else they lead into it, as static ones do."""
+    """Routes avoid cables that are down; otherwise routes are static and lead into them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedTopology:
-    """Nodes, edges and places."""
+    """Nodes, edges and attachment points."""
 
     nodes: tuple[str, ...]
     edges: tuple[TopologyEdge, ...]
@@ -50,14 +50,14 @@ class RoutedTopology:
     """Host -> the node that it is attached to."""
 
     def between(self, sender: str, receiver: str) -> tuple[int, ...]:
-        """The numbers of the edges from one node to another: several where cables are parallel."""
+        """The indexes of the edges from one node to another: several if cables are parallel."""
         return tuple(
             number for number, edge in enumerate(self.edges) if (edge.sender, edge.receiver) == (sender, receiver)
         )
 
 
 class PathFinder:
-    """The routes of a topology without the edges that are down; each destination's are found when first asked for."""
+    """The routes of a topology without the edges that are down; computed for each destination on first use."""
 
     def __init__(self, nodes: Sequence[str], edges: Sequence[TopologyEdge], down: Iterable[int] = ()) -> None:
         self._edges = edges
@@ -72,7 +72,7 @@ class PathFinder:
         self._next: dict[str, dict[str, int]] = {}
 
     def path(self, sender: str, receiver: str) -> tuple[int, ...] | None:
-        """The numbers of the edges from one node to another; None: no way leads there."""
+        """The indexes of the edges from one node to another; None: there is no path."""
         towards = self.towards(receiver)
         found: list[int] = []
         node = sender
@@ -85,7 +85,7 @@ class PathFinder:
         return tuple(found)
 
     def towards(self, receiver: str) -> Mapping[str, int]:
-        """Node -> the edge by which it sends what is for `receiver`."""
+        """Node -> the edge on which it forwards packets for `receiver`."""
         if receiver not in self._next:
             costs = self.costs(receiver)
             self._next[receiver] = {
@@ -102,7 +102,7 @@ class PathFinder:
         return self._next[receiver]
 
     def costs(self, receiver: str) -> Mapping[str, tuple[int, int]]:
-        """Node -> (cost, edges) of its path to `receiver`, of all nodes that have one."""
+        """Node -> (cost, edges) of its path to `receiver`, for all nodes that have one."""
         found: dict[str, tuple[int, int]] = {}
         heap = [((0, 0), self._order[receiver], receiver)]
         while heap:

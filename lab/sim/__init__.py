@@ -1,1 +1,1 @@
-"""The same cores in virtual time: scheduler, network, disks, clocks, and the world of peers that they make."""
+"""The same protocol cores in virtual time: scheduler, network, disks, clocks, and a world of peers."""

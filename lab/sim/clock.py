@@ -1,10 +1,10 @@
-"""A host's clock, which may be wrong: an offset and a drift against the time of the run. Integer arithmetic only."""
+"""A host's clock, which may be wrong: an offset and a drift relative to the run's time. Integer arithmetic only."""
 
 BILLION = 1_000_000_000
 
 
 class DriftingClock:
-    """Reads `offset` + t x (1 + `drift` / 10^9) at time t of the run; `drift` is in parts per billion, above -10^9."""
+    """Shows `offset` + t x (1 + `drift` / 10^9) at time t of the run; `drift` is in parts per billion, above -10^9."""
 
     __slots__ = ("drift", "offset")
 
@@ -15,15 +15,15 @@ class DriftingClock:
 
     @property
     def right(self) -> bool:
-        """It shows the time of the run."""
+        """Whether the clock shows the time of the run."""
         return not self.offset and not self.drift
 
     def read(self, time: int) -> int:
-        """What it shows at `time`."""
+        """The clock's reading at `time`."""
         return time + self.offset + time * self.drift // BILLION
 
     def when(self, shown: int) -> int:
-        """The first time at which it shows `shown` or more."""
+        """The first time at which the clock shows `shown` or more."""
         time = (shown - self.offset) * BILLION // (BILLION + self.drift)
         while self.read(time) < shown:
             time += 1
@@ -32,7 +32,7 @@ class DriftingClock:
         return time
 
     def set(self, time: int, offset: int, drift: int) -> None:
-        """From `time` on be wrong by `offset` (nanoseconds, now) and `drift` (parts per billion, from now on)."""
+        """From `time` on, the clock has this offset (nanoseconds) and this drift (parts per billion)."""
         assert drift > -BILLION, f"a clock of drift {drift} ppb stands still or runs backwards"
         self.drift = drift
         self.offset = offset - time * drift // BILLION

@@ -1,33 +1,33 @@
-"""A host's disk: what was synced survives a crash, what was not is lost. Owns nothing but keys and bytes.
+"""A host's disk: synced data survives a crash, unsynced data is lost. Owns only keys and bytes.
 
-`latency` is how long a synced write takes. A disk with `loses` set acknowledges writes that it has not made, as those
-with a volatile cache do: a power cut takes everything that was written since it was set, or since `settle`.
+`latency` is the duration of a synced write. A disk with `loses` set acknowledges writes before it makes them, like a
+disk with a volatile cache: a power cut loses every write since `loses` was set, or since `settle`.
 """
 
 from overlay.errors import EnvironmentProblem
 
 
 class SimDisk:
-    """Maps keys to bytes; `stored` is what a peer that starts now finds."""
+    """Maps keys to bytes; `stored` is the data that a peer finds when it starts."""
 
     def __init__(self, latency: int = 0) -> None:
         self.stored: dict[str, bytes] = {}
         self.latency = latency
         self.full = ""
-        """Why there is no room; empty: there is."""
+        """Why the disk is full; empty: it is not."""
         self.writes = 0
         self._before: dict[str, bytes | None] | None = None
         self._torn: dict[str, None] | None = None
 
     def persist(self, items: list[tuple[str, bytes]]) -> None:
-        """Durable from now on. `EnvironmentProblem` when there is no room."""
+        """Write durably. Raises `EnvironmentProblem` when the disk is full."""
         if self.full:
             raise EnvironmentProblem(self.full)
         for key, data in items:
             self.write(key, data)
 
     def write(self, key: str, data: bytes) -> None:
-        """Durable from now on, unless the disk loses."""
+        """Write durably, unless the disk loses writes."""
         if self._before is not None:
             self._before.setdefault(key, self.stored.get(key))
         if self._torn is not None:
@@ -46,7 +46,7 @@ class SimDisk:
 
     @property
     def tears(self) -> bool:
-        """Whether what is written is torn by a power cut: a peer that starts then goes without it."""
+        """Whether a power cut tears writes; a peer that starts then loses them."""
         return self._torn is not None
 
     @tears.setter
@@ -55,12 +55,12 @@ class SimDisk:
             self._torn = {} if value else None
 
     def settle(self) -> None:
-        """What is in the cache is written."""
+        """Flush the cache."""
         if self._before is not None:
             self._before.clear()
 
     def crash(self) -> None:
-        """The power is cut."""
+        """A power cut."""
         for key, data in (self._before or {}).items():
             if data is None:
                 del self.stored[key]
@@ -73,6 +73,6 @@ class SimDisk:
         self.settle()
 
     def erase(self) -> None:
-        """Nothing is stored any more."""
+        """Delete everything."""
         self.stored.clear()
         self.settle()

@@ -1,8 +1,8 @@
 """How payloads spread through a group: copies, hops, first deliveries, redundancy. Pure accounting.
 
-Owns the definitions that papers use. Of a payload that n members have got, its origin among them, and of which m copies
-were received: RMR (relative message redundancy) is m / (n - 1) - 1, 0 for a tree; the last delivery hop is the greatest
-number of hops of a first copy. Hops are counted here (one more than the sender's), and not in messages.
+Owns the metrics as papers define them. If n members, including the origin, have a payload and received m copies: RMR
+(relative message redundancy) is m / (n - 1) - 1, which is 0 for a tree; the last delivery hop is the maximum number of
+hops of a first copy. Hops are counted here (the sender's plus one), not in messages.
 
 Must not know protocols, and decides nothing.
 """
@@ -13,7 +13,7 @@ __all__ = ["Dissemination", "PayloadSpread"]
 
 
 class PayloadSpread:
-    """One payload's way through the group."""
+    """The spread of one payload."""
 
     __slots__ = ("bytes", "copies", "delivered", "expected", "hops", "id", "origin", "senders", "t")
 
@@ -23,25 +23,25 @@ class PayloadSpread:
         self.t = t
         self.bytes = bytes
         self.expected = expected
-        """Members that ran when it was published: who should get it."""
+        """Members that ran when it was published: the intended receivers."""
         self.copies = 0
-        """Messages with it that members received."""
+        """Received messages that carry it."""
         self.hops: dict[str, int] = {origin: 0}
         """Member -> hops of the first copy that it received."""
         self.senders: dict[str, str] = {}
-        """Member -> from whom that came."""
+        """Member -> the sender of that copy."""
         self.delivered: dict[str, int] = {}
-        """Member -> when its application got it."""
+        """Member -> time of delivery to its application."""
 
     @property
     def rmr(self) -> float | None:
-        """Relative message redundancy; None when nobody but the origin got it."""
+        """Relative message redundancy; None when only the origin has the payload."""
         receivers = len(self.delivered) - (self.origin in self.delivered)
         return self.copies / receivers - 1 if receivers else None
 
     @property
     def last_hop(self) -> int:
-        """The greatest number of hops of a delivery."""
+        """The maximum number of hops of a delivery."""
         return max((self.hops.get(host, 0) for host in self.delivered), default=0)
 
     @property
@@ -51,7 +51,7 @@ class PayloadSpread:
 
     @property
     def reliability(self) -> float:
-        """Part of the members that should get it and did."""
+        """The share of intended receivers that got it."""
         return min(1.0, len(self.delivered) / self.expected) if self.expected else 0.0
 
 
@@ -68,14 +68,14 @@ class Dissemination:
         return len(self._payloads)
 
     def published(self, id: str, origin: str, t: int, bytes: int, expected: int) -> bool:
-        """A payload begins its way; False if there is one of this id."""
+        """A payload is published; False if the id exists already."""
         if id in self._payloads:
             return False
         self._payloads[id] = PayloadSpread(id, origin, t, bytes, expected)
         return True
 
     def received(self, id: str, host: str, sender: str) -> bool:
-        """A copy has come to a member; True if it is its first. A payload that nobody published counts for nothing."""
+        """A member received a copy; True if it is its first. Ignores payloads that nobody published."""
         payload = self._payloads.get(id)
         if payload is None:
             return False
@@ -87,7 +87,7 @@ class Dissemination:
         return True
 
     def delivered(self, id: str, host: str, t: int) -> PayloadSpread | None:
-        """A member's application got it; the payload if for the first time."""
+        """A member's application received it; returns the payload on the first delivery."""
         payload = self._payloads.get(id)
         if payload is None or host in payload.delivered:
             return None
@@ -95,7 +95,7 @@ class Dissemination:
         return payload
 
     def figures(self) -> Iterator[tuple[str, float, str]]:
-        """(name, value, unit) over all payloads; nothing where there are none."""
+        """(name, value, unit) over all payloads; empty if there are none."""
         payloads = list(self)
         if not payloads:
             return

@@ -1,7 +1,7 @@
 """The text commands of a simulated host: cat, tee, grep, diff, head, on a host's files and standard input. Pure.
 
-Owns what each prints and how it ends, for the options that scenarios use; any other option is refused by name. Files
-are a mapping of absolute paths to bytes; `/dev/null` is always there and always empty.
+Owns their output and exit codes, for the options that scenarios use; any other option is refused by name. Files are a
+mapping of absolute paths to bytes; `/dev/null` always exists and is empty.
 """
 
 import getopt
@@ -22,7 +22,7 @@ ZERO = "/dev/zero"
 
 
 class FilterResult(Struct, frozen=True):
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str = ""
@@ -47,7 +47,7 @@ def _read(name: str, stdin: str, files: Files) -> str:
 
 
 def options_of(argv: Sequence[str], short: str, long: Sequence[str] = ()) -> tuple[dict[str, list[str]], list[str]]:
-    """Options (as typed, each with its values), and the operands. Raises `BadUse`."""
+    """Parse options (as typed, each with its values) and operands. Raises `BadUse`."""
     try:
         found, rest = getopt.gnu_getopt(argv[1:], short, long)
     except getopt.GetoptError as error:
@@ -97,7 +97,7 @@ def _pattern(text: str, options: dict[str, list[str]]) -> str:
     if "-F" in options:
         text = linear.escape(text)
     elif "-E" not in options:
-        # Basic expressions: what is special bare is not so escaped, and the other way about.
+        # In basic expressions an operator must be escaped, and is a literal without the escape.
         text = re.sub(r"\\?[(){}+?|]", lambda match: match[0][1:] if match[0][0] == "\\" else "\\" + match[0], text)
     return rf"\b(?:{text})\b" if "-w" in options else text
 

@@ -8,7 +8,7 @@ __all__ = ["Flow"]
 
 
 class Flow(Struct, frozen=True):
-    """Who sent it, who gets it, and what for."""
+    """Sender, receiver and purpose."""
 
     sender: str
     """The host."""

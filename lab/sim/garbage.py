@@ -1,7 +1,7 @@
-"""How often the interpreter looks for cycles while a world runs. Knows nothing of what is in it.
+"""How often the interpreter collects cycles while a world runs. Knows nothing of the world's content.
 
-A world makes millions of objects that live long and few cycles: with CPython's own thresholds a quarter of the time
-went into looking at all of them again and again.
+A world creates millions of long-lived objects and few cycles: with CPython's default thresholds, collection took a
+quarter of the run time.
 """
 
 import gc
@@ -15,7 +15,7 @@ _THRESHOLDS = (100_000, 20, 20)
 
 @contextmanager
 def rarely_collected() -> Iterator[None]:
-    """Cycles are looked for rarely within."""
+    """Collect cycles rarely within this context."""
     before = gc.get_threshold()
     gc.set_threshold(*_THRESHOLDS)
     try:

@@ -1,7 +1,7 @@
-"""What the members of a simulated group say of each other, against what is so: the figures of a protocol's run.
+"""Compares what members of a simulated group report about each other with the truth: the metrics of a protocol's run.
 
-Owns failures and who noticed them when, wrong beliefs, traffic by kind of message, and the connected parts of partial
-views. Pure accounting in the order of events: it decides nothing, and no protocol learns of it.
+Owns failures and their detection times, wrong beliefs, traffic by message kind, and the connected components of partial
+views. Pure accounting in the order of events: it decides nothing, and protocols do not see it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ __all__ = ["Failure", "MemberGroup", "Said"]
 
 
 class Said:
-    """What one running member said last."""
+    """The last reports of one running member."""
 
     __slots__ = ("members", "neighbours", "since", "suspects", "tree")
 
@@ -27,7 +27,7 @@ class Said:
 
 
 class Failure:
-    """A member that ended, and who has noticed it."""
+    """A member that ended, and the members that noticed."""
 
     __slots__ = ("all", "first", "first_by", "host", "left", "pending", "removed", "t")
 
@@ -35,20 +35,20 @@ class Failure:
         self.host = host
         self.t = t
         self.left = left
-        """It said farewell."""
+        """It left with a farewell."""
         self.pending = dict.fromkeys(pending)
-        """Who believed in it then, and still does."""
+        """Members that believed it alive at that time, and still do."""
         self.first: int | None = None
-        """When the first member suspected it or held it for gone."""
+        """When the first member suspected it or considered it dead."""
         self.first_by = ""
         self.removed: int | None = None
-        """When the first member held it for gone."""
+        """When the first member considered it dead."""
         self.all: int | None = None
-        """When nobody believed in it any more."""
+        """When no member believed it alive any more."""
 
 
 class MemberGroup:
-    """All members of one overlay. `partial`: they know a few others only; who is connected is the group."""
+    """All members of one overlay. `partial`: members know only some others; the group is the connected component."""
 
     def __init__(self, partial: bool = False) -> None:
         self.partial = partial
@@ -61,19 +61,19 @@ class MemberGroup:
         self.sent: dict[str, int] = {}
         """Member -> messages that it sent."""
         self.measured: dict[str, list[float]] = {}
-        """Name -> count, sum and greatest of the protocol's own numbers."""
+        """Name -> count, sum and maximum of the protocol's own metrics."""
         self.false_suspicions = 0
-        """Of members that ran; across a cut too."""
+        """Wrong beliefs about running members, including those across a cut."""
         self.false_removals = 0
         self._lived = 0
-        """Nanoseconds of all lives that ended."""
+        """Total nanoseconds of all ended lives."""
         self._down: dict[str, Failure] = {}
         self._parts: dict[str, tuple[int, str]] | None = None
 
-    # Lives
+    # Lifecycle
 
     def started(self, host: str, t: int) -> None:
-        """A member runs."""
+        """A member starts."""
         self.standing[host] = Said(t)
         self._down.pop(host, None)
         self._parts = None
@@ -91,12 +91,12 @@ class MemberGroup:
         for other in self._down.values():
             self._noticed(other, host, t, itself=False)
 
-    # What members say
+    # Reports of members
 
     def believes(
         self, host: str, t: int, members: Iterable[str], neighbours: tuple[str, ...], suspects: Iterable[str]
     ) -> None:
-        """A member believes something from now on."""
+        """A member changes its belief about another."""
         one = self.standing[host]
         if one.neighbours != neighbours:
             one.neighbours = neighbours
@@ -131,7 +131,7 @@ class MemberGroup:
                 failure.all = t
 
     def view(self, host: str) -> tuple[int, str]:
-        """(how many are in the group as this member has it, itself among them; a digest of who)."""
+        """(number of members in the group as this member sees it, itself included; a digest of their names)."""
         if self.partial:
             if self._parts is None:
                 self._parts = self._connected()
@@ -140,7 +140,7 @@ class MemberGroup:
         return len(members) + 1, _digest((*members, host))
 
     def _connected(self) -> dict[str, tuple[int, str]]:
-        """Each member's connected part of the group, over neighbours that run (either side's word is enough)."""
+        """Each member's connected component, over running neighbours (an edge counts if either side reports it)."""
         links: dict[str, list[str]] = {host: [] for host in self.standing}
         for host, one in self.standing.items():
             for other in one.neighbours:
@@ -173,14 +173,14 @@ class MemberGroup:
         self.sent[host] = self.sent.get(host, 0) + 1
 
     def measures(self, name: str, value: float) -> None:
-        """A number of the protocol's own."""
+        """Record one of the protocol's own metrics."""
         found = self.measured.setdefault(name, [0, 0.0, value])
         found[0] += 1
         found[1] += value
         found[2] = max(found[2], value)
 
     def figures(self, now: int) -> Iterator[tuple[str, float, str]]:
-        """(name, value, unit) of the run up to now, in a fixed order. What does not apply is left out."""
+        """(name, value, unit) of the run up to now, in a fixed order. Metrics that do not apply are left out."""
         lived = self._lived + sum(now - one.since for one in self.standing.values())
         if lived:
             yield "messages_per_member_s", sum(counts[0] for counts in self.kinds.values()) * SECOND / lived, "1/s"

@@ -1,8 +1,9 @@
-"""What must hold of all peers together, whatever happens to them; looked at as a run goes, and only when it may be new.
+"""Invariants over all peers together, in every situation; checked during a run when the state may have changed.
 
-Owns the conditions; the backend says what changed. An address that two live containers have, a range that two peers
-own, a rule that sends a packet back or twice, a peer whose own structures contradict each other: these are violations
-at once. Beliefs that still differ when nothing has moved for `QUIET` are one too: nothing would make them equal.
+Owns the conditions; the backend reports changes. Immediate violations: an address that two live containers have, a
+range that two peers own, a rule that sends a packet back or twice, a peer whose own structures contradict each other.
+Beliefs that still differ when nothing has changed for `QUIET` are a violation too, because nothing would make them
+equal.
 """
 
 from collections.abc import Callable, Mapping, MutableMapping
@@ -22,16 +23,16 @@ from overlay.policy.words import Policy, parse
 __all__ = ["QUIET", "Invariants"]
 
 QUIET = 60 * SECOND
-"""Longer than anything that peers wait for before they compare what they know."""
+"""Longer than any delay before peers compare their state."""
 _SOON = 20 * MILLISECOND
-"""Changes of forwarding within this time are looked at together."""
+"""Changes of forwarding within this time are checked together."""
 _SWEEP = SECOND
 _AT_ONCE = 4
-"""Every so often so many peers that have changed check their own structures."""
+"""The interval at which changed peers check their own structures, and how many of them do so at a time."""
 
 
 class Invariants:
-    """Watches a world. `found` is told the first violation, after which nothing is looked at any more."""
+    """Watches a world. Calls `found` with the first violation; checks nothing after that."""
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class Invariants:
         found: Callable[[Violation], None],
     ) -> None:
         self.looked = 0
-        """How often something was looked at."""
+        """Number of checks."""
         self._world = world
         self._kernels = kernels
         self._alive = alive
@@ -57,15 +58,15 @@ class Invariants:
         self._moved = 0
         self._waiting = False
 
-    # --- what the backend says --------------------------------------------------------------------------------------
+    # --- reports from the backend ------------------------------------------------------------------------------------
 
     def by_hand(self, address: str) -> None:
-        """Somebody typed this address: no protocol can keep two people from typing the same."""
+        """A user chose this address: no protocol can keep two users from choosing the same one."""
         self._by_hand[address.partition("/")[0]] = None
 
     def peer_removed(self, peer: str) -> None:
-        """Somebody has declared a peer dead. If it lives, or two do so, addresses are given out twice, and that is
-        how it is; what one peer alone takes over from a dead one is its own, as everything else."""
+        """A user has declared a peer dead. If the peer lives, or two users do so, addresses may be allocated twice, and
+        that is expected. Everything that a single peer takes over from a dead one is its own."""
         host = self._world.peers.get(peer)
         if host is None or peer in self._removed or host.node is not None or self._has_containers(peer):
             self._spoiled = True
@@ -81,7 +82,7 @@ class Invariants:
         return self._world.peers[host].powered and any(self._alive(host, port.container) for port in ports)
 
     def flow_passed(self, flow: Flow) -> None:
-        """A packet that opens a flow has got through: no policy that all peers there have agreed on may forbid it."""
+        """The first packet of a flow arrived: no policy that all peers there agree on may forbid it."""
         sender, receiver = self._world.peers[flow.sender].node, self._world.peers[flow.receiver].node
         if sender is None or receiver is None or not (sender.policies.active or receiver.policies.active):
             return
@@ -100,7 +101,7 @@ class Invariants:
             self._violate("policy", text, (flow.sender, flow.receiver), (flow.source, flow.destination))
 
     def _agreed(self, sender: Node, receiver: Node) -> list[Policy] | None:
-        """The policies that all peers hold that sender and receiver reach; None: they are still being told."""
+        """The policies held by every peer that sender and receiver reach; None: the peers do not agree yet."""
         running = {peer.node.config.name: peer.node for peer in self._world.running() if peer.node is not None}
         group = dict.fromkeys((*sender.mesh.reachable, *receiver.mesh.reachable))
         for name in group:
@@ -112,14 +113,14 @@ class Invariants:
         return [parse(entry.accept, entry.rule) for entry in sender.policies.channel.entries()]
 
     def forwarding_changed(self) -> None:
-        """Some kernel's tables, some container or its network are not what they were."""
+        """A kernel's tables, a container or its network changed."""
         self.moved()
         if not self._forwarding_due:
             self._forwarding_due = True
             self._world.scheduler.after(_SOON, self._look_at_forwarding)
 
     def peer_changed(self, host: str) -> None:
-        """A peer believes something new."""
+        """A peer changed a belief."""
         self.moved()
         node = self._world.peers[host].node
         if node is not None and (lineage := node.ipam.owned[0]) is not None:
@@ -130,13 +131,13 @@ class Invariants:
             self._world.scheduler.after(_SWEEP, self._sweep)
 
     def moved(self) -> None:
-        """Something was done, or changed: there is no quiet yet."""
+        """Something happened or changed: the quiet time starts again."""
         self._moved = self._world.now
         if not self._waiting:
             self._waiting = True
             self._world.scheduler.after(QUIET, self._look_at_beliefs)
 
-    # --- at once ----------------------------------------------------------------------------------------------------
+    # --- immediate checks --------------------------------------------------------------------------------------------
 
     def _look_at_forwarding(self) -> None:
         self._forwarding_due = False
@@ -177,7 +178,8 @@ class Invariants:
                 self._violate("address twice", text, (other[0], host), (address,))
 
     def _excused(self, address: str, first: str, second: str) -> bool:
-        """Typed by hand, or given out by two networks before they met: then peers put the loser into quarantine."""
+        """A user chose it, or two networks allocated it before they merged: then peers put the loser into quarantine.
+        """
         ours, theirs = self._lineages.get(first, {}), self._lineages.get(second, {})
         return self._spoiled or address in self._by_hand or len({**ours, **theirs}) != 1
 
@@ -191,7 +193,7 @@ class Invariants:
             self._world.scheduler.after(_SWEEP, self._sweep)
 
     def _check_ranges(self) -> None:
-        """Each owner alone changes its tokens, so two can never both believe that a range is theirs."""
+        """Only the owner changes its tokens, so two peers can never both believe that they own a range."""
         owned: dict[object, list[tuple[int, int, str]]] = {}
         for peer in self._world.running():
             assert peer.node is not None
@@ -218,7 +220,7 @@ class Invariants:
             place = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where is not None else ""
             self._violate("contradiction", f"{peer.name} contradicts itself: {error or place} ({place})", (peer.name,))
 
-    # --- when nothing moves -----------------------------------------------------------------------------------------
+    # --- checks when nothing changes ---------------------------------------------------------------------------------
 
     def _look_at_beliefs(self) -> None:
         now = self._world.now
@@ -232,7 +234,7 @@ class Invariants:
             self._check_peer(peer)
             assert peer.node is not None
             if peer.stopped:
-                continue  # it has no turns, and believes what it believed
+                continue  # a stopped process does not run, so its beliefs cannot change
             for other in peer.node.mesh.reachable:
                 if other != name:
                     self._compare(peer, running.get(other), other)

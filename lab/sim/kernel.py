@@ -1,8 +1,7 @@
 """What a simulated host's kernel forwards: the tables that a daemon's effects fill, and the ports of its containers.
 
-The counterpart of `overlay.kernel.forwarding`: it outlives the daemon, and what nobody has confirmed since is dropped
-when told. Owns tables only, the neighbour caches of what is on the bridge among them; whether a packet gets through is
-for `lab.sim.walk` to say.
+The counterpart of `overlay.kernel.forwarding`: it outlives the daemon, and drops unconfirmed entries on request. Owns
+only tables, including the neighbour caches of the bridge's interfaces; `lab.sim.walk` decides whether a packet arrives.
 """
 
 from collections.abc import Callable
@@ -18,45 +17,45 @@ from overlay.effects import Announce, RemoveForwarding, SetFlood, SetForwarding,
 
 
 class BridgePort(Struct, frozen=True):
-    """A container's place on the bridge."""
+    """A container's port on the bridge."""
 
     container: str
     mac: str
     addresses: tuple[str, ...]
-    """Literals, without prefix length."""
+    """Address literals, without prefix length."""
     cidrs: tuple[str, ...]
-    """The same with it."""
+    """The same with prefix length."""
 
 
 class Kernel:
-    """One host's forwarding. `changed` is called whenever anything of it changes."""
+    """One host's forwarding. Calls `changed` whenever any part of it changes."""
 
     def __init__(self, changed: Callable[[], None], model: Calibration = CALIBRATION) -> None:
         self._changed = changed
         self._model = model
         self.remote: dict[str, SetForwarding] = {}
-        """MAC to where it is and which addresses it has."""
+        """MAC -> its location and addresses."""
         self.by_address: dict[str, SetForwarding] = {}
         self.flood: tuple[str, ...] = ()
         self.mtu = 1500
-        """Of the bridge and everything on it."""
+        """MACs of the bridge and everything on it."""
         self.vxlan_port = VXLAN_PORT
         self.sources: frozenset[str] | None = None
-        """Whose VXLAN packets are taken; None: everybody's."""
+        """Sources whose VXLAN packets are accepted; None: all."""
         self.secure: dict[str, SecurePeer] = {}
-        """Address within WireGuard to the other end."""
+        """Address within WireGuard -> the other end."""
         self.own_tunnel = ("", b"")
-        """Address and public key of this host's WireGuard; empty without."""
+        """Address and public key of this host's WireGuard; empty without WireGuard."""
         self.policy = CompiledPolicy()
-        """Which flows pass to and from what is on the bridge."""
+        """Which flows pass to and from containers on the bridge."""
         self.ports: dict[str, BridgePort] = {}
         self.neighbours: dict[str, Neighbours] = {}
-        """By container: what its `ethwe` remembers of MACs."""
+        """Container -> the neighbour cache of its `ethwe`."""
         self._unconfirmed: dict[str, None] = {}
 
     @property
     def macs(self) -> int:
-        """How many remote MACs there are."""
+        """Number of remote MACs."""
         return len(self.remote)
 
     def set_forwarding(self, effect: SetForwarding) -> None:
@@ -98,7 +97,8 @@ class Kernel:
         self._changed()
 
     def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
-        """These are of a container of this host: what an earlier life knew of them elsewhere is void."""
+        """These MACs and addresses belong to a container of this host: remove remote entries for them from an earlier
+        life."""
         literals = [address.partition("/")[0] for address in addresses]
         stale = [mac, *(self.by_address[literal].mac for literal in literals if literal in self.by_address)]
         for each in stale:
@@ -107,9 +107,9 @@ class Kernel:
         self._changed()
 
     def adopt(self, address: str, key: bytes) -> None:
-        """A new daemon starts: what is there stays until it is replaced or dropped, and no stranger gets in.
+        """A new daemon starts: entries stay until they are replaced or dropped, and unknown sources are refused.
 
-        But WireGuard (its `address` and public `key`; empty: none) is made again, and leads nowhere yet.
+        WireGuard (its `address` and public `key`; empty: no WireGuard) is recreated without peers.
         """
         self.own_tunnel = (address, key)
         self.secure.clear()
@@ -121,13 +121,13 @@ class Kernel:
         self._changed()
 
     def drop_unconfirmed(self) -> None:
-        """Forget what an earlier life left behind and nobody has confirmed since."""
+        """Remove entries of an earlier life that have not been confirmed since."""
         for mac in list(self._unconfirmed):
             self._forget(mac)
         self._changed()
 
     def clear(self) -> None:
-        """Forward nothing any more."""
+        """Remove all forwarding."""
         self.remote.clear()
         self.by_address.clear()
         self._unconfirmed.clear()
@@ -138,7 +138,7 @@ class Kernel:
         self._changed()
 
     def plug(self, port: BridgePort) -> None:
-        """A container is on the bridge, with exactly these addresses, and has announced them."""
+        """A container is on the bridge with exactly these addresses, and has announced them."""
         before = self.ports.get(port.container)
         if before is None or before.mac != port.mac:
             self.neighbours[port.container] = Neighbours(port.container, self._model)
@@ -148,13 +148,13 @@ class Kernel:
         self._changed()
 
     def unplug(self, container: str) -> None:
-        """It is not any more."""
+        """A container leaves the bridge."""
         if self.ports.pop(container, None) is not None:
             del self.neighbours[container]
             self._changed()
 
     def _told(self, address: str, mac: str) -> None:
-        """An announcement: whoever has an entry for the address takes it over."""
+        """An announcement: every cache with an entry for the address updates it."""
         for cache in self.neighbours.values():
             entry = cache.entries.get(address)
             if entry is not None and entry.mac != mac:

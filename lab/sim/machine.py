@@ -1,9 +1,9 @@
-"""One machine on which all simulated hosts run: its cores, and what a message costs. Integer arithmetic.
+"""One machine that runs all simulated hosts: its CPU cores, and the CPU time per message. Integer arithmetic.
 
-With it a run shows the delay that a real machine would add by being busy, without it the protocol's own. A peer is one
-thread: it handles one message after the other. It waits for a core only when it has something to do, behind those that
-wait already, and gives the core back after each message: a peer with a long backlog keeps no core from the others.
-Owns the queues; who the peers are and what their messages mean it must not know.
+With it, a run includes the delay of a busy machine; without it, only the protocol's own delay. A peer is one thread: it
+handles one message at a time. It queues for a core only when it has a message, and gives the core back after each
+message, so a peer with a long backlog does not keep a core from others. Owns the queues; must not know who the peers
+are or what their messages mean.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from lab.sim.scheduler import Scheduler
 __all__ = ["CpuModel"]
 
 Work = tuple[int, Callable[..., None], tuple[Any, ...]]
-"""What a message costs in nanoseconds of a core, and what is done with its arguments when it has been read."""
+"""CPU time of a message in nanoseconds of one core, and the callback that gets its arguments after that."""
 
 
 class CpuModel:
@@ -24,25 +24,25 @@ class CpuModel:
     def __init__(self, scheduler: Scheduler, cores: int, per_message: int, per_byte: int) -> None:
         assert cores > 0
         self.used = 0
-        """Nanoseconds of cores that messages have taken so far."""
+        """Total core nanoseconds that messages have used."""
         self._scheduler = scheduler
         self._idle = cores
         self._per_message = per_message
         self._per_byte = per_byte
         self._wake = 0
         self._backlogs: dict[Hashable, deque[Work]] = {}
-        """Peer -> its messages, the one on a core first; only peers that have any."""
+        """Peer -> its messages, the one on a core first; only peers with messages."""
         self._waiting: deque[Hashable] = deque()
-        """Peers with a message and without a core, in the order in which they get one."""
+        """Peers with a message but without a core, in FIFO order."""
 
     def change(self, per_message: int, per_byte: int, wake: int) -> None:
-        """From now on messages cost so much, and a peer that had nothing to do waits `wake` for its turn first."""
+        """From now on use these costs; an idle peer first waits `wake` for its turn."""
         self._per_message = per_message
         self._per_byte = per_byte
         self._wake = wake
 
     def work(self, who: Hashable, size: int, then: Callable[..., None], *arguments: Any) -> None:
-        """Let `who` read a message of `size` bytes that arrives now, and do `then(*arguments)` once it is read."""
+        """Let `who` read a message of `size` bytes that arrives now, then call `then(*arguments)`."""
         cost = self._per_message + size * self._per_byte
         self.used += cost
         backlog = self._backlogs.get(who)

@@ -1,7 +1,7 @@
-"""What a router's address translation remembers of UDP, for any mapping and filtering behaviour of RFC 4787. Pure.
+"""A router's UDP address translation state, for any mapping and filtering behaviour of RFC 4787. Pure.
 
-Owns mappings (a port at the router for a hidden host's address and port), which remotes each lets in, and when it is
-forgotten: some time after the last packet from inside. What Linux' own masquerade does is `lab.sim.routers`'.
+Owns mappings (a router port for a hidden host's address and port), the remotes that each lets in, and their expiry:
+some time after the last packet from inside. `lab.sim.routers` owns the behaviour of Linux masquerade.
 """
 
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ _FIRST_PORT: Final = 40_000
 _PORTS: Final = 20_000
 
 Remote = tuple[str, int]
-"""A host's address, and its port or 0: a part of a key."""
+"""A host's address, and its port or 0; part of a key."""
 
 
 @dataclass(slots=True, eq=False)
 class Mapping:
-    """One mapping: who is hidden behind which port, and when each remote was last sent to."""
+    """One mapping: the hidden host, the router's port, and when a packet was last sent to each remote."""
 
     host: str
     inside: Address
     port: int
     expires: int = 0
     sent_to: dict[Remote, int] = field(default_factory=dict)
-    """Remote -> until when it is let in."""
+    """Remote -> the time until which its packets are let in."""
 
 
 class Mappings:
@@ -39,12 +39,12 @@ class Mappings:
         self._translation = translation
         self._lifetime = translation.timeout or model.nat_mapping
         self._made: dict[tuple[Address, Remote], Mapping] = {}
-        """(hidden sender, what of the destination counts) -> mapping."""
+        """(hidden sender, the relevant part of the destination) -> mapping."""
         self._by_port: dict[int, Mapping] = {}
         self._next = 0
 
     def outgoing(self, host: str, source: Address, target: Address, now: int) -> Mapping:
-        """The mapping by which a packet of a hidden host leaves, made if there is none; it lives on from now."""
+        """The mapping for an outgoing packet of a hidden host, created if missing; its lifetime restarts now."""
         key = source, _counts(self._translation.mapping, target)
         mapping = self._made.get(key)
         if mapping is None or mapping.expires <= now:
@@ -55,7 +55,7 @@ class Mappings:
         return mapping
 
     def incoming(self, port: int, source: Address, now: int) -> Mapping | None:
-        """The mapping behind a port, if it lets this sender in; that keeps nothing alive (RFC 4787 REQ-6)."""
+        """The mapping of a port, if it lets this sender in; does not extend its lifetime (RFC 4787 REQ-6)."""
         mapping = self._by_port.get(port)
         if mapping is None or mapping.expires <= now:
             return None
@@ -73,7 +73,7 @@ class Mappings:
 
 
 def _counts(behaviour: Behaviour, remote: Address) -> Remote:
-    """What of a remote's address counts."""
+    """The part of a remote's address that is relevant."""
     if behaviour == "endpoint-independent":
         return ("", 0)
     return (remote.host, 0 if behaviour == "address-dependent" else remote.port)

@@ -1,7 +1,8 @@
-"""One host on which a protocol of `lab.protocols` runs: names become addresses, messages datagrams or connections.
+"""A host that runs a protocol of `lab.protocols`: names become addresses, messages datagrams or connections.
 
-The order of effects and the timer are `overlay.runtime.node_runner`'s, life, clock and disk the host's as with any
-other node (`lab.sim.world.Peer`). Owns which connection leads to whom. Decides nothing, and knows no protocol.
+`overlay.runtime.node_runner` owns the order of effects and the timer; the host provides lifecycle, clock and disk as
+for any other node (`lab.sim.world.Peer`). Owns the mapping of connections to members. Decides nothing, and knows no
+protocol.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ __all__ = ["MemberPeer"]
 
 _encode = msgspec.msgpack.Encoder().encode
 PORT = 6783
-"""Where members listen."""
+"""The port at which members listen."""
 
 
 class MemberPeer(Peer):
@@ -39,19 +40,19 @@ class MemberPeer(Peer):
     def __init__(self, world: World, name: str, address: str) -> None:
         super().__init__(world, name, address)
         self.core: Any = None
-        """The protocol that runs here; None: none does."""
+        """The protocol that runs here; None: no member runs."""
         self.group = MemberGroup()
         self.trace: Tracer | None = None
-        """Is told what happens; None: nobody asked for it."""
+        """Receives events; None: not recorded."""
         self.changed: Callable[[str], None] | None = None
-        """Called with the host's name when its member believes something else."""
+        """Called with the host's name when its member changes a belief."""
         self.log: list[str] = []
         self._payloads: tuple[type, ...] = ()
         self._ends_to: dict[str, dict[int, None]] = {}
-        """Member -> open connections with it, the one to use first."""
+        """Member -> open connections to it, the preferred one first."""
         self._peer_of: dict[int, str] = {}
         self._calls: dict[str, list[tuple[Letter, int]]] = {}
-        """Member that is being dialled -> what is to be sent."""
+        """Member that is being dialled -> messages waiting to be sent."""
         self._last: Any = None
         self._last_size = 0
         self._do = {
@@ -66,7 +67,7 @@ class MemberPeer(Peer):
     # --- the member -------------------------------------------------------------------------------------------------
 
     def begin(self, make: Callable[[str, Random, dict[str, Any]], Any], options: dict[str, Any]) -> None:
-        """Run a member, which knows nothing yet."""
+        """Start a member with empty state."""
         world = self.world
         assert self.core is None and self.powered
         self.life += 1
@@ -80,18 +81,18 @@ class MemberPeer(Peer):
         self.runner.carry_out([])
 
     def join(self, seeds: tuple[str, ...]) -> None:
-        """Tell the member of others."""
+        """Tell the member about other members."""
         self.feed(Joined(seeds))
 
     def publish(self, id: str, size: int) -> None:
-        """Let the member bring a message to all; nothing where no member runs."""
+        """Let the member broadcast a message; does nothing if no member runs."""
         if self.core is not None:
             group, now = self.group, self.world.now
             group.payloads.published(id, self.name, now, size, len(group.standing))
             self.feed(Published(id, size))
 
     def farewell(self) -> None:
-        """The member leaves in good order."""
+        """The member leaves gracefully."""
         self.feed(Farewell())
         self._over(left=True)
         self.world.network.die(self, power=False)
@@ -113,7 +114,7 @@ class MemberPeer(Peer):
     # --- effects ----------------------------------------------------------------------------------------------------
 
     def _bytes(self, effect: SendEffect) -> int:
-        """Of a message on the wire; one that goes to several members is measured once."""
+        """Size of a message on the wire; a message to several members is measured once."""
         if effect.size:
             return effect.size + FRAME
         message = effect.message
@@ -189,7 +190,7 @@ class MemberPeer(Peer):
     def opened(self, end: End) -> None:
         dialled = end.dialled
         if dialled is None:
-            return  # the first letter says who it is
+            return  # the first message identifies the sender
         for name in self._calls:
             if self.world.peers[name].address == dialled.host:
                 self._met(name, end.conn)

@@ -1,7 +1,7 @@
-"""A group of members and the network between them, without a lab around it: for experiments with many of them.
+"""A group of members and the network between them, without a lab: for experiments with many members.
 
 The same hosts, network and interpreter of effects as in a scenario on `sim` (`lab.sim.member`), driven by a program
-instead of a timeline: a thousand kills are a thousand calls. Owns who runs.
+instead of a timeline: a thousand kills are a thousand calls. Owns which members run.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +19,7 @@ __all__ = ["MemberWorld"]
 
 
 class MemberWorld:
-    """So many members of one protocol, called host1, host2 …"""
+    """Members of one protocol, called host1, host2 …"""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class MemberWorld:
         links: Links | None = None,
         traced: bool = False,
     ) -> None:
-        """`options` go over the class's defaults, as in a scenario."""
+        """`options` override the class's defaults, as in a scenario."""
         self.world = World(seed, links)
         self.group = MemberGroup(bool(getattr(make, "partial", False)))
         self.tracer = Tracer(self.group) if traced else None
@@ -51,23 +51,23 @@ class MemberWorld:
         return self.world.now
 
     def begin(self, names: Iterable[str]) -> None:
-        """Run members, which know nobody."""
+        """Start members with empty state."""
         for name in names:
             self.peers[name].begin(self._make, dict(self._options))
 
     def join(self, name: str, seed: str) -> None:
-        """Let one join through another one."""
+        """Let a member join through another one."""
         self.peers[name].join((seed,))
 
     def kill(self, names: Iterable[str]) -> None:
-        """`kill -9` of all of them, in one moment."""
+        """`kill -9` of all of them at the same time."""
         for name in names:
             self.peers[name].kill()
 
     def publish(self, name: str, id: str, size: int = 100) -> None:
-        """Let one bring a message to all."""
+        """Let a member broadcast a message."""
         self.peers[name].publish(id, size)
 
     def run(self, duration: int) -> None:
-        """Let time pass."""
+        """Let `duration` nanoseconds pass."""
         self.world.run(duration)

@@ -1,4 +1,4 @@
-"""What goes between simulated hosts for a protocol of `lab.protocols`. Owns the envelope, and nothing in it."""
+"""Messages between simulated hosts for a protocol of `lab.protocols`. Owns the envelope, not its content."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["Letter"]
 
 
 class Letter(Struct, frozen=True):
-    """A message and who sent it."""
+    """A message and its sender."""
 
     sender: str
     message: Any

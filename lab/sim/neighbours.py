@@ -1,7 +1,7 @@
-"""A simulated interface's neighbour cache: which MAC it sends to, and for how long it believes that, as Linux does.
+"""A simulated interface's neighbour cache: which MAC it sends to, and how long an entry is trusted, as in Linux.
 
-Owns the states and times of one entry (RFC 4861, 7.3.2, with the defaults of Linux; ARP has the same there). Must not
-know who answers: `lab.sim.walk` says what a question or a probe would bring, `lab.sim.kernel` what was announced.
+Owns the states and times of one entry (RFC 4861, 7.3.2, with Linux's defaults; the same for ARP). Must not know who
+answers: `lab.sim.walk` knows the reply to a request or a probe, `lab.sim.kernel` the announcements.
 """
 
 from hashlib import blake2b
@@ -13,35 +13,35 @@ __all__ = ["CachedNeighbour", "Neighbours"]
 
 _SHORTEST = 15_000
 _SPREAD = 30_001
-"""Milliseconds for which a confirmed entry is not doubted: 0.5 to 1.5 times `base_reachable_time`, which is 30 s."""
+"""Milliseconds for which a confirmed entry is reachable: 0.5 to 1.5 times `base_reachable_time`, which is 30 s."""
 _NEVER = -1
 
 
 class CachedNeighbour:
-    """One entry. An answer over an open connection confirms it, as Linux's TCP does."""
+    """One entry. A reply over an open connection confirms it, as Linux's TCP does."""
 
     __slots__ = ("confirmed", "doubted", "mac")
 
     def __init__(self, mac: str, now: int) -> None:
         self.mac = mac
         self.confirmed = now
-        """When it was last known to be right; negative: it is stale."""
+        """When it was last confirmed; negative: it is stale."""
         self.doubted = _NEVER
-        """Since when it is used without being sure (the state DELAY begins); negative: it is not."""
+        """When it entered the state DELAY; negative: it is not in DELAY."""
 
     def confirm(self, now: int) -> None:
-        """It is right."""
+        """The entry is confirmed."""
         self.confirmed = now
         self.doubted = _NEVER
 
     def announce(self, mac: str) -> None:
-        """An announcement came: its MAC counts at once, and is to be confirmed."""
+        """An announcement arrived: its MAC is used at once, and must be confirmed."""
         self.mac = mac
         self.confirmed = self.doubted = _NEVER
 
 
 class Neighbours:
-    """The cache of one interface. `owner` is what its random time is drawn from, so that a run can be repeated."""
+    """The cache of one interface. Random times are seeded from `owner`, so that a run can be repeated."""
 
     __slots__ = ("_model", "entries", "reachable")
 
@@ -52,13 +52,13 @@ class Neighbours:
         self.entries: dict[str, CachedNeighbour] = {}
 
     def learn(self, address: str, mac: str, now: int) -> None:
-        """A question was answered, or the neighbour itself asked."""
+        """A request was answered, or the neighbour itself sent one."""
         self.entries[address] = CachedNeighbour(mac, now)
 
     def used(self, address: str, now: int, proxy: str) -> str:
-        """The MAC to which a packet for `address` is sent now; empty: it is asked for first.
+        """The MAC to which a packet for `address` is sent now; empty: it must be resolved first.
 
-        `proxy` is what the bridge answers to a probe in the place of somebody remote, empty if it does not.
+        `proxy` is the MAC that the bridge answers to a probe on behalf of a remote neighbour; empty if it does not.
         """
         entry = self.entries.get(address)
         if entry is None:

@@ -1,7 +1,7 @@
-"""The network between simulated hosts: which hosts reach each other, cuts, obstacles, datagrams. Knows no protocol.
+"""The network between simulated hosts: reachability, cuts, obstacles, datagrams. Knows no protocol.
 
-One `LinkModel` for each direction between two hosts does to packets what links and obstacles do; networks are joined by
-`Routers`, if at all. Connections are `lab.sim.streams`' business.
+One `LinkModel` per direction between two hosts applies links and obstacles to packets; `Routers` connect networks, if
+any. `lab.sim.streams` owns connections.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,26 +23,26 @@ from overlay.env import Random
 __all__ = ["End", "Obstacle", "SimNetwork", "Site"]
 
 HEADERS = 28
-"""Of IPv4 and UDP."""
+"""Bytes of the IPv4 and UDP headers."""
 IPV6_HEADERS = 48
 
 Obstacle = tuple[Sequence[str], str, int, int]
-"""Hosts, a protocol (or empty) and its port (0: all) that is dropped between them, an MTU (0: none)."""
+"""Hosts, a protocol (or empty) and port (0: all) that is dropped between them, an MTU (0: no limit)."""
 
 
 class SimNetwork(Streams):
-    """All sites, joined pairwise by `links`."""
+    """All sites, connected pairwise by `links`."""
 
     def __init__(
         self, scheduler: Scheduler, links: Links, rng: Random, spread: Spread, model: Calibration = CALIBRATION
     ) -> None:
         super().__init__(scheduler, model)
         self.cuts = 0
-        """How often cuts, obstacles and links were changed."""
+        """How often cuts, obstacles and links have changed."""
         self.routers: Routers | None = None
-        """What joins networks; None: there is one, and all are in it."""
+        """The routers between networks; None: all hosts are in one network."""
         self.paths: RoutedPaths | None = None
-        """Cables and routers between hosts; None: each pair has a link of its own."""
+        """Cables and routers between hosts; None: each pair has its own link."""
         self._links = ChangedLinks(links)
         self._rng = rng
         self._spread = spread
@@ -52,11 +52,11 @@ class SimNetwork(Streams):
         self._cut_by: Callable[[str, str], bool] = _nothing
         self._held: dict[int, frozenset[tuple[str, str]]] = {}
         self._unplugged: frozenset[tuple[str, str]] = frozenset()
-        """(host, network) of cables that are out."""
+        """(host, network) of unplugged cables."""
         self._obstacles: dict[int, Obstacle] = {}
 
     def add(self, site: Site, others: Sequence[str] = ()) -> None:
-        """Plug in one more host, which may have other addresses besides its own."""
+        """Add a host; `others` are its further addresses."""
         assert site.name not in self._sites, f"two hosts are called {site.name}"
         self._sites[site.name] = self._by_address[site.address] = site
         self._addresses[site.name] = (site.address, *others)
@@ -65,7 +65,7 @@ class SimNetwork(Streams):
         self._ends[site.name] = {}
 
     def readdress(self, name: str, before: str, after: str) -> None:
-        """A host has another address in the place of one of its own; connections of the old one have no way now."""
+        """Replace an address of a host; connections from the old address lose their path."""
         site = self._sites[name]
         del self._by_address[before]
         self._by_address[after] = site
@@ -91,7 +91,7 @@ class SimNetwork(Streams):
         self._switch(lambda sender, receiver: group.get(sender, -1) != group.get(receiver, -1))
 
     def heal(self) -> None:
-        """Let everything pass."""
+        """Remove all cuts."""
         self._switch(_nothing)
 
     def _switch(self, cut_by: Callable[[str, str], bool]) -> None:
@@ -105,7 +105,7 @@ class SimNetwork(Streams):
         return severed or self._cut_by(sender, receiver) or self._apart(sender, receiver)
 
     def change_edges(self, key: int, change: EdgeChange | None) -> None:
-        """Put a change over cables of the topology, or take that of this key away."""
+        """Apply a change to cables of the topology, or remove the change with this key."""
         assert self.paths is not None
         self.paths.change(key, change, self.scheduler.now)
         for pair, way in self._ways.items():
@@ -118,7 +118,7 @@ class SimNetwork(Streams):
         return self.paths.between(sender, receiver)
 
     def obstruct(self, key: int, obstacle: Obstacle | None) -> None:
-        """Put an obstacle in the way, or take that of this key away."""
+        """Add an obstacle, or remove the obstacle with this key."""
         self._obstacles.pop(key, None)
         if obstacle is not None:
             self._obstacles[key] = obstacle
@@ -133,7 +133,7 @@ class SimNetwork(Streams):
         return blocked, min((mtu for *_, mtu in found if mtu), default=0)
 
     def change_links(self, key: int, change: LinkChange | None) -> None:
-        """Put a change over the links, or take that of this key away."""
+        """Apply a change to the links, or remove the change with this key."""
         changed = self._links.set(key, change)
         self.cuts += 1
         for pair, way in self._ways.items():
@@ -141,7 +141,7 @@ class SimNetwork(Streams):
                 way.change(changed[pair], self.scheduler.now)
 
     def unplug(self, key: int, plugs: frozenset[tuple[str, str]]) -> None:
-        """This key holds these (host, network) unplugged, and no others."""
+        """This key unplugs exactly these (host, network)."""
         self._held.pop(key, None)
         if plugs:
             self._held[key] = plugs
@@ -149,7 +149,7 @@ class SimNetwork(Streams):
         self._switch(self._cut_by)
 
     def _apart(self, sender: str, receiver: str) -> bool:
-        """Whether a cable is out on every way from one host to the other."""
+        """Whether every path from one host to the other has an unplugged cable."""
         out = self._unplugged
         if sender == receiver or not out:
             return False
@@ -157,10 +157,10 @@ class SimNetwork(Streams):
             return any(host in (sender, receiver) for host, _ in out)
         return self.routers.apart(sender, receiver, out)
 
-    # --- which hosts reach each other -------------------------------------------------------------------------------
+    # --- reachability ------------------------------------------------------------------------------------------------
 
     def leg(self, sender: str, protocol: str, port: int, destination: Address) -> Leg | Fate:
-        """Which host a packet is for, wherever it may get lost; see `Routers.trace`."""
+        """The host that a packet is addressed to, even if the packet would get lost; see `Routers.trace`."""
         if self.routers is not None:
             found = self.routers.trace(sender, protocol, port, destination, self.scheduler.now)
             out = self._unplugged
@@ -173,7 +173,7 @@ class SimNetwork(Streams):
         return Leg(target.name, destination.port, Address(self._sites[sender].address, port))
 
     def reached(self, sender: str, protocol: str, destination: Address, port: int = 0) -> Site | None:
-        """The host that a small packet gets to now; see `Routers.trace` for the port that it comes from."""
+        """The host that a small packet reaches now; see `Routers.trace` for its source port."""
         found = self.leg(sender, protocol, port, destination)
         if isinstance(found, Fate) or self.way(sender, found.host).stops(protocol, found.port):
             return None
@@ -209,7 +209,7 @@ class SimNetwork(Streams):
     # --- datagrams --------------------------------------------------------------------------------------------------
 
     def send_datagram(self, site: Site, destination: Address, message: Any, size: int) -> None:
-        """Send one from the control port; it arrives, or it does not."""
+        """Send a datagram from the control port; it may get lost."""
         if self.routers is not None:
             found = self.leg(site.name, "udp", site.port, destination)
             if not isinstance(found, Fate):
@@ -221,7 +221,7 @@ class SimNetwork(Streams):
             self._carry(site, target, port, port, Address(site.address, site.port), message, size)
 
     def send_encapsulated(self, site: Site, port: int, destination: Address, message: Any, size: int) -> None:
-        """Send one in a kernel's tunnel, whose ends these are: it comes out at whatever port the daemon has."""
+        """Send a packet of a kernel tunnel between these hosts: it arrives at the daemon's port, whichever that is."""
         found = self.leg(site.name, "udp", port, destination)
         if not isinstance(found, Fate):
             target = self._sites[found.host]
@@ -239,10 +239,11 @@ class SimNetwork(Streams):
             self.transit(way, size, self._datagram, target, port, source, message, way)
 
     def transit(self, way: LinkModel, size: int, arrives: Callable[..., None], *arguments: Any) -> None:
-        """Send an IP packet over a direction now: `arrives` is called when it is there, however often, or never.
+        """Send an IP packet over a direction now: `arrives` is called for each copy on its arrival, or never.
 
-        Over cables that are shared it goes from one to the next when its time has come, so that each queue meets its
-        packets in the order in which they get there."""
+        On shared cables the packet moves to the next cable at its own time, so that each queue gets its packets in the
+        order of arrival.
+        """
         scheduler = self.scheduler
         if way.stepped:
             for arrival in way.arrivals(scheduler.now, size):

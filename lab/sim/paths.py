@@ -1,7 +1,7 @@
-"""The routed topology of a simulated underlay: one queue for each direction of each cable, shared by all that cross it.
+"""The routed topology of a simulated underlay: one queue per direction of each cable, shared by all its traffic.
 
-Owns which edges a packet from one host to another crosses now, what steps change of them, and the model of each. How
-a packet goes from edge to edge in time is `lab.sim.network`'s.
+Owns the edges that a packet from one host to another crosses now, the changes that steps make, and the model of each
+edge. `lab.sim.network` moves packets from edge to edge in time.
 """
 
 from lab.links import Link
@@ -22,17 +22,17 @@ class EdgeModel(DirectionModel):
         super().__init__(link, rng)
         self.down = False
         self.packets = self.bytes = self.dropped = 0
-        """What has come to it, and what of this went no further."""
+        """Packets that entered the edge, and how many of them were dropped."""
         self.plain = not (set(link.asks()) - {"delay"})
-        """Whatever passes takes the same time, and nothing waits."""
+        """Every packet takes the same time, and none waits."""
 
     def change(self, link: Link, now: int) -> None:
-        """See `DirectionModel`. What waits from before keeps it from being plain."""
+        """See `DirectionModel`. Packets that still wait keep it from being plain."""
         super().change(link, now)
         self.plain = not (set(link.asks()) - {"delay"}) and self._queue.busy_until <= now
 
     def arrivals(self, now: int, size: int) -> list[int]:
-        """When a packet that comes to it now is at its other end; a corrupt one is not."""
+        """When a packet that enters now is at the other end; a corrupt packet does not arrive."""
         self.packets += 1
         self.bytes += size
         copies = [copy.at for copy in self.packet(now, size) if not copy.corrupt] if not self.down else []
@@ -48,13 +48,13 @@ class RoutedPaths:
         self.edges = [EdgeModel(edge.link, rng) for edge in topology.edges]
 
     def change(self, key: int, change: EdgeChange | None, now: int) -> None:
-        """Put a change over cables, or take that of this key away."""
+        """Apply a change to cables, or remove the change with this key."""
         for number in self._changed.set(key, change):
             self.edges[number].change(self._changed.links[number], now)
         for number, edge in enumerate(self.edges):
             edge.down = number in self._changed.down
 
     def between(self, sender: str, receiver: str) -> tuple[EdgeModel, ...] | None:
-        """What a packet from one host to another crosses now, in order; None: no way leads there."""
+        """The edges that a packet from one host to another crosses now, in order; None: there is no path."""
         path = self._changed.path(sender, receiver)
         return tuple(self.edges[number] for number in path) if path is not None else None

@@ -41,7 +41,7 @@ _ENDLESS: Final = 1 << 30
 
 
 class Segment(NamedTuple):
-    """One segment that sets out: where its bytes begin, how many they are, and when it left (its timestamp)."""
+    """One segment to send: its first byte, its size, and its send time (timestamp)."""
 
     start: int
     size: int
@@ -49,7 +49,7 @@ class Segment(NamedTuple):
 
 
 class Acknowledgement(NamedTuple):
-    """All before `next` is there, and so is the segment that begins at `selected`; `echo` is its timestamp."""
+    """All bytes before `next` have arrived, and the segment that begins at `selected`; `echo` is its timestamp."""
 
     next: int
     selected: int
@@ -57,7 +57,7 @@ class Acknowledgement(NamedTuple):
 
 
 class _Flight:
-    """A segment that is not acknowledged."""
+    """An unacknowledged segment."""
 
     __slots__ = ("lost", "number", "passed", "selected", "size", "start")
 
@@ -65,16 +65,16 @@ class _Flight:
         self.start = start
         self.size = size
         self.number = number
-        """Counts transmissions of all segments."""
+        """Transmission number, counted over all segments."""
         self.passed = 0
-        """Segments that were sent later and are there."""
+        """Number of segments sent later that have arrived."""
         self.selected = False
         self.lost = False
-        """Taken for lost, and not sent again since."""
+        """Considered lost, and not retransmitted since."""
 
 
 class RenoSender:
-    """What is written, what of it is under way, and the window."""
+    """Written data, data in flight, and the congestion window."""
 
     __slots__ = (
         "_backoff", "_burst", "_credit", "_deviation", "_flights", "_idle_since", "_largest", "_numbers", "_recover",
@@ -83,7 +83,8 @@ class RenoSender:
     )  # fmt: skip
 
     def __init__(self, trip: int = 0, largest: int = MSS) -> None:
-        """`trip`: the round trip that the handshake measured, in nanoseconds; 0: none. `largest`: of its segments."""
+        """`trip`: the round trip measured by the handshake, in nanoseconds; 0: unknown. `largest`: the maximum segment
+        size."""
         self._largest = largest
         self.written = 0
         self.next = 0
@@ -92,11 +93,11 @@ class RenoSender:
         self.window = INITIAL_WINDOW
         self.threshold = _ENDLESS
         self.pipe = 0
-        """Segments that are taken to be under way."""
+        """Segments considered in flight."""
         self.deadline: int | None = None
-        """When the retransmission timer fires; None: it does not run."""
+        """When the retransmission timer fires; None: it is off."""
         self.sent = self.losses = self.timeouts = 0
-        """Segments that were sent, segments taken for lost, and times that the timer fired."""
+        """Segments sent, segments considered lost, and timeouts."""
         self._flights: deque[_Flight] = deque()
         self._numbers = 0
         self._credit = 0
@@ -113,23 +114,23 @@ class RenoSender:
 
     @property
     def idle(self) -> bool:
-        """All that was written is acknowledged."""
+        """All written data is acknowledged."""
         return self.acknowledged == self.written
 
     @property
     def timer(self) -> int:
-        """The retransmission time-out."""
+        """The retransmission timeout."""
         base = self._smoothed + max(RTO_LEAST, 4 * self._deviation) if self._smoothed else RTO_FIRST
         return min(base << self._backoff, RTO_MOST)
 
     def write(self, size: int, now: int) -> None:
-        """So many bytes more."""
+        """Write this many more bytes."""
         if self.idle and self.window > INITIAL_WINDOW and now - self._idle_since > self.timer:
-            self.window = INITIAL_WINDOW  # RFC 2861: nobody knows the path any more
+            self.window = INITIAL_WINDOW  # RFC 2861: the path's state is unknown after an idle time
         self.written += size
 
     def segments(self, now: int) -> list[Segment]:
-        """What may set out now, in order."""
+        """The segments that may be sent now, in order."""
         out: list[Segment] = []
         if self._recover >= 0:
             for flight in self._flights:
@@ -158,7 +159,7 @@ class RenoSender:
         return Segment(flight.start, flight.size, now)
 
     def heard(self, ack: Acknowledgement, now: int) -> None:
-        """An acknowledgement has come."""
+        """An acknowledgement arrived."""
         limited = self.pipe >= self.window
         whole = self._arrived(ack)
         newest = self._select(ack)
@@ -180,7 +181,7 @@ class RenoSender:
             self._grow(whole)
 
     def _arrived(self, ack: Acknowledgement) -> int:
-        """Forget what is acknowledged; returns how many segments that are."""
+        """Remove acknowledged segments; returns their number."""
         whole = 0
         flights = self._flights
         while flights and flights[0].start + flights[0].size <= ack.next:
@@ -194,7 +195,7 @@ class RenoSender:
         return whole
 
     def _select(self, ack: Acknowledgement) -> int:
-        """Note a segment that is there out of order; returns the number under which it was sent, 0 if it is not new."""
+        """Mark a segment that arrived out of order; returns its transmission number, 0 if it was marked already."""
         if ack.selected < ack.next:
             return 0
         for flight in self._flights:
@@ -207,7 +208,8 @@ class RenoSender:
         return 0
 
     def _pass(self, number: int) -> None:
-        """The segment that was sent under this number is there: what was sent before it and is not may be lost."""
+        """The segment with this transmission number arrived: segments sent before it that have not arrived may be lost.
+        """
         if not number:
             return
         for flight in self._flights:
@@ -221,7 +223,7 @@ class RenoSender:
                 self._reduce()
 
     def _reduce(self) -> None:
-        """A loss: half the window, once until all that was under way then is there."""
+        """A loss: halve the window, once until all data in flight at that time is acknowledged."""
         if self._recover >= 0:
             return
         self._recover = self.next - 1
@@ -246,7 +248,7 @@ class RenoSender:
         self._smoothed += (trip - self._smoothed) // 8
 
     def timed_out(self, now: int) -> None:
-        """The timer has fired: all that is not there counts as lost."""
+        """The timer fired: everything unacknowledged counts as lost."""
         if not self._flights:
             self.deadline = None
             return
@@ -265,7 +267,7 @@ class RenoSender:
 
 
 class RenoReceiver:
-    """What has arrived, in order and not."""
+    """Received data, in order and out of order."""
 
     __slots__ = ("_apart", "_held", "_largest", "deadline", "next")
 
@@ -280,10 +282,11 @@ class RenoReceiver:
         self._held: Acknowledgement | None = None
 
     def heard(self, segment: Segment, now: int) -> Acknowledgement | None:
-        """A segment arrives; returns what is answered at once.
+        """A segment arrives; returns the acknowledgement to send at once.
 
-        The first full segment after an answer may wait for a second one (RFC 5681); a short one ends a write, and is
-        answered at once, as Linux does while a conversation goes back and forth."""
+        The first full segment after an acknowledgement may wait for a second one (RFC 5681); a short segment ends a
+        write and is acknowledged at once, as Linux does in an interactive exchange.
+        """
         missing = bool(self._apart)
         if segment.start > self.next:
             self._apart.setdefault(segment.start, segment.size)
@@ -304,6 +307,6 @@ class RenoReceiver:
         return answer
 
     def due(self) -> Acknowledgement | None:
-        """The delayed acknowledgement, whose time has come."""
+        """The delayed acknowledgement, which is now due."""
         held, self._held, self.deadline = self._held, None, None
         return held

@@ -1,8 +1,8 @@
-"""Which host a packet ends at when networks are joined by routers: routes, filters, and addresses that are translated.
+"""Which host a packet reaches when routers connect networks: routes, filters, and address translation.
 
-Owns what a router's kernel remembers of datagrams (Linux's connection tracking: a mapping for each flow, the sender's
-port kept where it is free, answers let in from where the question went). Pure; packets' fates on the way are the
-links' business. The counterpart of `lab.fabric.plan.route_commands` and `lab.fabric.rules.router_rules`.
+Owns a router kernel's datagram state (Linux connection tracking: one mapping per flow, the sender's port kept if it is
+free, replies accepted from the flow's destination). Pure; links own the fate of packets on the path. The counterpart of
+`lab.fabric.plan.route_commands` and `lab.fabric.rules.router_rules`.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -20,7 +20,7 @@ from overlay.config import Address
 __all__ = ["Fate", "Leg", "Routers"]
 
 _OTHER_PORTS: Final = range(1024, 65536)
-"""Where a translated flow gets its port from if another one has the sender's."""
+"""The range from which a translated flow gets its port if another flow uses the sender's port."""
 
 
 class Fate(Enum):
@@ -28,12 +28,12 @@ class Fate(Enum):
 
     NO_ROUTE = "network is unreachable"
     REFUSED = "connection refused"
-    """It is for a router itself, where nobody listens."""
+    """It is addressed to a router itself, which does not listen."""
     SILENT = "no answer"
 
 
 class Leg(Struct, frozen=True):
-    """Where a packet ends, at which port, and where it seems to come from there."""
+    """The host and port where a packet arrives, and its source address as seen there."""
 
     host: str
     port: int
@@ -42,7 +42,7 @@ class Leg(Struct, frozen=True):
 
 @dataclass(slots=True, eq=False)
 class _Flow:
-    """One translated flow: who is hidden, behind which port, and until when it is remembered."""
+    """One translated flow: the hidden host, the router's port, and the expiry time."""
 
     host: str
     inside: Address
@@ -56,7 +56,7 @@ class _Flow:
 
 
 class Routers:
-    """All networks of a lab and what joins them."""
+    """All networks of a lab and the routers between them."""
 
     def __init__(
         self, hosts: Mapping[str, Sequence[HostInterface]], routers: Sequence[RouterSpec],
@@ -72,20 +72,20 @@ class Routers:
         self._flows: dict[tuple[str, Address, Address], _Flow] = {}
         """(router, hidden sender, destination) -> flow."""
         self._back: dict[tuple[str, Address, int], _Flow] = {}
-        """(router, who answers, the router's port that it answers to) -> flow."""
+        """(router, remote, router's port that the remote answers to) -> flow."""
         self._mappings = {
             router.name: Mappings(router.translation, model) for router in routers if not _is_linux(router)
         }
         self._lifetimes = {router.name: router.translation.timeout for router in routers}
 
     def readdress(self, host: str, before: str, after: str) -> None:
-        """A host has another address in one of its networks; what is remembered of the old one leads nowhere."""
+        """A host changes its address in one of its networks; state of the old address becomes unusable."""
         _, network = self._places.pop(before)
         self._places[after] = (host, network)
         self._own[host][network] = after
 
     def near(self, host: str, address: str) -> str:
-        """The host's own address on the way to another one; empty: there is no way."""
+        """The host's own address on the path to another address; empty: there is no path."""
         network = self._places[address][1] if address in self._places else self._gates.get(address, ("", ""))[1]
         own = self._own[host]
         if network not in own:
@@ -94,25 +94,25 @@ class Routers:
         return own.get(network, "")
 
     def known(self, address: str) -> bool:
-        """Whether a host or a router has it."""
+        """Whether a host or a router has this address."""
         return address in self._places or address in self._gates
 
     def unplugged(self, sender: str, address: str, receiver: str, out: Container[tuple[str, str]]) -> bool:
-        """Whether a cable of those that are `out` (host, network) is on the way to an address of `receiver`."""
+        """Whether a cable in `out` (host, network) is on the path to an address of `receiver`."""
         way = self._way(sender, address, receiver)
         return way is not None and (way[0] in out or way[1] in out)
 
     def apart(self, sender: str, receiver: str, out: Container[tuple[str, str]]) -> bool:
-        """Whether that is so for every address by which `sender` reaches `receiver`."""
+        """Whether `unplugged` holds for every address by which `sender` reaches `receiver`."""
         addresses = [address for address, (host, _) in self._places.items() if host == receiver] + list(self._gates)
         found = (self._way(sender, address, receiver) for address in addresses)
         ways = [way for way in found if way is not None]
         return bool(ways) and all(way[0] in out or way[1] in out for way in ways)
 
     def _way(self, sender: str, address: str, receiver: str) -> tuple[tuple[str, str], tuple[str, str]] | None:
-        """The cables (host, network) at both ends of the way to an address; None: it does not lead to `receiver`."""
+        """The cables (host, network) at both ends of the path to an address; None: it does not lead to `receiver`."""
         own = self._own[sender]
-        if (gate := self._gates.get(address)) is not None:  # what answers a hidden host
+        if (gate := self._gates.get(address)) is not None:  # a router address that forwards to a hidden host
             router, network = gate
             hidden = router.nat if router.nat in self._own[receiver] and router.nat != network else ""
             return ((sender, network), (receiver, hidden)) if hidden and network in own else None
@@ -125,7 +125,7 @@ class Routers:
         return ((sender, found[1]), (receiver, network)) if found is not None else None
 
     def trace(self, sender: str, protocol: str, port: int, destination: Address, now: int) -> Leg | Fate:
-        """Follow a packet from a port of `sender` (0: one that need not be remembered) to `destination`."""
+        """Follow a packet from a port of `sender` (0: no state is kept for it) to `destination`."""
         own = self._own[sender]
         host, network = self._places.get(destination.host, ("", ""))
         gate = None
@@ -156,7 +156,8 @@ class Routers:
         return Leg(host, destination.port, source)
 
     def _route(self, own: Mapping[str, str], network: str) -> tuple[RouterSpec, str] | None:
-        """The router that leads there, and the network in which it is met; of several the last, as `ip route` does."""
+        """The router towards this network, and the network in which it is attached; the last match wins, as with `ip
+        route`."""
         for router in reversed(self._routers):
             joined = [place.network for place in router.interfaces]
             near = next((one for one in joined if one in own), None)
@@ -181,7 +182,8 @@ class Routers:
     def _hairpin(
         self, router: RouterSpec, network: str, sender: str, source: Address, target: Address, now: int
     ) -> Leg | Fate:
-        """From a hidden host to the router's outer address: to another one behind the same router, if it does that."""
+        """From a hidden host to the router's outer address: to a host behind the same router, if the router does
+        hairpinning."""
         if not router.translation.hairpin or "udp" in router.drop:
             return Fate.REFUSED
         mappings = self._mappings[router.name]
@@ -189,14 +191,14 @@ class Routers:
         return self._let_in(mappings, target.port, seen, now)
 
     def _let_in(self, mappings: Mappings, port: int, source: Address, now: int) -> Leg | Fate:
-        """From `source` to a port of a router with mappings."""
+        """A packet from `source` to a port of a router with mappings."""
         mapping = mappings.incoming(port, source, now)
         if mapping is None or not self._has(mapping.host, mapping.inside.host):
             return Fate.SILENT
         return Leg(mapping.host, mapping.inside.port, source)
 
     def _has(self, host: str, address: str) -> bool:
-        """Whether a host that is remembered with an address has no other one by now."""
+        """Whether the host of a stored flow still has this address."""
         return address in self._own[host].values()
 
     def _remember(self, router: str, sender: str, source: Address, target: Address, now: int) -> _Flow:
@@ -211,7 +213,8 @@ class Routers:
     def _answer(
         self, gate: RouterSpec | None, protocol: str, source: Address, destination: Address, now: int
     ) -> Leg | Fate:
-        """A packet for a router's own address: for a hidden host if it answers one of its, else for nobody."""
+        """A packet for a router's own address: forward it to a hidden host if it answers one of its flows, else drop
+        it."""
         assert gate is not None
         if protocol == "udp" and "udp" not in gate.drop and (mappings := self._mappings.get(gate.name)) is not None:
             return self._let_in(mappings, destination.port, source, now)

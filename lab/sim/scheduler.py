@@ -1,7 +1,7 @@
-"""Virtual time: what is to happen, and when. Owns the one clock of a simulated run and the order of events.
+"""Virtual time: which events happen, and when. Owns the only clock of a simulated run and the order of events.
 
-Events of one instant happen in the order in which they were scheduled, so a run is a function of its inputs alone. It
-must not know what the events mean.
+Events at the same time run in the order in which they were scheduled, so a run is a function of its inputs alone. Must
+not know what the events mean.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Scheduler:
     def __init__(self) -> None:
         self.now = 0
         self.done = 0
-        """Events carried out so far."""
+        """Number of executed events."""
         self._heap: list[Event] = []
         self._serial = 0
 
@@ -38,13 +38,13 @@ class Scheduler:
         return self._heap[0][0] if self._heap else None
 
     def step(self) -> None:
-        """Let the next event happen. IndexError when there is none."""
+        """Execute the next event. IndexError when there is none."""
         self.now, _, action, arguments = heappop(self._heap)
         self.done += 1
         action(*arguments)
 
     def run(self, until: int) -> None:
-        """Let everything happen up to and at `until`, and stand there."""
+        """Execute all events up to and including `until`, and set the clock to it."""
         heap = self._heap
         done = 0
         while heap and heap[0][0] <= until:
@@ -55,7 +55,7 @@ class Scheduler:
         self.now = max(self.now, until)
 
     def run_until(self, condition: Callable[[], bool], limit: int, every: int) -> bool:
-        """Let time pass until `condition` holds, looked at `every` so often, for at most `limit`; whether it does."""
+        """Let time pass until `condition` holds, checked every `every`, at most `limit`; returns whether it holds."""
         end = self.now + limit
         while not condition():
             if self.now >= end:

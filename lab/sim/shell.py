@@ -1,6 +1,6 @@
-"""What a line for `sh -c` means on a simulated host: commands with redirections, joined by `|`, `&&`, `||` and `;`.
+"""Parses a line for `sh -c` on a simulated host: commands with redirections, joined by `|`, `&&`, `||` and `;`.
 
-Owns the syntax, and which of it is not simulated; pure. Words are unquoted by `shlex`, and nothing is expanded. It must
+Owns the syntax, and which parts of it are not simulated; pure. `shlex` unquotes words, and nothing is expanded. Must
 not know what a command does.
 """
 
@@ -24,7 +24,7 @@ _COMPOUND = re.compile(r"(if|for|while|until|case|function|[{}!]|then|do|done|fi
 
 
 class NotSimulated(Exception):
-    """The line needs more of a shell than there is; the text says what."""
+    """The line needs a shell feature that is not simulated; the text names it."""
 
     def __init__(self, found: str) -> None:
         super().__init__(
@@ -43,21 +43,21 @@ class Redirect(Struct, frozen=True):
 
 
 class ShellCommand(Struct, frozen=True):
-    """One command: its words, and where its input and output go."""
+    """One command: its words and redirections."""
 
     argv: tuple[str, ...]
     redirects: tuple[Redirect, ...] = ()
 
 
 class Item(Struct, frozen=True):
-    """One pipeline, and when it is run: always (empty), if the one before succeeded (`&&`) or failed (`||`)."""
+    """One pipeline, and when it runs: always (empty), if the previous one succeeded (`&&`) or failed (`||`)."""
 
     when: str
     pipeline: tuple[ShellCommand, ...]
 
 
 def parse(line: str) -> tuple[Item, ...]:
-    """The meaning of a line; raises `NotSimulated`."""
+    """Parse a line; raises `NotSimulated`."""
     items: list[Item] = []
     when, place = "", 0
     pipeline: list[ShellCommand] = []
@@ -91,7 +91,7 @@ def parse(line: str) -> tuple[Item, ...]:
 
 
 def _what_quotes_leave(quoted: re.Match[str]) -> str:
-    """What a shell still expands of a quoted part of a word."""
+    """Expansions that a shell performs even inside quotes."""
     return re.sub(r"\\.|[*?[]", "", quoted[0]) if quoted[0].startswith('"') else ""
 
 

@@ -1,8 +1,8 @@
-"""How many bytes a message has on the wire, without writing those that were counted before. Owns no format.
+"""Size of a message on the wire in bytes, without encoding parts that were measured before. Owns no format.
 
-What most bytes of a large world stand in are records, states and tokens, which pass from peer to peer as the same
-objects. A MessagePack array is its head and then its elements, so the size of a delta is that of the same delta
-without them, and theirs, which is counted once for each. Whatever is no `News` is encoded.
+Most bytes of a large world are in records, states and tokens, which pass from peer to peer as the same objects. A
+MessagePack array is a head followed by its elements, so the size of a delta is its size without the elements plus the
+sizes of the elements, each measured once. Messages that are not `News` are encoded.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def size(message: Message) -> int:
 
 
 def _delta(delta: Delta) -> int:
-    """Bytes of its parts, and of the same delta without them."""
+    """Size of its parts plus the size of the same delta without them."""
     parts: Sequence[Any]
     if isinstance(delta, TopologyDelta):
         parts, empty = delta.records, _TOPOLOGY
@@ -63,5 +63,5 @@ def _encoded_size(part: Any) -> int:
 
 
 def _head(count: int) -> int:
-    """Bytes of the head of an array of so many elements."""
+    """Size of the head of an array with `count` elements."""
     return 1 if count < 16 else 3 if count < 1 << 16 else 5

@@ -1,9 +1,10 @@
-"""TCP between simulated hosts: opening, writing, retransmitting into a cut, resetting. Carries objects.
+"""TCP between simulated hosts: connecting, writing, retransmitting during a cut, resets. Carries objects.
 
-TCP is ordered and reliable while packets pass both ways. In a cut what was written waits, is tried again after pauses
-that double (Linux's retransmission), and breaks after `USER_TIMEOUT` with a time-out on the writing side alone. A
-process that ends leaves its kernel to reset its connections; a host without power answers nothing. A full segment that
-some link on the way is too small for is lost as in a cut, for no router says so and no kernel looks for it.
+TCP is ordered and reliable while packets pass both ways. During a cut, written data waits, is retransmitted with
+exponential back-off (as in Linux), and after `USER_TIMEOUT` the connection fails with a timeout on the writing side
+only. When a process ends, its kernel resets its connections; a host without power does not answer. A full segment that
+is larger than the MTU of a link on the path is lost as in a cut, because routers do not report it and kernels do not
+detect it.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +25,7 @@ from overlay.env import MILLISECOND, SECOND
 __all__ = ["End", "Site", "Streams"]
 
 SYN: Final = 60
-"""Bytes of an IP packet that opens a connection."""
+"""Bytes of a SYN packet (IP)."""
 
 
 class Site(Protocol):
@@ -34,7 +35,7 @@ class Site(Protocol):
     address: str
     powered: bool
     listening: bool
-    """A process takes connections and datagrams at the control port."""
+    """Whether a process accepts connections and datagrams at the control port."""
     port: int
 
     def opened(self, end: "End") -> None: ...
@@ -49,7 +50,7 @@ class Site(Protocol):
 
 
 class End:
-    """One side of a TCP connection: what is written here goes to `other`."""
+    """One side of a TCP connection: data written here goes to `other`."""
 
     __slots__ = (
         "arrival", "back", "conn", "dialled", "flow", "local", "lost", "open", "other", "remote", "retry", "site",
@@ -69,18 +70,18 @@ class End:
         self.way: LinkModel
         self.back: LinkModel
         self.arrival = 0
-        """When what was written last arrives: nothing overtakes it."""
+        """Arrival time of the last write; later writes do not overtake it."""
         self.stuck: deque[tuple[Any, int]] | None = None
-        """What waits for retransmission, in order."""
+        """Data waiting for retransmission, in order."""
         self.stuck_since = 0
         self.retry = 0
         self.flow: TcpFlow | None = None
-        """Carries what is written packet by packet, once the way has made that necessary."""
+        """Sends data packet by packet, once the path has required that."""
 
 
 @dataclass(slots=True, eq=False)
 class _Dial:
-    """A connection that is being opened: who asked, how it will be called, and where it goes."""
+    """A connection being opened: who asked, its number, and its destination."""
 
     site: Site
     address: Address
@@ -89,18 +90,18 @@ class _Dial:
     near: int
     leg: Leg | None
     answered: bool = False
-    """By one of several SYNs that were under way together."""
+    """Connected by one of several SYNs in flight at the same time."""
 
 
 class _Fin:
-    """The end of the stream, as something written."""
+    """The end of the stream, as a written object."""
 
 
 _FIN = _Fin()
 
 
 class Streams(ABC):
-    """All connections. Which host a packet is for, and what becomes of it on the way, the network says."""
+    """All connections. The network decides which host a packet reaches, and what happens to it on the path."""
 
     def __init__(self, scheduler: Scheduler, model: Calibration) -> None:
         self.scheduler = scheduler
@@ -115,18 +116,18 @@ class Streams(ABC):
 
     @abstractmethod
     def leg(self, sender: str, protocol: str, port: int, destination: Address) -> Leg | Fate:
-        """Which host a packet is for, wherever it may get lost; see `Routers.trace`."""
+        """The host that a packet is addressed to, even if the packet would get lost; see `Routers.trace`."""
 
     @abstractmethod
     def transit(self, way: LinkModel, size: int, arrives: Callable[..., None], *arguments: Any) -> None:
-        """Send an IP packet over a direction; `arrives` is called if and when it is there."""
+        """Send an IP packet over a direction; `arrives` is called on arrival, if it arrives."""
 
     @abstractmethod
     def near(self, sender: str, destination: str) -> str:
-        """The sender's own address on the way to another one."""
+        """The sender's own address on the path to another address."""
 
     def dial(self, site: Site, address: Address, life: Callable[[], bool]) -> None:
-        """Open a connection; `life()` tells whether the process that asked still lives."""
+        """Open a connection; `life()` tells whether the process that asked is still alive."""
         self._conn += 2
         near = 32768 + self._conn // 2 % 28000
         found = self.leg(site.name, "tcp", near, address)
@@ -151,7 +152,7 @@ class Streams(ABC):
                 if not there.stops("tcp", leg.port):
                     self.transit(there, SYN, self._syn_arrives, dial, leg, deadline)
             elif not there.stops("tcp", leg.port) and not back.stops("tcp", dial.near):
-                # Once there and once back; a lost packet costs the pause of a lost SYN.
+                # One round trip; a lost packet costs the back-off of a lost SYN.
                 arrivals = [now + there.delay] if there.plain else there.arrivals(now, 60)
                 returns = [
                     a + back.delay if back.plain else b
@@ -168,7 +169,7 @@ class Streams(ABC):
         scheduler.at(min(now + pause, deadline), self._syn, dial, deadline, pause * 2)
 
     def _syn_arrives(self, dial: "_Dial", leg: Leg, deadline: int) -> None:
-        """A SYN is at the other host, whose kernel answers it."""
+        """A SYN arrives at the other host, whose kernel answers it."""
         target = self._sites[leg.host]
         back = self.way(leg.host, dial.site.name)
         if target.powered and not back.stops("tcp", dial.near):
@@ -202,7 +203,7 @@ class Streams(ABC):
         one.back = other.way = self.way(target.name, site.name)
         self._ends[site.name][one.conn] = one
         self._ends[target.name][other.conn] = other
-        # First frames: the dialler's comes with its third packet, the answer one way later.
+        # First frames: the dialler's comes with the third packet of the handshake, the reply one-way delay later.
         now = self.scheduler.now
         other.arrival = one.arrival = now
         self._first(one, now)
@@ -218,14 +219,14 @@ class Streams(ABC):
         if not end.open or not end.site.listening:
             return
         if end.back.stops("tcp", end.local.port):
-            # The other side's first frame was lost in a cut: its retransmission comes in time, or never.
+            # The other side's first frame was lost in a cut: its retransmission arrives in time, or never.
             self.abort(end)
             self._tell(end, "no first frame in time")
             return
         end.site.opened(end)
 
     def write(self, end: End, message: Any, size: int) -> None:
-        """Write to a connection; dropped silently when it is not open."""
+        """Write to a connection; data is silently dropped if it is not open."""
         if not end.open:
             return
         if end.stuck is not None:
@@ -251,7 +252,7 @@ class Streams(ABC):
     # --- packet by packet -------------------------------------------------------------------------------------------
 
     def _flow(self, end: End) -> TcpFlow:
-        """What carries an end's packets, from the first time on that its ways lose some or let them wait."""
+        """The flow that carries an end's packets, used from the first time that its path loses or delays packets."""
         flow = end.flow
         if flow is None:
             flow = end.flow = TcpFlow(
@@ -267,7 +268,7 @@ class Streams(ABC):
     def _packet(
         self, end: End, way: LinkModel, port: int, size: int, arrives: Callable[[Any], None], what: Any
     ) -> None:
-        """Send a packet of a flow, if nothing stands in its way now and when it arrives."""
+        """Send a packet of a flow, if nothing blocks it now and on arrival."""
         if not end.lost and not way.stops("tcp", port):
             self.transit(way, size, self._packet_arrives, end, way, arrives, what)
 
@@ -282,10 +283,11 @@ class Streams(ABC):
         if way is end.back or receiver.site.powered:
             arrives(what)
         if not end.open and end.flow is not None and end.flow.idle and end.stuck is None:
-            self._drop(end)  # closed, and the other side has all of it
+            self._drop(end)  # closed, and the other side has received everything
 
     def _delivered(self, end: End, message: Any, size: int) -> None:
-        """All bytes of a message are there; what was written before it may not be, on a way that was better then."""
+        """All bytes of a message have arrived; earlier messages may not have, if the path was better when this was
+        written."""
         now = self.scheduler.now
         if end.stuck is not None:
             end.stuck.append((message, size))
@@ -310,7 +312,7 @@ class Streams(ABC):
         if end.stuck is None or end.site.name not in self._ends or end.conn not in self._ends[end.site.name]:
             return
         moved = False
-        # What was written later may go packet by packet already: when it arrives it queues up behind this.
+        # Later writes may already go packet by packet: on arrival they queue after this one.
         waits = end.flow is not None and not end.flow.idle
         while end.stuck and not waits and not _held(end, end.stuck[0][1]):
             moved = True
@@ -329,7 +331,7 @@ class Streams(ABC):
 
     def _arrive(self, end: End, message: Any, size: int) -> None:
         if end.way.cut or end.lost or (end.way.blocked and _held(end, size)):
-            # It was on its way when the cut came.
+            # It was in flight when the cut began.
             if end.conn in self._ends[end.site.name]:
                 if end.stuck is None:
                     self._stick(end, message, size)
@@ -351,7 +353,7 @@ class Streams(ABC):
             receiver.site.received(receiver, message)
 
     def close(self, end: End) -> None:
-        """End a connection in good order, behind what was written."""
+        """Close a connection gracefully, after the data written so far."""
         if end.open:
             self.write(end, _FIN, 0)
             end.open = False
@@ -359,14 +361,14 @@ class Streams(ABC):
                 self._drop(end)
 
     def abort(self, end: End) -> None:
-        """Forget a connection; the other side is not told."""
+        """Forget a connection without telling the other side."""
         end.stuck = None
         if end.flow is not None:
             end.flow.end()
         self._drop(end)
 
     def die(self, site: Site, *, power: bool) -> None:
-        """The process of a site ends without a word: its kernel resets its connections, unless the power went too."""
+        """The process of a site ends without notice: its kernel resets its connections, unless the power is off too."""
         for end in list(self._ends[site.name].values()):
             self.abort(end)
             if not power:
@@ -397,7 +399,7 @@ class Streams(ABC):
 
 
 def _held(end: End, size: int) -> bool:
-    """Whether what is written now, and its acknowledgement, does not pass."""
+    """Whether data written now, or its acknowledgement, cannot pass."""
     way, back = end.way, end.back
     if way.cut or back.cut or end.lost:
         return True

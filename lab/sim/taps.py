@@ -1,4 +1,4 @@
-"""What may be told of each message between simulated peers as it is sent and as it comes. Changes nothing."""
+"""Observers of each message between simulated peers, on sending and on receipt. Change nothing."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,10 +13,10 @@ __all__ = ["PeerTap"]
 
 
 class PeerTap(Protocol):
-    """Told by peers; `end` is always the peer's own end of a connection."""
+    """Called by peers; `end` is always the peer's own end of a connection."""
 
     def opened(self, end: "End") -> None:
-        """A connection stands, and both sides have said their first frames."""
+        """A connection is open, and both sides have sent their first frames."""
         ...
 
     def wrote(self, end: "End", message: Any) -> None:
@@ -24,19 +24,19 @@ class PeerTap(Protocol):
         ...
 
     def got(self, end: "End", message: Any) -> None:
-        """A message came."""
+        """A message was received on a connection."""
         ...
 
     def closes(self, end: "End") -> None:
-        """The peer ends a connection in good order."""
+        """The peer closes a connection gracefully."""
         ...
 
     def closed(self, end: "End", reason: str) -> None:
-        """The other side, or time, has ended one."""
+        """The other side or a timeout closed a connection."""
         ...
 
     def died(self, peer: "Peer") -> None:
-        """The process has ended, and its kernel resets its connections."""
+        """The process ended, and its kernel resets its connections."""
         ...
 
     def sent(self, peer: "Peer", destination: Address, message: Any) -> None:
@@ -44,9 +44,9 @@ class PeerTap(Protocol):
         ...
 
     def probed(self, peer: "Peer", probe: "SendProbe") -> None:
-        """A probe of a path was sent, or an answer to one."""
+        """A path probe, or a reply to one, was sent."""
         ...
 
     def heard(self, peer: "Peer", source: Address, message: Any) -> None:
-        """A datagram or a probe came."""
+        """A datagram or a path probe was received."""
         ...

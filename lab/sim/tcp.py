@@ -1,7 +1,7 @@
 """One direction of a simulated TCP connection whose packets are sent one by one: `lab.sim.reno` on a scheduler.
 
-Owns the timers and what was written: messages as objects, each delivered when all its bytes are there. How a packet
-gets to the other side is its owner's business; a packet that gets lost is simply not handed over.
+Owns the timers and the written messages, each delivered when all its bytes have arrived. The owner transports packets
+to the other side; it does not hand over lost packets.
 """
 
 from collections import deque
@@ -18,11 +18,11 @@ USER_TIMEOUT = 10 * SECOND
 """TCP_USER_TIMEOUT of the daemon (`overlay.runtime.tcp`)."""
 
 PacketSender = Callable[[int, Callable[[Any], None], Any], None]
-"""(bytes of IP, who gets it, what): send a packet now; called back when it arrives, if it does."""
+"""(IP bytes, callback, argument): send a packet now; the callback runs when it arrives, if it does."""
 
 
 class TcpFlow:
-    """What one side writes and the other one reads."""
+    """One side's writes and the other side's reads."""
 
     __slots__ = (
         "_ack_armed",
@@ -49,27 +49,27 @@ class TcpFlow:
         failed: Callable[[], None],
         largest: int = MSS,
     ) -> None:
-        """`deliver` gets each message with its bytes, in order; `failed` is told when nothing was acknowledged for
-        `USER_TIMEOUT`. `trip`: the round trip that opening it took."""
+        """`deliver` gets each message with its size, in order; `failed` is called when nothing was acknowledged for
+        `USER_TIMEOUT`. `trip`: the round trip of the handshake."""
         self.sender = RenoSender(trip, largest)
         self.receiver = RenoReceiver(largest)
         self.open = True
-        """False: nothing more of it happens."""
+        """False: the flow has ended."""
         self._scheduler = scheduler
         self._data, self._acks = data, acks
         self._deliver, self._failed = deliver, failed
         self._messages: deque[tuple[int, Any, int]] = deque()
         self._armed = self._ack_armed = False
         self._progress = 0
-        """When something was acknowledged last, or written after silence."""
+        """Time of the last acknowledgement, or of the first write after silence."""
 
     @property
     def idle(self) -> bool:
-        """All that was written is acknowledged."""
+        """All written data is acknowledged."""
         return self.sender.idle
 
     def write(self, message: Any, size: int) -> None:
-        """One message behind the others."""
+        """Write one message after the others."""
         now = self._scheduler.now
         if self.sender.idle:
             self._progress = now
@@ -78,12 +78,12 @@ class TcpFlow:
         self._pump()
 
     def end(self) -> None:
-        """Forget it: what is under way arrives nowhere."""
+        """Stop: packets in flight do not arrive."""
         self.open = False
         self._messages.clear()
 
     def unheard(self, segment: Segment) -> bool:
-        """Whether a segment that arrives has bytes that no other one brought."""
+        """Whether an arriving segment has bytes that were not received before."""
         return segment.start + segment.size > self.receiver.next
 
     def _pump(self) -> None:
@@ -94,7 +94,7 @@ class TcpFlow:
             self._scheduler.at(self.sender.deadline, self._timer)
 
     def _arrives(self, segment: Segment) -> None:
-        """A segment is at the receiver."""
+        """A segment arrives at the receiver."""
         if not self.open:
             return
         receiver = self.receiver
@@ -120,7 +120,7 @@ class TcpFlow:
             self._acks(HEADERS, self._answered, answer)
 
     def _answered(self, answer: Acknowledgement) -> None:
-        """An acknowledgement is back at the sender."""
+        """An acknowledgement arrives at the sender."""
         if not self.open:
             return
         if answer.next > self.sender.acknowledged:

@@ -1,7 +1,7 @@
-"""A host of the overlay whose traffic is traced: what its daemon sends, and which news come to it by whom.
+"""A host of the overlay whose traffic is traced: what its daemon sends, and from whom it receives which news.
 
-Owns what counts as a payload of the overlay: each version of a record, an origin's state, a token or a policy, as it
-goes from peer to peer in `News`. Where a run is not traced its hosts are plain `Peer`s, which know nothing of this.
+Owns the definition of an overlay payload: each version of a record, an origin's state, a token or a policy, as it goes
+from peer to peer in `News`. Runs without a trace use plain `Peer`s, which know nothing of this.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ __all__ = ["TracedPeer"]
 
 
 class TracedPeer(Peer):
-    """One host of the world, and the tracer of all."""
+    """One host of the world, with the tracer shared by all."""
 
     __slots__ = ("_connections", "tracer")
 
@@ -29,7 +29,7 @@ class TracedPeer(Peer):
         super().__init__(world, name, address)
         self.tracer: Tracer | None = None
         self._connections: dict[str, int] = {}
-        """Host -> open connections with it."""
+        """Host -> open connections to it."""
 
     def _send_tcp(self, effect: SendTcp) -> None:
         end, tracer = self.ends.get(effect.conn), self.tracer
@@ -89,7 +89,7 @@ class TracedPeer(Peer):
             self.tracer.delivered(now, self.name, found)
 
     def _edges(self, other: str, *, up: bool) -> None:
-        """A link begins eager: payload goes over it at once, until somebody prunes it."""
+        """A link starts eager: payloads are pushed at once, until a peer prunes it."""
         if self.tracer is not None:
             for kind in ("neighbour", "tree"):
                 self.tracer.edge(self.world.now, self.name, other, kind, up=up)

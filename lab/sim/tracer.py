@@ -1,7 +1,6 @@
-"""What a traced run is asked to write down: who sent what to whom, deliveries, edges, views. Pure accumulation.
+"""Records the trace of a run: messages, deliveries, edges, views. Pure accumulation.
 
-Owns the rows of the tables of `lab.records.trace`, in the order of events. Where a run is not traced there is none, and
-nothing is asked of it.
+Owns the rows of the tables of `lab.records.trace`, in the order of events. A run without a trace has no tracer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,13 +42,13 @@ class Tracer:
         self._rows["deliveries"].append((t, payload.id, payload.origin, host, sender, hops, t - payload.t))
 
     def believes(self, t: int, host: str, belief: Believe) -> None:
-        """A member says what it believes."""
+        """A member reports a belief."""
         self._rows["views"].append((t, host, len(belief.members), len(belief.suspects), len(belief.neighbours)))
         self.edges(t, host, "neighbour", belief.neighbours)
         self.edges(t, host, "tree", belief.tree)
 
     def edges(self, t: int, host: str, kind: str, peers: Iterable[str]) -> None:
-        """These are all edges of a sort that a member has from now on."""
+        """A member's complete set of edges of one kind, from now on."""
         before, now = self._edges.get((host, kind), {}), dict.fromkeys(peers)
         rows = self._rows["edges"]
         rows.extend((t, host, peer, kind, False) for peer in before if peer not in now)
@@ -57,17 +56,17 @@ class Tracer:
         self._edges[host, kind] = now
 
     def edge(self, t: int, host: str, peer: str, kind: str, *, up: bool) -> None:
-        """One edge comes or goes."""
+        """One edge appears or disappears."""
         known = self._edges.get((host, kind), {})
         if (peer in known) != up:
             self.edges(t, host, kind, (*known, peer) if up else [one for one in known if one != peer])
 
     def measured(self, t: int, host: str, name: str, value: float) -> None:
-        """A number of the protocol's own."""
+        """One of the protocol's own metrics."""
         self._rows["measures"].append((t, host, name, float(value)))
 
     def ended(self, t: int, host: str) -> None:
-        """A member is gone, and its edges with it."""
+        """A member has ended, and so have its edges."""
         self.edges(t, host, "neighbour", ())
         self.edges(t, host, "tree", ())
 

@@ -1,9 +1,9 @@
-"""How a packet of one container gets to another: through each host's real forwarding decisions, and the cuts between.
+"""Follows a packet from one container to another: each host's real forwarding decisions, and the cuts between hosts.
 
-A walk is remembered until some kernel's tables, some container or the cut changes; one through the userspace tunnel is
-walked again each time, for the daemons carry it. It says where a packet would get to whose sender asks for the MAC now;
-`heard` says where it gets to with the neighbour caches as they are, which change with time. Knows kernels and the
-network; of daemons only which way they say.
+A walk is cached until a kernel's tables, a container or the cuts change. A walk through the userspace tunnel is not
+cached, because daemons forward it. A walk says where a packet would arrive if the sender resolved the MAC now; `heard`
+says where it arrives with the neighbour caches as they are, which change with time. Knows kernels and the network; of
+daemons only the path that they choose.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ __all__ = ["Arrival", "Carrier", "Hop", "RoundTrip", "Tunnel", "Walks"]
 
 
 class Carrier(Struct, frozen=True):
-    """A host whose daemon carries a frame on from its port: where to, with how many bytes of UDP payload at most."""
+    """A host whose daemon forwards a frame: the destination, and the maximum bytes of UDP payload."""
 
     host: str
     port: int
@@ -42,7 +42,7 @@ class Carrier(Struct, frozen=True):
 
 
 class Hop(Struct, frozen=True):
-    """From one host to another: what the underlay's packets are longer by, and how long they are at most."""
+    """One hop between hosts: the overhead of the underlay's packets, and their maximum size."""
 
     sender: str
     receiver: str
@@ -51,7 +51,7 @@ class Hop(Struct, frozen=True):
 
 
 class Arrival(Struct, frozen=True):
-    """Where a packet ends: the host, the container, and the way there."""
+    """Where a packet arrives: the host, the container, and the path."""
 
     host: str
     container: str
@@ -59,21 +59,22 @@ class Arrival(Struct, frozen=True):
 
 
 class RoundTrip(Struct, frozen=True):
-    """The way there, and the way that the answer takes."""
+    """The forward path, and the path of the reply."""
 
     there: Arrival
     back: Arrival
     own: str
-    """The address that the answer goes to."""
+    """The address to which the reply goes."""
     mac: str
-    """Of the container there."""
+    """The MAC of the container there."""
     own_mac: str
     asked: bool
-    """The question for its MAC went there itself: nobody answers it in its place, so the other side learns ours."""
+    """The ARP request itself reached it, because the bridge does not answer in its place; so the other side learns our
+    MAC."""
 
 
 Tunnel = Callable[[str, str], tuple[Carrier, ...] | None]
-"""(host, MAC): whose daemons carry a frame for it, the first and the last included; None if one does not."""
+"""(host, MAC): hosts whose daemons forward a frame for it, both ends included; None if one does not."""
 
 
 class Walks:
@@ -87,25 +88,25 @@ class Walks:
         tunnel: Tunnel = lambda host, mac: None,
         host_port: str = "",
     ) -> None:
-        """`host_port` names the port that is the host itself."""
+        """`host_port` is the name of the host's own port."""
         self._host_port = host_port
         self._tunnel = tunnel
         self.tunnelled = False
-        """The walk that was asked for last goes through the tunnel, or tried to."""
+        """Whether the last walk goes through the tunnel, or tried to."""
         self._network = network
         self._kernels = kernels
         self._alive = alive
         self._known: dict[tuple[str, str, str], RoundTrip | None] = {}
         self._cuts = 0
         self.computed = 0
-        """Walks that were really walked."""
+        """Number of walks that were not answered from the cache."""
 
     def forget(self) -> None:
-        """Something has changed."""
+        """Invalidate the cache."""
         self._known.clear()
 
     def round_trip(self, host: str, container: str, address: str) -> RoundTrip | None:
-        """Where a packet to `address` arrives, if the answer comes back too; None if it does not."""
+        """Where a packet to `address` arrives, if the reply arrives too; else None."""
         if self._cuts != self._network.cuts:
             self._cuts = self._network.cuts
             self._known.clear()
@@ -128,7 +129,7 @@ class Walks:
             return None
         theirs = self._kernels[there.host].ports[there.container]
         for own in port.cidrs:
-            # Neither side has a route to the overlay but to its own subnets.
+            # Each side has overlay routes only to its own subnets.
             literal = own.partition("/")[0]
             if not (_joins(own, address) and any(_joins(cidr, literal) for cidr in theirs.cidrs)):
                 continue
@@ -138,13 +139,13 @@ class Walks:
                 return RoundTrip(there, back, literal, theirs.mac, port.mac, asked)
         return None
 
-    # --- what is remembered of MACs -----------------------------------------------------------------------------------
+    # --- neighbour caches -------------------------------------------------------------------------------------------
 
     def heard(self, host: str, container: str, address: str, trip: RoundTrip | None) -> RoundTrip | None:
-        """Where a packet really arrives if the answer comes back too. `trip` is what `round_trip` says of it now.
+        """Where a packet really arrives, if the reply arrives too. `trip` is the current result of `round_trip`.
 
-        The two differ while one side sends to a MAC that was the other's: until that is announced, or doubted long
-        enough (`lab.sim.neighbours`).
+        The two differ while one side sends to an outdated MAC: until the new one is announced, or the entry expires
+        (`lab.sim.neighbours`).
         """
         now = self._network.scheduler.now
         if trip is None:
@@ -161,7 +162,7 @@ class Walks:
         return trip if self._sent(there, found, trip.own, trip.own_mac, now) else None
 
     def _sent(self, host: str, container: str, address: str, mac: str, now: int) -> bool:
-        """Whether a packet for `address` is sent to `mac`, which is right: then that is confirmed by the answer."""
+        """Whether a packet for `address` is sent to the correct `mac`; if so, the reply confirms the entry."""
         cache = self._kernels[host].neighbours[container]
         entry = cache.entries.get(address)
         if entry is None:
@@ -184,7 +185,7 @@ class Walks:
         return cache.used(address, now, known.mac if known is not None else "")
 
     def _astray(self, host: str, container: str, address: str, mac: str) -> RoundTrip | None:
-        """A packet for `address` to a MAC that nobody would answer with now: it may still be somebody's."""
+        """A packet for `address` to an outdated MAC: some container may still have that MAC."""
         there = self._to(host, address, mac)
         if there is None:
             return None
@@ -216,7 +217,7 @@ class Walks:
         kernel = self._kernels[host]
         if known is not None and not known.remote:
             return self._through(host, address, known.mac)
-        # Without an entry the question for the address is flooded, and its owner answers.
+        # Without an entry the request for the address is flooded, and its owner answers.
         for remote in (known.remote,) if known is not None else kernel.flood:
             secure = kernel.secure.get(remote)
             if secure is not None:
@@ -235,7 +236,7 @@ class Walks:
         return None
 
     def _lets_in(self, target: Kernel, sender: str, secure: SecurePeer | None) -> bool:
-        """By plain VXLAN from a source that it takes; within WireGuard if each end knows the other's key of now."""
+        """By plain VXLAN from an accepted source; within WireGuard if each end has the other's current key."""
         if secure is not None:
             address, key = self._kernels[sender].own_tunnel
             known = target.secure.get(address)
@@ -243,7 +244,7 @@ class Walks:
         return target.sources is None or not target.sources.isdisjoint(self._network.addresses(sender))
 
     def _through(self, host: str, address: str, mac: str) -> Arrival | None:
-        """In the tunnel, over the daemons of other hosts if need be."""
+        """Through the tunnel, over the daemons of other hosts if needed."""
         self.tunnelled = True
         carriers = self._tunnel(host, mac)
         if carriers is None:
@@ -275,5 +276,5 @@ def _joins(cidr: str, address: str) -> bool:
 
 
 def _headers(remote: str) -> int:
-    """Of UDP and IP, in bytes."""
+    """Bytes of the UDP and IP headers."""
     return UDP_HEADER + (IPV6_HEADER if ":" in remote else IPV4_HEADER)

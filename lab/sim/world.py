@@ -1,8 +1,8 @@
-"""N peers in one process and in virtual time: what the effects of each `overlay.Node` reach on the simulated network.
+"""N peers in one process and in virtual time: connects each `overlay.Node`'s effects to the simulated network.
 
-Owns what a driver owns on a real host: connections by number, the clock, what a kill, a power cut and a farewell leave
-behind. The order of effects and the timer are `overlay.runtime.node_runner`'s. Messages pass as objects; how long
-their frames would be is counted once for each message. It must not know containers or scenarios.
+Owns what a driver owns on a real host: connections by number, the clock, and the state after a kill, a power cut and a
+farewell. `overlay.runtime.node_runner` owns the order of effects and the timer. Messages pass as objects; the size of a
+message's frame is computed once. Must not know containers or scenarios.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,21 +47,21 @@ from overlay.runtime.node_runner import NodeRunner
 from overlay.wire.codec import DATAGRAM_MAGIC
 
 EPOCH = 1_700_000_000 * SECOND
-"""What a right wall clock shows when a run begins."""
+"""The correct wall clock time when a run begins."""
 FRAME = 4
 """Bytes before each message on a connection."""
 PROBE_ANSWER = 34
-"""Bytes of the answer to a probe, in its UDP datagram."""
+"""Bytes of a probe's reply, in its UDP datagram."""
 VXLAN_EXTRA = 8
-"""What VXLAN adds to a frame within its UDP datagram."""
+"""Bytes that VXLAN adds to a frame within its UDP datagram."""
 WIREGUARD_EXTRA = VXLAN_EXTRA + 40 + 8 + 32
-"""The same with IPv6 and UDP around it, and WireGuard's own header and tag."""
+"""The same plus IPv6 and UDP headers, and WireGuard's own header and tag."""
 MAX_SIZES = 1 << 15
-"""Messages whose sizes are kept: a beat is sent again and again."""
+"""Number of messages whose sizes are cached, because heartbeats are sent repeatedly."""
 
 
 class Peer:
-    """One host of the world and the node that runs on it, if one does.
+    """One host of the world and its node, if one runs.
 
     Implements `lab.sim.network.Site` and, as the host's clock, `overlay.runtime.node_runner.Clock`.
     """
@@ -81,23 +81,23 @@ class Peer:
         self.listening = False
         self.node: Node | None = None
         self.runner: NodeRunner | None = None
-        """Runs the node; there is one whenever there is a node."""
+        """Runs the node; exists whenever there is a node."""
         self.life = 0
         self.clock = DriftingClock()
         self.disk = SimDisk()
         self.ends: Mapping[int, End] = {}
         self.sink: Callable[[Effect], None] | None = None
-        """Takes the effects that are not the network's."""
+        """Handles effects that are not for the network."""
         self.sent_bytes = 0
-        """On connections and in datagrams, without the headers of TCP, UDP and IP."""
+        """Bytes on connections and in datagrams, without TCP, UDP and IP headers."""
         self.sent_messages = 0
         self.sent_datagrams = 0
         self.stressed: CpuModel | None = None
-        """What its node alone runs on, if something else has ever taken its turns."""
+        """The clock that the node alone uses, if something has ever delayed its turns."""
         self._handled = 0
-        """Inputs of earlier lives."""
+        """Number of inputs in earlier lives."""
         self._waiting: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
-        """What the node would do if it were not stopped, in order; None: it is not."""
+        """Deferred work of a stopped node, in order; None: the node is not stopped."""
         self._do: dict[type[Effect], Callable[[Any], None]] = {
             SendTcp: self._send_tcp,
             TellClock: self._tell_clock,
@@ -112,7 +112,7 @@ class Peer:
     # --- the node ---------------------------------------------------------------------------------------------------
 
     def start(self, config: Config) -> Node:
-        """Run a node with what the disk holds."""
+        """Start a node from the disk's content."""
         world = self.world
         assert self.node is None and self.powered
         self.life += 1
@@ -127,7 +127,7 @@ class Peer:
         return node
 
     def feed(self, input: Input) -> None:
-        """Hand one input to the node and carry out what it wants."""
+        """Pass one input to the node and carry out its effects."""
         runner = self.runner
         if self._waiting is not None:
             self._waiting.append((self.feed, (input,)))
@@ -136,17 +136,17 @@ class Peer:
 
     @property
     def handled(self) -> int:
-        """Inputs that its nodes have handled, in all their lives."""
+        """Number of inputs that its nodes have handled, in all lives."""
         return self._handled + (self.runner.handled if self.runner is not None else 0)
 
     def now(self) -> int:
-        """What the node takes for the time."""
+        """The time as the node sees it."""
         now = self.world.scheduler.now
         clock = self.clock
         return clock.read(now) if clock.drift or clock.offset else now
 
     def wall(self) -> int:
-        """What this host believes the time of day to be, in nanoseconds."""
+        """The host's wall clock, in nanoseconds."""
         return EPOCH + self.clock.read(self.world.scheduler.now)
 
     def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
@@ -155,7 +155,7 @@ class Peer:
         self.world.scheduler.at(due if clock.right else clock.when(due), self._turn, action, arguments)
 
     def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
-        """See `overlay.runtime.node_runner.Clock`; a delay is the same by any clock."""
+        """See `overlay.runtime.node_runner.Clock`; a delay does not depend on the clock's error."""
         self.world.scheduler.after(delay, self._turn, action, arguments)
 
     def _turn(self, action: Callable[..., None], arguments: tuple[Any, ...]) -> None:
@@ -166,7 +166,7 @@ class Peer:
 
     @property
     def stopped(self) -> bool:
-        """It gets no turns, as a process after SIGSTOP: the kernel answers for it, and all else waits."""
+        """The node does not run, as after SIGSTOP: the kernel answers for it, and everything else waits."""
         return self._waiting is not None
 
     def stop(self) -> None:
@@ -175,25 +175,26 @@ class Peer:
             self._waiting = []
 
     def go_on(self) -> None:
-        """SIGCONT: it does what has waited."""
+        """SIGCONT: run the deferred work."""
         waiting, self._waiting = self._waiting, None
         for action, arguments in waiting or ():
             action(*arguments)
 
     def set_clock(self, offset: int, drift: int) -> None:
-        """From now on the clock is wrong by `offset` ns, and drifts (parts per billion)."""
+        """From now on the clock is off by `offset` ns, and drifts (parts per billion)."""
         self.clock.set(self.world.scheduler.now, offset, drift)
         if self.runner is not None:
             self.runner.clock_was_set()
 
     def stress(self, per_message: int, per_byte: int, wake: int) -> None:
-        """From now on each message takes its node so long (`CpuModel.change`). What waits stays in its order."""
+        """From now on each message takes the node this much CPU time (`CpuModel.change`). Waiting messages keep their
+        order."""
         if self.stressed is None:
             self.stressed = CpuModel(self.world.scheduler, 1, per_message, per_byte)
         self.stressed.change(per_message, per_byte, wake)
 
     def readdress(self, before: str, after: str) -> None:
-        """The host has another address from now on; the daemon hears of it as from a kernel, a moment later."""
+        """Replace an address of the host; a moment later the daemon learns of it as from a kernel."""
         network = self.world.network
         network.readdress(self.name, before, after)
         self.call_after(self.world.model.address_notice, self._readdressed, self.life)
@@ -210,18 +211,18 @@ class Peer:
         self.world.network.die(self, power=False)
 
     def power_off(self) -> None:
-        """Nobody is told anything; the disk loses what was not synced."""
+        """Power cut: no other host is notified; the disk loses unsynced data."""
         self._end()
         self.powered = False
         self.world.network.die(self, power=True)
         self.disk.crash()
 
     def power_on(self) -> None:
-        """The host answers again; no node runs on it yet."""
+        """The host answers again; it has no node yet."""
         self.powered = True
 
     def leave(self) -> None:
-        """A farewell, and the end of the process."""
+        """Send a farewell, then end the process."""
         self.feed(Leave(0))
         self._end()
         if self.world.tap is not None:
@@ -276,7 +277,7 @@ class Peer:
         self.world.scheduler.after(self.world.model.compute_time, self._computed, self.life, effect.job, effect.work())
 
     def _secure(self, effect: Secure) -> None:
-        """Messages pass as objects; what the two sides agreed on they would now seal with."""
+        """Messages pass as objects; stores the key with which both sides would seal them."""
 
     def _elsewhere(self, effect: Effect) -> None:
         if self.sink is not None:
@@ -287,7 +288,7 @@ class Peer:
             self.feed(Computed(job, result))
 
     def _probe(self, probe: SendProbe) -> None:
-        """On the way that it asks about; a full packet on it may be too big or get lost, an answer is small."""
+        """Send a path probe: a full-size probe may be too big or get lost, a reply is small."""
         node = self.node
         if node is None:
             return
@@ -338,7 +339,7 @@ class Peer:
             self._take(Datagram(source, message), message)
 
     def _take(self, input: Input, message: Any) -> None:
-        """Handle it now, or when the machine comes to it."""
+        """Handle it now, or when the simulated machine has CPU time for it."""
         world = self.world
         machine = self.stressed or world.machine
         if machine is None:
@@ -353,7 +354,7 @@ class Peer:
 
 
 class World:
-    """All peers, the network between them and the time in which they live."""
+    """All peers, the network between them, and the scheduler."""
 
     def __init__(
         self, seed: int, links: Links | None = None, scheduler: Scheduler | None = None,
@@ -365,12 +366,12 @@ class World:
         self.spread = Spread(seed)
         self.network = SimNetwork(self.scheduler, links or Links(), Random(f"{seed} network"), self.spread, model)
         self.machine: CpuModel | None = None
-        """What all peers run on together; None: each on a machine of its own that takes no time."""
+        """The machine that all peers share; None: each has its own machine with unlimited CPU."""
         self.peers: dict[str, Peer] = {}
         self.tap: PeerTap | None = None
-        """Told of each message, while packets are captured."""
+        """Called for each message, while packets are captured."""
         self.meter: Callable[[Any, int], None] | None = None
-        """Told of each message that is sent, and of its bytes."""
+        """Called with each sent message and its size."""
         self._sizes: Memo[int] = Memo(MAX_SIZES)
         switch(on=True)  # peers pass messages on as objects
 
@@ -381,14 +382,14 @@ class World:
         others: Sequence[str] = (),
         make: "Callable[[World, str, str], Peer] | None" = None,
     ) -> Peer:
-        """One more host, which its peers reach at `address`; `others` are further addresses of it."""
+        """Add a host, which its peers reach at `address`; `others` are its further addresses."""
         peer = self.peers[name] = Peer(self, name, address) if make is None else make(self, name, address)
         self.network.add(peer, others)
         return peer
 
     @property
     def handled(self) -> int:
-        """Inputs that nodes have handled."""
+        """Number of inputs that nodes have handled."""
         return sum(peer.handled for peer in self.peers.values())
 
     @property
@@ -397,18 +398,18 @@ class World:
         return self.scheduler.now
 
     def sent(self, message: Any) -> int:
-        """Bytes of a message that is sent now."""
+        """Size in bytes of a message that is sent now."""
         size = self._sizes.of(message, _framed)
         if self.meter is not None:
             self.meter(message, size)
         return size
 
     def size_of(self, message: Any) -> int:
-        """Bytes of the message's frame or datagram; counted once for each message, however many get it."""
+        """Size in bytes of the message's frame or datagram; computed once per message, even with many receivers."""
         return self._sizes.of(message, _framed)
 
     def carriers(self, host: str, mac: str) -> tuple[Carrier, ...] | None:
-        """Over whose daemons a frame for `mac` goes in the tunnel, by their routes; see `walk.Tunnel`."""
+        """The hosts whose daemons forward a frame for `mac` in the tunnel, by their routes; see `walk.Tunnel`."""
         node = self.peers[host].node
         destination = node.endpoints.plan.holder(mac) if node is not None else None
         if destination is None:
@@ -427,7 +428,7 @@ class World:
         return (*carriers, Carrier(host, 0, Address("", 0), 0))
 
     def spoken_to(self, host: str, macs: Iterable[str]) -> None:
-        """Containers of this host have sent frames to these MACs lately; as `runtime.sleeve` looks."""
+        """Containers of this host recently sent frames to these MACs; reported as by `runtime.sleeve`."""
         peer = self.peers[host]
         if peer.node is not None:
             found = {peer.node.endpoints.plan.holder(mac) for mac in macs}
@@ -435,7 +436,7 @@ class World:
                 peer.feed(TrafficSeen(seen))
 
     def running(self) -> list[Peer]:
-        """The peers with a node, in their order."""
+        """Peers with a node, in order."""
         return [peer for peer in self.peers.values() if peer.node is not None]
 
     def run(self, duration: int) -> None:
@@ -443,7 +444,7 @@ class World:
         self.scheduler.run(self.scheduler.now + duration)
 
     def converged(self, peers: list[Peer] | None = None) -> bool:
-        """Whether these (all that run) reach exactly each other and believe the same of everything."""
+        """Whether these peers (default: all running) reach exactly each other and have equal beliefs."""
         nodes = [peer.node for peer in (self.running() if peers is None else peers)]
         first: tuple[object, ...] | None = None
         for node in nodes:
