@@ -15,7 +15,7 @@ __all__ = ["ONE", "Jitter", "table_of"]
 
 _BITS = 16
 ONE = 1 << _BITS
-"""The unit of a table's values: the jitter is this number."""
+"""A deviation of one jitter, in the unit of a table's values."""
 QUANTILES = 1024
 """Maximum number of values in a table."""
 

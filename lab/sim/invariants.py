@@ -178,8 +178,7 @@ class Invariants:
                 self._violate("address twice", text, (other[0], host), (address,))
 
     def _excused(self, address: str, first: str, second: str) -> bool:
-        """A user chose it, or two networks allocated it before they merged: then peers put the loser into quarantine.
-        """
+        """A user chose it, or two networks allocated it before they merged: then peers quarantine the loser."""
         ours, theirs = self._lineages.get(first, {}), self._lineages.get(second, {})
         return self._spoiled or address in self._by_hand or len({**ours, **theirs}) != 1
 

@@ -208,8 +208,7 @@ class RenoSender:
         return 0
 
     def _pass(self, number: int) -> None:
-        """The segment with this transmission number arrived: segments sent before it that have not arrived may be lost.
-        """
+        """The segment with this transmission number arrived: missing segments that were sent before it may be lost."""
         if not number:
             return
         for flight in self._flights:

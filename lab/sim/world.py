@@ -93,7 +93,7 @@ class Peer:
         self.sent_messages = 0
         self.sent_datagrams = 0
         self.stressed: CpuModel | None = None
-        """The clock that the node alone uses, if something has ever delayed its turns."""
+        """The CPU model of this node alone, once it has been stressed."""
         self._handled = 0
         """Number of inputs in earlier lives."""
         self._waiting: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
