@@ -1,7 +1,7 @@
-"""The dind backend: a resolved scenario's underlay becomes containers with engines, and cables into the lab's fabric.
+"""The dind backend: a resolved scenario's underlay becomes containers with engines, connected to the lab's fabric.
 
-Owns the order in which such a lab comes up and goes down, and what this backend refuses. The fabric, cuts, links,
-probes and views are those of the netns backend.
+Owns the order in which such a lab comes up and goes down, and what this backend refuses. It shares the fabric, cuts,
+links, probes and views with the netns backend.
 """
 
 import asyncio
@@ -42,15 +42,15 @@ from lab.scenario.resolve import Resolved
 from overlay.runtime.disturbance import VARIABLE
 
 LABEL = "overlay-lab.lab"
-"""On every container of a lab: which lab it belongs to."""
+"""Label on every container of a lab: the lab to which it belongs."""
 _DISK = {"weave": "/var/lib/weave", "docker": "/var/lib/docker", "tmp": "/tmp", "log": "/var/log"}
-"""Folder of a host's small disk -> where the host sees it."""
+"""Directory on a host's small disk -> its path in the host."""
 _STARTING = 60
-"""Seconds that a helper may take from when it is made until it runs."""
+"""Maximum seconds between the creation of a helper and its start."""
 
 
 class OuterEngine(NamedTuple):
-    """The engine that runs the hosts, ready: it has the host image."""
+    """The engine that runs the hosts, with the host image loaded."""
 
     socket: str
     reach: HostAccess
@@ -67,7 +67,7 @@ class DindLab(FabricLab[DindHost]):
         self._outer, self._label = outer, label
 
     async def end(self) -> None:
-        """Remove all hosts with their disks from a user's engine; one of the lab's own goes with the supervisor."""
+        """Remove all hosts with their disks from a user's engine; the lab's own engine ends with the supervisor."""
         await self._fabric.close()
         if isinstance(self._outer.reach, HelperAccess):
             await asyncio.to_thread(remove_hosts, self._outer.socket, self._label)
@@ -84,7 +84,7 @@ class DindBackend:
         self._cgroup = ""
 
     def refuse(self, scenario: Resolved) -> list[str]:
-        """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
+        """Features of this scenario that this backend does not support, one sentence each; starts nothing."""
         reasons = refusals(scenario, self.name)
         try:
             self._choice = choose(os.environ)
@@ -103,7 +103,7 @@ class DindBackend:
         return reasons
 
     def inside(self, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
-        """Run `work` inside a fresh lab, in which `up` works, and clean up when it is gone."""
+        """Run `work` inside a fresh lab, in which `up` works, and clean up after the lab has ended."""
         from lab.backends.netns import launch
 
         cgroups.sweep() if os.geteuid() == 0 else None
@@ -153,7 +153,7 @@ class DindBackend:
         return lab
 
     def _disks(self, names: Sequence[str]) -> dict[str, SmallDisk]:
-        """File systems for hosts of an engine of the lab's own. A user's engine has its own place for their disks."""
+        """Small disks for hosts of the lab's own engine. A user's engine stores their disks itself."""
         assert self._choice is not None
         if not self._choice.own or len(names) > MOST:
             return {}
@@ -176,7 +176,7 @@ class DindBackend:
 
 
 async def _furnish(host: DindHost, images: Sequence[str], files: Sequence[Path], outer: str) -> None:
-    """Boot the rest of a host and give it its images: those of the lab, of the scenario, and of a user's engine."""
+    """Finish a host's boot and load its images: those of the lab, of the scenario, and of a user's engine."""
     await host.finish()
     await host.load([*store.archives_of(images), *map(store.read, files)])
     theirs = store.missing(images)
@@ -185,7 +185,7 @@ async def _furnish(host: DindHost, images: Sequence[str], files: Sequence[Path],
 
 
 def _offer(outer: str, image: BuiltImage) -> None:
-    """Load the host image into a user's engine, if it has not this version of it; older ones not in use go."""
+    """Load the host image into a user's engine, if this version is missing; remove older unused versions."""
     with client(outer) as engine:
         names = tags(engine, store.HOST)
         if image.name in names:
@@ -197,7 +197,7 @@ def _offer(outer: str, image: BuiltImage) -> None:
 
 
 def sweep(outer: str) -> None:
-    """Remove hosts of labs of the past whose helper does not run any more: somebody killed both."""
+    """Remove hosts of past labs whose helper does not run any more, because both were killed."""
     with client(outer) as engine:
         found = containers(engine, LABEL)
         alive = {one.labels[LABEL] for one in found if HELPER in one.labels and _lives(one)}
@@ -207,12 +207,12 @@ def sweep(outer: str) -> None:
 
 
 def _lives(helper: ListedContainer) -> bool:
-    """It runs, or is about to: another lab is just coming up."""
+    """The helper runs, or is about to: another lab is just starting."""
     return helper.state == "running" or (helper.state == "created" and helper.created > time.time() - _STARTING)
 
 
 def _in_engine(outer: str, name: str) -> bool:
-    """Whether the engine that runs the hosts has this image itself."""
+    """Whether the engine that runs the hosts has this image."""
     try:
         with client(outer) as engine:
             engine.images.get(name)
@@ -224,9 +224,9 @@ def _in_engine(outer: str, name: str) -> bool:
 def _create(
     outer: OuterEngine, image: BuiltImage, name: str, label: str, told: dict[str, str], disk: SmallDisk | None
 ) -> str:
-    """Make a host's container, switched off; returns its id.
+    """Create a host's container, switched off; returns its id.
 
-    Not `--privileged`, which asks for every capability there is: engines that run without CAP_SYS_RESOURCE refuse that.
+    Does not use `--privileged`, which requests every capability: engines that run without CAP_SYS_RESOURCE refuse it.
     """
     with client(outer.socket) as engine:
         settings = engine.api.create_host_config(
@@ -248,7 +248,7 @@ def _create(
 
 
 def remove_hosts(outer: str, label: str) -> None:
-    """Remove every host of a lab with its disk; not the helper, which ends by itself."""
+    """Remove every host of a lab with its disk, but not the helper, which ends by itself."""
     with client(outer) as engine:
         for one in containers(engine, f"{LABEL}={label}"):
             if HELPER not in one.labels:

@@ -1,7 +1,7 @@
-"""The control groups of labs' own engines: named, so that they can be removed, for a group outlives its processes.
+"""The cgroups of labs' own engines: named, so that they can be removed, because a cgroup outlives its processes.
 
-A lab that ends in good order, or whose command is killed, is cleaned up after by its janitor (`launch(after=…)`); what
-a killed janitor leaves is removed by the next lab. Works in the machine's own pid and mount namespace.
+When a lab ends, or its command is killed, its janitor removes the cgroups (`launch(after=…)`). If the janitor is killed
+too, the next lab removes them. Works in the machine's own pid and mount namespaces.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 _PREFIX = "overlay-lab-"
 _PATIENCE = 3.0
-"""Seconds until the kernel has let go of a group whose processes have just ended."""
+"""Maximum seconds until the kernel releases a cgroup whose processes have just ended."""
 
 
 def new_name() -> str:
@@ -22,7 +22,7 @@ def new_name() -> str:
 
 
 def remove(name: str) -> None:
-    """Remove the groups of this name, which hold no process any more, in every hierarchy."""
+    """Remove the cgroups of this name, which have no processes any more, in every hierarchy."""
     deadline = time.monotonic() + _PATIENCE
     left = [top / name for top in _hierarchies()]
     while left and time.monotonic() < deadline:
@@ -31,7 +31,7 @@ def remove(name: str) -> None:
 
 
 def sweep() -> None:
-    """Remove groups that labs of the past have left: those in which no process is, in no hierarchy."""
+    """Remove cgroups of past labs: those without a process in any hierarchy."""
     strays = {place.name for top in _hierarchies() for place in top.glob(f"{_PREFIX}*")}
     for name in sorted(strays):
         if not any(_busy(top / name) for top in _hierarchies()):
@@ -59,7 +59,7 @@ def _hierarchies() -> list[Path]:
 
 
 def _remove(place: Path) -> bool:
-    """Whether the group and all below are gone; a group that holds processes stays."""
+    """Remove the cgroup and all below; returns whether they are gone. A cgroup with processes stays."""
     if not place.exists():
         return True
     for directory, _, _ in os.walk(place, topdown=False):

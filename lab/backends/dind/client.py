@@ -1,4 +1,4 @@
-"""The `docker` SDK as the lab uses it: one client per piece of work, its errors as the lab's.
+"""The `docker` SDK as the lab uses it: one client per task, errors converted to `LabError`.
 
 The SDK blocks, so code with an event loop calls it in a thread.
 """
@@ -15,7 +15,7 @@ TIMEOUT = 300
 
 @contextlib.contextmanager
 def client(socket: str) -> Iterator[Any]:
-    """A client of the engine behind a unix socket; whatever it complains of is raised as `LabError`."""
+    """A client of the engine at a unix socket; its errors are raised as `LabError`."""
     try:
         from docker.client import DockerClient
         from docker.errors import DockerException
@@ -34,7 +34,7 @@ def client(socket: str) -> Iterator[Any]:
 
 
 def load(socket: str, archives: Iterable[Iterable[bytes]]) -> None:
-    """Give the engine behind a unix socket the images of these archives."""
+    """Load these image archives into the engine at a unix socket."""
     with client(socket) as engine:
         for archive in archives:
             engine.images.load(archive)
@@ -53,15 +53,15 @@ class ListedContainer(NamedTuple):
 def containers(engine: Any, label: str) -> list[ListedContainer]:
     """All containers with this label, stopped ones too.
 
-    Not the SDK's `containers.list` (nor `images.list`): it inspects each entry of the list, and fails when one of them
-    was removed in between.
+    Does not use the SDK's `containers.list` (or `images.list`), because it inspects each entry and fails when an entry
+    is removed meanwhile.
     """
     found = engine.api.containers(all=True, filters={"label": label})
     return [ListedContainer(one["Id"], one["Labels"] or {}, one["State"], one["Created"]) for one in found]
 
 
 def remove(engine: Any, container: str) -> None:
-    """Remove a container with its disk, even if it runs; nothing if it is gone, or somebody else is removing it."""
+    """Remove a container with its disk, even if it runs; does nothing if it is gone or already being removed."""
     from docker.errors import APIError
 
     try:

@@ -1,8 +1,8 @@
-"""The engine that runs the hosts: which one, and starting one where there is none.
+"""The engine that runs the hosts: selects one, and starts one if there is none.
 
-Owns the choice (LAB_ENGINE, DOCKER_HOST, Docker's usual socket, our own) and the life of an engine of the lab's own: a
-network namespace of its own, so that nothing of it touches the machine's network, a data directory on the lab's
-tmpfs, a cgroup of its own. It is a child of the lab and ends with it. Knows nothing of hosts.
+Owns the choice (LAB_ENGINE, DOCKER_HOST, Docker's usual socket, our own) and the lifecycle of the lab's own engine.
+That engine has its own network namespace, so that it does not touch the machine's network, a data directory on the
+lab's tmpfs, and its own cgroup. It is a child of the lab and ends with it. Knows nothing of hosts.
 """
 
 import asyncio
@@ -20,27 +20,27 @@ from lab.errors import LabError
 from overlay.cli.unix_http import engine_answer
 
 API = (1, 41)
-"""The oldest Engine API that will do: Docker 20.10, December 2020."""
+"""The oldest supported Engine API: Docker 20.10, December 2020."""
 USUAL = "/var/run/docker.sock"
 OWN = "own"
 INSTALL = "sudo apt-get install docker.io"
 _DEADLINE = 30.0
-"""Seconds that an engine may need to answer."""
+"""Timeout for an engine's first answer, in seconds."""
 
 
 class Choice(Struct, frozen=True):
-    """The engine to use. `socket` is empty for one of the lab's own."""
+    """The engine to use. `socket` is empty for the lab's own engine."""
 
     socket: str = ""
 
     @property
     def own(self) -> bool:
-        """The lab starts it."""
+        """Whether the lab starts the engine."""
         return not self.socket
 
 
 def choose(environment: Mapping[str, str]) -> Choice:
-    """The engine that the hosts will run in. Raises `LabError` that says what is missing and what to do."""
+    """Select the engine that runs the hosts. Raises `LabError` that says what is missing and how to fix it."""
     asked = environment.get("LAB_ENGINE", "")
     if asked == OWN:
         return _own()
@@ -85,7 +85,7 @@ def program() -> str | None:
 
 
 def _version(path: str) -> tuple[int, ...]:
-    """The API version of the engine behind a socket; raises `OSError` when none answers."""
+    """The API version of the engine at a socket; raises `OSError` when none answers."""
     _, told = engine_answer(path, "GET", "/version", timeout=5)
     try:
         return tuple(int(part) for part in str(told["ApiVersion"]).split("."))
@@ -134,7 +134,7 @@ class OwnEngine:
             raise LabError(f"the lab's own Docker Engine did not come up; the end of its log:\n{lines}") from None
 
     async def stop(self) -> None:
-        """End it in good order, so that its data are whole."""
+        """Stop it gracefully, so that its data stay consistent."""
         if self._process is None or self._process.returncode is not None:
             return
         self._process.terminate()
@@ -158,7 +158,7 @@ async def answers(path: str, process: asyncio.subprocess.Process | None = None) 
 
 
 def _private_containerd() -> None:
-    """The machine's /run/containerd is visible in a lab; dockerd would use the containerd that it finds there."""
+    """Hide the machine's /run/containerd, which is visible in a lab: dockerd would use the containerd found there."""
     place = Path("/run/containerd")
     if place.is_symlink():
         place.unlink()
@@ -166,5 +166,5 @@ def _private_containerd() -> None:
 
 
 def state_dir() -> Path:
-    """Where an engine of the lab's own keeps everything: on the tmpfs that dies with the lab."""
+    """Where the lab's own engine keeps all its files: on the tmpfs that is removed with the lab."""
     return STATE / "engine"

@@ -1,9 +1,9 @@
-"""A lab's helper inside of a user's engine: a container that plugs hosts in where the lab itself may not.
+"""A lab's helper inside a user's engine: a container that connects hosts where the lab itself lacks the privileges.
 
-Runs in a container of the host image with the engine's pids, a network namespace of its own (the lab's fabric) and the
-few capabilities that plugging takes (`python3 -m lab.backends.dind.helper LABEL`). Owns its wire (JSON lines:
-`HelperRequest` in, `HelperReply` out), the sockets that it passes on, and the clean-up: its input ends when the
-lab is gone, for whatever reason, and then it removes every container of the lab, itself last. Decides nothing else.
+Runs in a container of the host image with the engine's pid namespace, its own network namespace (the lab's fabric) and
+the few capabilities that this needs (`python3 -m lab.backends.dind.helper LABEL`). Owns its protocol (JSON lines:
+`HelperRequest` in, `HelperReply` out), the sockets that it forwards, and the clean-up: its input ends when the lab is
+gone, for whatever reason, and then it removes every container of the lab, itself last. Decides nothing else.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from lab.errors import LabError
 from lab.fabric.fabric import run
 
 ENGINE = "/run/outer.sock"
-"""The engine's own socket, in the helper."""
+"""The engine's socket, as mounted in the helper."""
 SOCKETS = "/run/sockets"
-"""The directory of passed-on sockets, shared with the lab."""
+"""The directory of forwarded sockets, shared with the lab."""
 LINE = 1 << 22
 
 
@@ -41,7 +41,7 @@ class HelperRequest(Struct, frozen=True, kw_only=True):
 
 
 class HelperReply(Struct, frozen=True, kw_only=True):
-    """What came of an order: what the tool wrote, or a complaint."""
+    """The result of a request: the tool's output, or an error."""
 
     id: int
     out: str = ""
@@ -49,7 +49,7 @@ class HelperReply(Struct, frozen=True, kw_only=True):
 
 
 async def serve(label: str) -> None:
-    """Obey until the input ends, then clean up."""
+    """Serve requests until the input ends, then clean up."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LINE)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -84,7 +84,7 @@ async def _obey(order: HelperRequest, listening: dict[str, asyncio.Server]) -> N
 
 
 async def _pass_on(order: HelperRequest, listening: dict[str, asyncio.Server]) -> None:
-    """Listen for a host's socket; a name that it listened for already means the host's new init from now on."""
+    """Forward a host's socket; if the name is already in use, it refers to the host's new init from now on."""
     target = f"/proc/{order.pid}/root{order.path}"
     file = f"{SOCKETS}/{order.name}"
     if order.name in listening:
@@ -114,7 +114,7 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 
 async def _remove_all(label: str) -> None:
-    """Every container of the lab with its disks; this one, which asks, last."""
+    """Remove every container of the lab with its disks; this one last."""
     connector = aiohttp.UnixConnector(path=ENGINE)
     async with aiohttp.ClientSession(connector=connector) as session:
         filters = quote(f'{{"label":["{label}"]}}')

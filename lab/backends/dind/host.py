@@ -1,7 +1,7 @@
-"""One Docker-in-Docker host: a container of the outer engine, with an engine, a `weave` command and a disk of its own.
+"""One Docker-in-Docker host: a container of the outer engine, with its own engine, `weave` command and disk.
 
-Owns the container's life and how the runner reaches into it. Commands run by the outer engine's exec, sockets of the
-host are reached by paths that a `HostAccess` gives. Knows nothing of scenarios or partitions.
+Owns the container's lifecycle and the runner's access to the host. Commands run through the outer engine's exec;
+sockets of the host are reached by paths from a `HostAccess`. Knows nothing of scenarios or partitions.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from lab.images import reference
 
 DOCKER_SOCKET = "/run/docker.sock"
 _BOOT = 60.0
-"""Seconds that a host's engine may need, on a machine that is busy with many of them."""
+"""Timeout for the start of a host's engine, in seconds, on a machine that is busy with many of them."""
 
 
 _END_ENGINE = """\
@@ -38,28 +38,28 @@ rm -f /run/lab-engine-held
 until curl -s -f --unix-socket /run/docker.sock http://engine/_ping > /dev/null; do sleep 0.02; done
 rm $config.once
 """
-"""Only this once without `live-restore`: an engine that ends by other means leaves its containers alone."""
+"""Only this stop is without `live-restore`: an engine that ends in any other way leaves its containers running."""
 
 
 class HostAccess(Protocol):
-    """How the runner gets at what is inside of a host."""
+    """The runner's access to the inside of a host."""
 
     async def tool(self, *argv: str, text: str = "", check: bool = True) -> str:
-        """Run a tool where the fabric's bridges and the hosts' pids are, as `lab.fabric.fabric.run` does."""
+        """Run a tool in the namespaces of the fabric's bridges and the hosts' pids, like `lab.fabric.fabric.run`."""
         ...
 
     @property
     def relay(self) -> RelayLauncher:
-        """How the relay of links is started where the fabric's bridges are."""
+        """Launcher of the link relay, in the namespace of the fabric's bridges."""
         ...
 
     async def open(self, pid: int, name: str, path: str) -> str:
-        """A path here at which the socket `path` of the host with this init can be connected to."""
+        """A local path that connects to the socket `path` of the host with this init."""
         ...
 
 
 class DindHost(ObservedHost):
-    """A machine made of a container. Made by `create`, powered on by `boot`."""
+    """A machine made of a container. `create` makes it, `boot` powers it on."""
 
     def __init__(
         self, name: str, address: str, container: str, outer: str, fabric: Fabric, reach: HostAccess, origin: int
@@ -70,7 +70,7 @@ class DindHost(ObservedHost):
         self.outer = outer
         """Path of the outer engine's socket."""
         self.pid = 0
-        """Of the host's init, as the outer engine sees it; 0 when it is switched off."""
+        """Pid of the host's init, as the outer engine sees it; 0 when it is switched off."""
         self._engine = Docker(outer)
         self._inner = Docker("")
         self._weave = ""
@@ -89,14 +89,14 @@ class DindHost(ObservedHost):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of commands that are run on the host by entering it."""
+        """Environment of commands that enter the host."""
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return {"PATH": path, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", "HOSTNAME": self.name}
 
     # Power
 
     async def power_on(self) -> None:
-        """First half of booting: its init runs; no cables yet."""
+        """First half of booting: the init runs; no cables yet."""
         if self.pid:
             raise LabError(f"host {self.name} is running already")
 
@@ -112,7 +112,7 @@ class DindHost(ObservedHost):
             raise LabError(f"host {self.name} ended at once: {await self._log()}")
 
     async def finish(self) -> None:
-        """Second half, once the cables are plugged in: addresses, sockets, its engine answers."""
+        """Second half, once the cables are connected: addresses, sockets, and the engine answers."""
         text = self._fabric.host_commands(self.name)
         await self._reach.tool("nsenter", "--target", str(self.pid), "--net", "ip", "-batch", "-", text=text)
         self._inner = Docker(await self._reach.open(self.pid, self.name, DOCKER_SOCKET))
@@ -127,11 +127,11 @@ class DindHost(ObservedHost):
             await self.exec(["sh", "-c", write_hosts_file(self.hosts_text)])
 
     async def load(self, archives: Iterable[Iterable[bytes]]) -> None:
-        """Give the host's engine these images."""
+        """Load these images into the host's engine."""
         await asyncio.to_thread(load, self._inner.path, archives)
 
     async def take(self, names: Iterable[str], outer: str) -> None:
-        """Give the host's engine these images of another one."""
+        """Copy these images from another engine into the host's engine."""
 
         def work() -> None:
             with client(outer) as source, client(self._inner.path) as engine:
@@ -141,7 +141,7 @@ class DindHost(ObservedHost):
         await asyncio.to_thread(work)
 
     async def start(self) -> None:
-        """Power on again after `kill`; the disk is what it was."""
+        """Power on again after `kill`; the disk is unchanged."""
         async with self.booting:
             await self.power_on()
             await self._fabric.plug([(self.name, self.pid)])
@@ -149,7 +149,7 @@ class DindHost(ObservedHost):
             await self.tear()
 
     async def kill(self) -> None:
-        """Power off: every process dies at once, the cables with them; the disk stays."""
+        """Power off: every process and the cables disappear at once; the disk stays."""
         self.booted.clear()
         self.has_room()
         pid, self.pid = self.pid, 0
@@ -167,7 +167,8 @@ class DindHost(ObservedHost):
     # The engine
 
     async def end_engine(self, number: int, *, live_restore: bool) -> None:
-        """See `lab.contracts.lab.Engined`: `dockerd` alone; containerd's shims hold the containers until it is back."""
+        """See `lab.contracts.lab.Engined`: only `dockerd` ends; containerd's shims keep the containers until it is
+        back."""
         await self._engine_command(_END_ENGINE, str(number))
 
     async def start_engine(self, *, live_restore: bool) -> None:
@@ -203,7 +204,7 @@ class DindHost(ObservedHost):
     async def converse(
         self, argv: Sequence[str], *, env: Mapping[str, str], complain: Callable[[str], None], limit: int
     ) -> AsyncIterator[Agent]:
-        """See `lab.contracts.lab.Conversing`; the program must be in the host's image, and complains into its log."""
+        """See `lab.contracts.lab.Conversing`; the program must be in the host's image, and writes errors to its log."""
         if not self.booted.is_set():
             raise LabError(f"host {self.name} is switched off")
         words = ["env", *(f"{key}={value}" for key, value in env.items()), *argv]
@@ -212,7 +213,7 @@ class DindHost(ObservedHost):
 
     @contextlib.asynccontextmanager
     async def open_agent(self) -> AsyncIterator[Agent]:
-        """See `ObservedHost`: the host image's own agent, by the outer engine's exec."""
+        """See `ObservedHost`: the agent of the host image, run by the outer engine's exec."""
         if not self.booted.is_set():
             raise LabError(f"host {self.name} is switched off")
         async with self._engine.attached(self.container, ["python3", "-m", "lab.probes.agent"]) as (reader, write):
@@ -220,7 +221,7 @@ class DindHost(ObservedHost):
 
     @contextlib.asynccontextmanager
     async def open_sniffer(self, argv: Sequence[str]) -> AsyncIterator[Agent]:
-        """See `ObservedHost`: the host image's own program, by the outer engine's exec."""
+        """See `ObservedHost`: the sniffer of the host image, run by the outer engine's exec."""
         if not self.booted.is_set():
             raise LabError(f"host {self.name} is switched off")
         async with self._engine.attached(self.container, ["python3", "-m", "lab.capture.sniff", *argv]) as stream:

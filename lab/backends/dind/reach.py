@@ -1,6 +1,6 @@
-"""How the lab gets at its hosts: directly where the engine is the lab's own, through a helper container elsewhere.
+"""The lab's access to its hosts: direct if the engine is the lab's own, otherwise through a helper container.
 
-Owns the lab's side of the helper's wire. Knows nothing of what the tools do.
+Owns the lab's side of the helper's protocol. Knows nothing of what the tools do.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ from lab.images.layers import cache
 
 HELPER = "overlay-lab.helper"
 _SUN_PATH, _NAME = 107, 40
-"""Bytes of a unix socket's path (unix(7), without the end mark), and those of them for a socket's own name."""
+"""Maximum bytes of a unix socket's path (unix(7), without the terminator), and the part reserved for a socket's name.
+"""
 _CAPABILITIES = (
     "NET_ADMIN",
     "NET_RAW",
@@ -38,12 +39,12 @@ _CAPABILITIES = (
 
 
 def sockets(lab: str) -> Path:
-    """Where the sockets that a helper passes on are: in the user's cache, which the engine can see too."""
+    """The directory of sockets that a helper forwards: in the user's cache, which the engine can see too."""
     return cache().parent / "run" / lab
 
 
 def too_long(lab: str) -> str:
-    """Why the cache's path leaves no room for these sockets' names; empty when it does."""
+    """Why the cache's path is too long for these sockets' names; empty when it is not."""
     room = _SUN_PATH - _NAME - 1 - len(os.fsencode(sockets(lab)))
     if room >= 0:
         return ""
@@ -54,7 +55,7 @@ def too_long(lab: str) -> str:
 
 
 class LocalAccess:
-    """Where the engine is the lab's own, everything is in the lab's namespaces. `relay`: how the relay is started."""
+    """Access when the engine is the lab's own and everything is in the lab's namespaces. `relay` starts the relay."""
 
     def __init__(self, relay: RelayLauncher) -> None:
         self.relay = relay
@@ -64,7 +65,7 @@ class LocalAccess:
         return await run(*argv, text=text, check=check)
 
     async def open(self, pid: int, name: str, path: str) -> str:
-        """Through the host's root directory."""
+        """A path through the host's root directory."""
         return f"/proc/{pid}/root{path}"
 
     async def close(self) -> None:
@@ -72,7 +73,7 @@ class LocalAccess:
 
 
 class HelperAccess:
-    """Where the engine is the user's: a helper container does what takes privileges. Made by `HelperAccess.start`."""
+    """Access when the engine is the user's: a helper container runs everything that needs privileges. Use `start`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -117,17 +118,17 @@ class HelperAccess:
         return (await self._ask(argv=argv, text=text, check=check)).out
 
     def relay(self, device: str) -> contextlib.AbstractAsyncContextManager[Agent]:
-        """Start the relay where the bridges are: in the helper's container, which it ends with at the latest."""
+        """Start the relay in the helper's container, next to the bridges; it ends with the container at the latest."""
         return self._engine.attached(self._container, ["python3", "-m", "lab.fabric.relay.worker", device])
 
     async def open(self, pid: int, name: str, path: str) -> str:
-        """A socket that the helper passes on."""
+        """A socket that the helper forwards."""
         file = f"{name}.{Path(path).name}"[-_NAME:]
         await self._ask(pid=pid, path=path, name=file)
         return str(self._folder / file)
 
     async def close(self) -> None:
-        """End the helper's input: it removes every container of the lab, itself last."""
+        """Close the helper's input: it removes every container of the lab, itself last."""
         if self._reading is not None:
             self._reading.cancel()
         await self._stack.aclose()

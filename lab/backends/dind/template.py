@@ -1,9 +1,9 @@
-"""Images in an engine of the lab's own without loading them: layers from a shared template, bound into place.
+"""Images in the lab's own engine without loading them: layers are bind-mounted from a shared template.
 
 The template is the data directory of an engine that loaded the host image once, kept in the user's cache. A lab's
-engine gets a copy of its metadata (a few MB) and its layers by bind mounts, so that its own data directory can be an
-empty tmpfs. Owns that layout (Docker's overlay2 driver); must run in a lab's mount namespace. Where the cache is on an
-overlay file system itself, which overlay2 refuses, the image is loaded into every lab instead.
+engine gets a copy of its metadata (a few MB) and its layers by bind mounts, so its own data directory can be an empty
+tmpfs. Owns that layout (Docker's overlay2 driver); must run in a lab's mount namespace. If the cache itself is on an
+overlay file system, which overlay2 refuses, the image is loaded into every lab instead.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from lab.images.layers import cache, hash_of
 from lab.images.store import architecture
 
 _KEPT = 4
-"""Versions of the host image that stay in a template."""
+"""Number of host image versions kept in a template."""
 
 
 _held: list[IO[str]] = []
-"""Open files whose locks say that this lab uses a template; they go with the process."""
+"""Open lock files that mark a template as used by this lab; they are released with the process."""
 
 
 async def furnished(image: BuiltImage, cgroup: str) -> OwnEngine:
@@ -49,7 +49,7 @@ async def furnished(image: BuiltImage, cgroup: str) -> OwnEngine:
 
 
 def _place(image: BuiltImage) -> Path | None:
-    """The template's directory: one for each base layer and engine version; None where there can be none."""
+    """The template's directory, one per base layer and engine version; None if a template is not possible."""
     version = subprocess.run([program() or "dockerd", "--version"], capture_output=True, text=True, check=False).stdout
     where = cache().parent / "engines" / hash_of(image.layers[0].digest, version)
     where.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def _place(image: BuiltImage) -> Path | None:
 
 
 async def _fill(template: Path, image: BuiltImage, cgroup: str) -> None:
-    """Load the image with an engine that runs for just that."""
+    """Load the image with an engine that runs only for that."""
     engine = OwnEngine(state_dir() / "filler", template / "data", cgroup)
     await engine.start()
     try:
@@ -83,7 +83,7 @@ async def _load(engine: OwnEngine, image: BuiltImage) -> None:
 
 
 def _drop_old(engine: OwnEngine, template: Path) -> None:
-    """Keep the latest few versions, unless a lab may be using the others."""
+    """Keep the latest few versions, unless a lab may be using the older ones."""
     notes = sorted(template.glob("has-*"), key=lambda note: note.stat().st_mtime)
     if len(notes) < _KEPT or not _unused(template):
         return
@@ -94,17 +94,18 @@ def _drop_old(engine: OwnEngine, template: Path) -> None:
 
 
 def _use(template: Path) -> None:
-    """Say that this process's lab uses the template."""
+    """Mark the template as used by this process's lab."""
     used = open(template / "used", "w", encoding="utf-8")  # noqa: SIM115
     fcntl.flock(used, fcntl.LOCK_SH)
     _held.append(used)
 
 
 def _furnish(template: Path, data: Path) -> None:
-    """Lay the template's images into an empty data directory."""
+    """Put the template's images into an empty data directory."""
     data.mkdir(parents=True)
     layers = data / "overlay2"
-    # Both must be mount points before anything is mounted below: dockerd would bind them over themselves, without that.
+    # Both must be mount points before anything is mounted below, because dockerd would otherwise bind them over
+    # themselves.
     mount("tmpfs", str(data), "tmpfs", Mount.NODEV, "mode=711")
     layers.mkdir(mode=0o710)
     mount(str(layers), str(layers), flags=Mount.BIND)
@@ -124,7 +125,7 @@ def _furnish(template: Path, data: Path) -> None:
 
 
 def _unused(template: Path) -> bool:
-    """No lab that runs has layers of this template bound into place."""
+    """Whether no running lab has bind-mounted layers of this template."""
     try:
         with open(template / "used", "w", encoding="utf-8") as used:
             fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What backends with real packets say of themselves alike (`lab.kinds.abilities`)."""
+"""Abilities that all backends with real packets declare (`lab.kinds.abilities`)."""
 
 from collections.abc import Mapping
 

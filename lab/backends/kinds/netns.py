@@ -1,4 +1,4 @@
-"""The backend `netns`: hosts are network namespaces of this machine, with an engine of the lab's own."""
+"""The backend `netns`: hosts are network namespaces of this machine, with the lab's own container engine."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The backend `vagrant`: hosts are virtual machines with kernels and Docker Engines of their own."""
+"""The backend `vagrant`: hosts are virtual machines, each with its own kernel and Docker Engine."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
-"""The netns backend: a resolved scenario's underlay becomes namespaces, cables and containers' engines.
+"""The netns backend: a resolved scenario's underlay becomes namespaces, cables and container engines.
 
-Owns the order in which a lab comes up and goes down, and what this backend refuses. Works inside of
-`lab.backends.netns.launch` only.
+Owns the order in which such a lab comes up and goes down, and what this backend refuses. Works only inside
+`lab.backends.netns.launch`.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from overlay.runtime.disturbance import VARIABLE
 
 
 def relay_launcher(spawner: Spawner) -> RelayLauncher:
-    """Starts the relay in the lab's own namespaces."""
+    """Launcher of the relay in the lab's own namespaces."""
 
     def launch(device: str) -> contextlib.AbstractAsyncContextManager[Agent]:
         call, log = "lab.fabric.relay.worker:main", STATE / "relay.log"
@@ -45,7 +45,7 @@ def relay_launcher(spawner: Spawner) -> RelayLauncher:
 
 
 def _disk(index: int, scenario: Resolved) -> SmallDisk | None:
-    """What of a host's disk survives a power cut, on a file system of its own; None: it is in the lab's."""
+    """The part of a host's disk that survives a power cut, on its own file system; None: it is on the lab's."""
     place = host_dir(index)
     names = [name for name in HOST_MOUNTS if name not in VOLATILE]
     disk = SmallDisk.made(place / "disk", names) if len(scenario.hosts) <= MOST else None
@@ -66,14 +66,14 @@ class NetnsLab(FabricLab[NetnsHost]):
         origin: int,
         made: Callable[[Resolved, str], NetnsHost],
     ) -> None:
-        """`made` makes a host that a scenario has by now, switched off."""
+        """`made` creates a host that the scenario now contains, switched off."""
         super().__init__("netns", hosts, fabric, origin)
         self._spawner = spawner
         self._cables = fabric
         self._made = made
 
     async def join(self, scenario: Resolved, name: str) -> None:
-        """See `lab.contracts.lab.Joinable`. What fails leaves no host; its place in the fabric stays empty."""
+        """See `lab.contracts.lab.Joinable`. If it fails there is no new host; its slot in the fabric stays empty."""
         if scenario.topology is not None:
             raise LabError("a lab with a topology takes no further hosts so far")
         spec = scenario.hosts[name]
@@ -95,14 +95,14 @@ class NetnsLab(FabricLab[NetnsHost]):
         await self._cables.set_cable(key, change)
 
     async def end(self) -> None:
-        """End all hosts. The rest goes with the supervisor, when the runner returns."""
+        """End all hosts. Everything else ends with the supervisor, when the runner returns."""
         await self._fabric.close()
         await asyncio.gather(*(host.end() for host in self.hosts.values()), return_exceptions=True)
         self._spawner.close()
 
 
 class NetnsBackend:
-    """Hosts are namespaces. `engine=False` leaves the container engines out, for measuring."""
+    """Hosts are namespaces. `engine=False` omits the container engines, for measurements."""
 
     name = "netns"
 
@@ -116,7 +116,7 @@ class NetnsBackend:
         return launch(work, detach=detach, name=name)
 
     def refuse(self, scenario: Resolved) -> list[str]:
-        """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
+        """Features of this scenario that this backend does not support, one sentence each; starts nothing."""
         reasons = [*refusals(scenario, self.name), *foreign_images(scenario, "host made of namespaces")]
         if (topology := scenario.topology) is not None:
             addresses = [spec.address for spec in scenario.hosts.values()]

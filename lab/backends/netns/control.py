@@ -1,12 +1,12 @@
 """The control socket of a running lab: an abstract unix socket, so that the kernel itself is the registry of labs.
 
-Owns the names (`\\0overlay-lab/<uid>/<name>`, gone the moment the lab is), who may connect (the same user, or root as
-that user) and the wire: one JSON object per line each way, `{"do": …}` answered by `{"ok": true, …}` or
-`{"ok": false, "error": …}`; pidfds come along as SCM_RIGHTS. The client is synchronous and for commands outside
-of the lab; the server runs in the runner.
+Owns the names (`\\0overlay-lab/<uid>/<name>`, which disappear with the lab), who may connect (the same user, or root as
+that user) and the protocol: one JSON object per line each way, `{"do": …}` answered by `{"ok": true, …}` or
+`{"ok": false, "error": …}`; pidfds are passed as SCM_RIGHTS. The client is synchronous and for commands outside the
+lab; the server runs in the runner.
 
-Anybody may bind any abstract name, and may write any text into /proc/net/unix with it. So a name counts only if it is
-well formed and the kernel says that the user that it names listens there; and no wait for an answer is without end.
+Any user may bind any abstract name, and so write any text into /proc/net/unix. So a name counts only if it is well
+formed and the kernel confirms that the user in the name listens there; and every wait for an answer has a timeout.
 """
 
 import asyncio
@@ -30,18 +30,18 @@ _CREDENTIALS = struct.Struct("iII")
 _TIMEVAL = struct.Struct("@ll")
 _LINE = 1 << 20
 _ANSWER = 1 << 24
-"""Bytes of an answer, at most."""
+"""Maximum bytes of an answer."""
 _MAX_NUMBER = 1000
 _ENTRY = re.compile(rf"@{_PREFIX}/(0|[1-9][0-9]{{0,9}})/([^/\n]{{1,64}})")
 """A lab's name as /proc/net/unix shows it."""
 _NOBODY = (1 << 32) - 1
-"""The uid that stands for none, so the last that is one is below it."""
+"""The uid that means "no user"; the largest valid uid is one less."""
 _PATIENCE = {"inspect": 20.0, "status": 20.0, "state": 20.0, "supervisor": 20.0, "down": 10.0}
-"""Seconds in which a lab that is well answers this, on a machine that is busy."""
+"""Timeout for an answer of a healthy lab on a busy machine, in seconds."""
 _LONG = 120.0
-"""The same for what takes the lab's own time (power on, a cut); the time of a command comes on top."""
+"""Timeout for operations that take the lab's own time (power on, a cut); a command's own timeout is added."""
 _GOING_DOWN = 90.0
-"""Seconds that a lab may take to go down once it has said that it will: VMs are asked to stop first."""
+"""Seconds that a lab may take to go down after it accepted the request: VMs are shut down first."""
 
 Operation = Callable[..., Awaitable[dict[str, Any] | tuple[dict[str, Any], int]]]
 
@@ -54,7 +54,7 @@ class LabName(NamedTuple):
 
 
 def listen(name: str, *, exclusive: bool) -> tuple[socket.socket, str]:
-    """Claim a lab's name; (listening socket, the name got). Without `exclusive` a taken name gets a number appended."""
+    """Claim a lab's name; returns (socket, name). Without `exclusive`, a name in use gets a number appended."""
     if not _proper(name):
         raise LabError(f"{name!r} cannot be the name of a lab: expected 1 to 64 printable characters without a slash")
     uid = os.geteuid()
@@ -83,13 +83,13 @@ def _proper(name: str) -> bool:
 
 
 def labs() -> list[LabName]:
-    """The labs that run now: the caller's own, or everybody's for root. Sorted."""
+    """The running labs: the caller's own, or all users' for root. Sorted."""
     own = os.geteuid()
     return sorted(lab for lab in _claimed() if own in (0, lab.uid) and _owner(lab) == lab.uid)
 
 
 def _claimed() -> set[LabName]:
-    """The names that look like a lab's, no matter who holds them."""
+    """Names in the form of a lab's name, whoever holds them."""
     found = set()
     with open("/proc/net/unix", encoding="utf-8", errors="replace", newline="\n") as table:
         for line in table:
@@ -100,7 +100,7 @@ def _claimed() -> set[LabName]:
 
 
 def _owner(lab: LabName) -> int | None:
-    """The user who listens at a lab's name; None when nobody does, or takes no connections."""
+    """The user who listens at a lab's name; None when nobody does, or the listener accepts no connections."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
         try:
             connection.connect(_address(*lab))
@@ -110,7 +110,7 @@ def _owner(lab: LabName) -> int | None:
 
 
 def find(name: str = "") -> LabName:
-    """The lab of this name, or the only one that runs; raises `LabError` that lists the choices."""
+    """The lab of this name, or the only running one; raises `LabError` that lists the choices."""
     running = labs()
     matching = [lab for lab in running if lab.name == name] if name else running
     if len(matching) == 1:
@@ -143,27 +143,27 @@ class LabClient:
         self._socket.close()
 
     def call(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Ask and await the answer; raises `LabError` with the lab's words when it refuses."""
+        """Send a request and wait for the answer; raises `LabError` with the lab's message when it refuses."""
         answer, fds = self._call(do, arguments)
         for fd in fds:
             os.close(fd)
         return answer
 
     def call_pidfd(self, do: str, **arguments: Any) -> tuple[dict[str, Any], int]:
-        """The same for requests whose answer comes with a pidfd, which the caller closes."""
+        """Like `call`, for requests whose answer includes a pidfd, which the caller closes."""
         answer, fds = self._call(do, arguments)
         if len(fds) != 1:
             raise LabError(f"the lab sent {len(fds)} descriptors with its answer to {do}, expected 1")
         return answer, fds[0]
 
     def down(self) -> bool:
-        """End the lab; returns once its last process is gone. False: it did not do so when asked, and was killed."""
+        """End the lab; returns once its last process is gone. False: it did not end when asked, and was killed."""
         supervisor = self.supervisor()
         try:
             patience = _GOING_DOWN
             try:
                 self.call("down")
-            except LabError:  # it does not answer, or its end was too quick for that
+            except LabError:  # it does not answer, or it ended too quickly to answer
                 patience = _PATIENCE["down"]
                 _signal(supervisor, signal.SIGTERM)
             if _ends(supervisor, patience):
@@ -176,15 +176,15 @@ class LabClient:
             os.close(supervisor)
 
     def give_up(self) -> None:
-        """End a call that waits in another thread; there is no other call after it."""
+        """End a call that waits in another thread; no call may follow."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def supervisor(self) -> int:
-        """A pidfd of the process that listens: the lab's PID 1 (or the command, until there is one), by the kernel's
-        own word, so that a lab which does not answer can be ended.
+        """A pidfd of the process that listens, as the kernel reports it: the lab's PID 1 (or the command, until there
+        is one). With it a lab that does not answer can be killed.
 
-        Where its pid names another user's process it was given to somebody else since.
+        If the pid belongs to another user's process, it has been reused.
         """
         pid = _peer(self._socket)[0]
         if pid <= 0:  # another pid namespace's
@@ -234,7 +234,7 @@ class LabClient:
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:
-    """An answer, if it is one."""
+    """The answer in this line; None if it is not one."""
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError):
@@ -253,9 +253,10 @@ def _ends(pidfd: int, patience: float) -> bool:
 
 
 class LabServer:
-    """Answers requests in the runner. `operations` maps what may be asked to coroutine functions of keyword arguments.
+    """Answers requests in the runner. `operations` maps request names to coroutine functions of keyword arguments.
 
-    An operation returns a dict, or (dict, pidfd); the descriptor is closed once sent. An exception becomes the answer.
+    An operation returns a dict, or (dict, pidfd); the descriptor is closed once sent. An exception becomes an error
+    answer.
     """
 
     def __init__(self, listener: socket.socket, operations: dict[str, Operation]) -> None:
@@ -269,7 +270,7 @@ class LabServer:
         self._listener.setblocking(False)
         while True:
             connection, _ = await loop.sock_accept(self._listener)
-            if _peer(connection)[1] != os.geteuid():  # in a user namespace: anybody but the lab's user is unmapped
+            if _peer(connection)[1] != os.geteuid():  # in a user namespace every user except the lab's is unmapped
                 connection.close()
                 continue
             task = asyncio.create_task(self._talk(connection))
@@ -307,7 +308,7 @@ class LabServer:
 
 
 async def _send(connection: socket.socket, data: bytes, fd: int) -> None:
-    """Send all, with a descriptor next to the first byte."""
+    """Send all bytes, with a descriptor attached to the first one."""
     if fd >= 0:
         try:
             socket.send_fds(connection, [data[:1]], [fd])
@@ -320,7 +321,7 @@ async def _send(connection: socket.socket, data: bytes, fd: int) -> None:
 def _connect(lab: LabName) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # A lab that hangs takes no more connections; the kernel's own time-out, for Python's does not wait for room.
+        # A hung lab accepts no connections. Use the kernel's timeout, because Python's does not cover a full backlog.
         connection.setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(*divmod(int(_PATIENCE["down"] * 1e6), 10**6))
         )
@@ -339,7 +340,7 @@ def _connect(lab: LabName) -> socket.socket:
 
 @contextlib.contextmanager
 def _acting_as(uid: int) -> Iterator[None]:
-    """Root connects as the lab's user: inside of a user namespace nobody else can be told apart."""
+    """Root connects as the lab's user, because inside a user namespace other users cannot be distinguished."""
     if os.geteuid() != 0 or uid == 0:
         yield
         return
@@ -358,7 +359,7 @@ def _peer(connection: socket.socket) -> tuple[int, int]:
 
 
 def peer_pid(connection: socket.socket) -> int:
-    """The pid of the process that listens at the other end, as seen from here; 0 when it is not visible."""
+    """The pid of the process that listens at the other end, in this pid namespace; 0 when it is not visible."""
     return _peer(connection)[0]
 
 

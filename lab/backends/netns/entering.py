@@ -51,7 +51,7 @@ def _passed_on() -> dict[str, str]:
 
 
 def _over_ssh(doorway: Sequence[str], argv: Sequence[str], container: str) -> list[str]:
-    """The command that runs another one on a machine; with a terminal where the caller has one."""
+    """The ssh command line that runs a command on a machine; with a terminal if the caller has one."""
     terminal = os.isatty(0) and os.isatty(1)
     words = list(argv)
     if container:
@@ -60,7 +60,7 @@ def _over_ssh(doorway: Sequence[str], argv: Sequence[str], container: str) -> li
 
 
 def _by_engine(doorway: Sequence[str], argv: Sequence[str], container: str) -> int:
-    """Enter by `docker exec`, for a host in somebody's engine; `doorway` ends with the host's container."""
+    """Enter by `docker exec`, for a host in a user's engine; `doorway` ends with the host's container."""
     terminal = ["--tty"] if os.isatty(0) and os.isatty(1) else []
     command = [*doorway[:-1], "--interactive", *terminal, doorway[-1]]
     if container:
@@ -74,7 +74,8 @@ def _by_engine(doorway: Sequence[str], argv: Sequence[str], container: str) -> i
 def enter(pidfd: int, argv: Sequence[str], *, environment: Mapping[str, str], container: int = 0, uid: int = -1) -> int:
     """Run a command in the namespaces of a host's init, given as a pidfd, and return its exit code as a shell would.
 
-    `container`: pid, as the host sees it, of a process of the container to go on into. `uid`: the user whose lab it is.
+    `container`: pid, as the host sees it, of a process in the container to enter next. `uid`: the user who owns the
+    lab.
     """
     walker = os.fork()
     if walker == 0:
@@ -85,7 +86,7 @@ def enter(pidfd: int, argv: Sequence[str], *, environment: Mapping[str, str], co
             os.write(2, f"cannot enter the host: {error}\n".encode())
         finally:
             os._exit(code)
-    # The terminal's signals are for the command, which shares our process group.
+    # The terminal's signals are for the command, which is in our process group.
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
     try:
         return _code(walker)
@@ -95,15 +96,15 @@ def enter(pidfd: int, argv: Sequence[str], *, environment: Mapping[str, str], co
 
 
 def _walk(pidfd: int, argv: Sequence[str], environment: Mapping[str, str], container: int, uid: int) -> int:
-    """In a fork: into the namespaces, fork once more so that the pid namespace takes effect, execute."""
+    """In a forked child: enter the namespaces, fork again so that the pid namespace takes effect, execute."""
     if os.geteuid() == 0 and uid > 0:
-        # Root must become the lab's user first: nobody else can be told apart in its user namespace.
+        # Root must become the lab's user first, because its user namespace maps no other user.
         os.setgroups([])
         os.setuid(uid)
-    with contextlib.suppress(OSError):  # a lab of root is in our own one; if it is not, the next step says why not
+    with contextlib.suppress(OSError):  # a lab of root is in our own user namespace; if not, the next step reports why
         setns(pidfd, Clone.NEWUSER)
     setns(pidfd, _HOST)
-    os.setgid(0)  # whatever we were outside: ids that are not mapped in there cannot make files
+    os.setgid(0)  # drop the outer identity: unmapped ids cannot create files inside
     os.setuid(0)
     child = os.fork()
     if child:

@@ -1,7 +1,7 @@
 """One host of a netns lab, as the runner sees it: power, commands, the daemon's view, probes.
 
-Owns the life of the host's init and the channels into the host. All processes come from the zygote; sockets of the host
-are reached through its disk, which the runner sees. Knows nothing of scenarios or partitions.
+Owns the lifecycle of the host's init and the channels into the host. The zygote forks all processes; the host's sockets
+are reached through its disk, which is visible to the runner. Knows nothing of scenarios or partitions.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from overlay.runtime import disturbance
 
 
 class NetnsHost(ObservedHost):
-    """A machine made of namespaces. Made switched off; `NetnsLab` boots all at once, `start` one again."""
+    """A machine made of namespaces. Created switched off; `NetnsLab` boots all hosts at once, `start` boots one."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class NetnsHost(ObservedHost):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of commands on this host."""
+        """Environment of commands on this host."""
         return self._plan.env
 
     @property
@@ -73,7 +73,7 @@ class NetnsHost(ObservedHost):
     # Power
 
     async def prepare(self) -> None:
-        """First half of booting: the init runs and has its namespaces, and waits to be plugged in."""
+        """First half of booting: the init runs, has its namespaces, and waits for its cables."""
         if self.pid:
             raise LabError(f"host {self.name} is running already")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -94,7 +94,7 @@ class NetnsHost(ObservedHost):
         await self._hear(init.MADE)
 
     async def finish(self) -> None:
-        """Second half, once the cables are plugged in: addresses and the container engine."""
+        """Second half, once the cables are connected: addresses and the container engine."""
         assert self._channel is not None
         self._channel.send(init.GO)
         await self._hear(init.UP)
@@ -103,7 +103,7 @@ class NetnsHost(ObservedHost):
         self.booted.set()
 
     async def start(self) -> None:
-        """Power on again after `kill`; the disk is what it was."""
+        """Power on again after `kill`; the disk is unchanged."""
         async with self.booting:
             await self.prepare()
             await self._fabric.plug([(self.name, self.pid)])
@@ -111,11 +111,11 @@ class NetnsHost(ObservedHost):
             await self.tear()
 
     async def kill(self) -> None:
-        """Power off: every process dies at once, the cables with them; the disk stays."""
+        """Power off: every process and the cables disappear at once; the disk stays."""
         await asyncio.gather(self.end(), self._fabric.unplug(self.name))
 
     async def end(self) -> None:
-        """End every process; the cables are left to go with the lab."""
+        """End every process; the cables are removed with the lab."""
         self.booted.clear()
         self.has_room()
         if self._init is not None:
@@ -124,12 +124,12 @@ class NetnsHost(ObservedHost):
             self._init = None
 
     async def kill_daemon(self) -> None:
-        """`kill -9` of the overlay's daemon, which is found through its control socket."""
+        """`kill -9` of the overlay's daemon, which is identified through its control socket."""
         if not await _end(self.weave_socket, signal.SIGKILL):
             raise LabError(f"no overlay daemon runs on {self.name}")
 
     async def end_engine(self, number: int, *, live_restore: bool) -> None:
-        """See `lab.contracts.lab.Engined`: the engine is found through its socket. Its containers end with it."""
+        """See `lab.contracts.lab.Engined`: the engine is identified through its socket. Its containers end with it."""
         self._powered()
         if not await _end(self._docker.path, number):
             raise LabError(f"no container engine runs on {self.name}")
@@ -142,7 +142,7 @@ class NetnsHost(ObservedHost):
             raise LabError(done.err.strip() or f"the container engine of {self.name} did not come up")
 
     async def disturb(self, *words: str) -> None:
-        """See `ObservedHost`: the runner sees the host's files."""
+        """See `ObservedHost`: the runner can access the host's files."""
         self._powered()
         if disturbance.main([str(self._run / Path(DISTURBANCE).name), *words]):
             raise LabError(f"the daemon of {self.name} cannot be disturbed")
@@ -152,10 +152,10 @@ class NetnsHost(ObservedHost):
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
     ) -> CommandResult:
-        """Run a command on the host, or inside one of its containers; its output is collected.
+        """Run a command on the host, or in one of its containers, and collect its output.
 
-        `weave …` runs in a fork of the preloaded process, without a new interpreter. A command that is not done after
-        `timeout` seconds is killed (exit code 124).
+        `weave …` runs in a fork of the preloaded process, without a new interpreter. A command that exceeds `timeout`
+        seconds is killed (exit code 124).
         """
         if container:
             self._powered()
@@ -209,7 +209,7 @@ class NetnsHost(ObservedHost):
         return self.pid
 
     async def _hear(self, expected: bytes) -> None:
-        """The init's next word; raises `LabError` with its complaint when it is another."""
+        """Wait for the init's next word; raises `LabError` with its error message if it is a different one."""
         assert self._channel is not None
         word = await asyncio.get_running_loop().sock_recv(self._channel, 65536)
         if word == expected:
@@ -222,7 +222,7 @@ class NetnsHost(ObservedHost):
 
 
 async def _end(path: str, number: int) -> bool:
-    """Send a signal to the process that listens at a socket, and wait for its end; False: there is none."""
+    """Send a signal to the process that listens at a socket, and wait until it ends; False: there is none."""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(path)
