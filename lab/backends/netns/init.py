@@ -1,8 +1,8 @@
 """A host's PID 1: sets the host up, starts its container engine, reaps orphans until the power is cut.
 
-Runs in a fork of the zygote that already has its own pid namespace; owns the order of the set-up and its channel to
-the runner: "made" (the network namespace exists), then the runner answers "go" (the cables are plugged in), then
-"up", or "failed TEXT". Knows nothing of other hosts or of the overlay.
+Runs in a fork of the zygote that already has its own pid namespace. Owns the order of the set-up and its channel to the
+runner: "made" (the network namespace exists), then the runner answers "go" (the cables are connected), then "up", or
+"failed TEXT". Knows nothing of other hosts or of the overlay.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ from lab.fabric.syscalls import set_process_name, sethostname
 MADE, GO, UP, FAILED = b"made", b"go", b"up", b"failed "
 ENGINE_LOG = "/var/log/engine.log"
 _ENGINE_DEADLINE = 20.0
-"""Seconds that an engine may need to listen, on a machine that is busy with many hosts."""
+"""Timeout for an engine to listen, in seconds, on a machine that is busy with many hosts."""
 
 
 class HostPlan(Struct, frozen=True, kw_only=True):
-    """Everything a host is made of."""
+    """Everything that defines a host."""
 
     name: str
     disk: str
@@ -41,17 +41,17 @@ class HostPlan(Struct, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     """Contents of /etc/hosts and the like."""
     network: str = ""
-    """Commands for `ip -batch`, once the cables are plugged in; as of this boot."""
+    """Commands for `ip -batch`, run at this boot once the cables are connected."""
     sysctls: dict[str, str] = {}
-    """Path below /proc/sys -> value. Those that this kernel does not have are left out."""
+    """Path below /proc/sys -> value. Paths that this kernel does not have are skipped."""
     env: dict[str, str] = {}
     engine: bool = True
     bridge: str = "172.17.0.1/16"
-    """Of the engine: its bridge's address."""
+    """The address of the engine's bridge."""
 
 
 def run_host(plan: HostPlan, channel: socket.socket) -> NoReturn:
-    """Be the host's init, for ever."""
+    """Run as the host's init; never returns."""
     try:
         set_process_name("lab-host")
         channel.send(MADE)
@@ -88,16 +88,17 @@ def _write_sysctls(sysctls: dict[str, str]) -> None:
 
 
 def _batch(argv: list[str], text: str) -> None:
-    """Feed commands to a tool; raises with what it said."""
+    """Feed commands to a tool; raises with its error output."""
     done = subprocess.run(argv, input=text, text=True, capture_output=True, check=False)
     if done.returncode:
         raise OSError(f"{' '.join(argv)}: {done.stderr.strip()}\n{text}")
 
 
 def engine_again(argv: Sequence[str]) -> int:
-    """Start the engine of a host whose engine was ended: `argv` is the host's name and its bridge's address.
+    """Restart the engine of a host whose engine was ended: `argv` is the host's name and its bridge's address.
 
-    To be run in the host; the engine goes on when this ends, as a child of the host's init."""
+    Runs inside the host; the engine outlives this process as a child of the host's init.
+    """
     name, bridge = argv
     try:
         _start_engine(HostPlan(name=name, disk="", bridge=bridge), None)

@@ -1,7 +1,7 @@
-"""What links achieve on this machine, measured with real packets in a lab of its own: for `lab doctor` and benchmarks.
+"""Measures what links achieve on this machine, with real packets in a separate lab: for `lab doctor` and benchmarks.
 
-Owns how a measurement is made: which hosts, which flows, and how a result leaves the lab. Callers say what is measured
-and what it means.
+Owns how a measurement is made: hosts, flows, and how a result leaves the lab. Callers decide what is measured and how
+to interpret it.
 """
 
 import asyncio
@@ -24,29 +24,29 @@ from lab.scenario.resolve import resolve
 __all__ = ["LinkFlow", "Measured", "measure_links"]
 
 _QUIET = "1.0"
-"""Seconds without a packet after which a flow is over; more than any delay that is measured."""
+"""Seconds without a packet that end a flow; more than any measured delay."""
 _PORT = "9"
 _DEADLINE = 120.0
 
 
 class LinkFlow(Struct, frozen=True, kw_only=True):
-    """Datagrams over some directions at once, whose links are what `link` says."""
+    """Datagrams in several directions at once, whose links have the values of `link`."""
 
     name: str
     link: Mapping[str, Any]
     """Names of fields of `lab.links.Link` -> values."""
     pairs: Sequence[tuple[int, int]] = ((1, 2),)
-    """(sender, receiver), numbers of hosts."""
+    """(sender, receiver), indexes of hosts."""
     size: int = 1000
     """Bytes of a datagram."""
     rate: float
-    """Datagrams a second over each direction."""
+    """Datagrams per second in each direction."""
     count: int
-    """Datagrams over each direction."""
+    """Datagrams in each direction."""
 
 
 class Measured(Struct, kw_only=True):
-    """What came of a flow, over all its directions; times are nanoseconds."""
+    """The result of a flow, over all its directions; times are nanoseconds."""
 
     name: str
     link: dict[str, Any]
@@ -56,26 +56,26 @@ class Measured(Struct, kw_only=True):
     received: int
     duplicates: int
     took: int
-    """From the first arrival to the last."""
+    """Nanoseconds from the first arrival to the last."""
     offered: int = 0
-    """Nanoseconds in which they were sent."""
+    """Nanoseconds during which they were sent."""
     bytes: int = 0
-    """Of IP packets that arrived."""
+    """Bytes of IP packets that arrived."""
     p50: int = 0
-    """The largest of any direction, and so below."""
+    """The maximum over all directions; the same for the fields below."""
     p99: int = 0
     spread: int = 0
     """Standard deviation of the delay."""
     relayed: int = 0
     relay_lost: int = 0
-    """That the relay lost on purpose."""
+    """Packets that the relay dropped deliberately."""
     relay_late_p50: int = 0
     relay_late_p99: int = 0
     overruns: int = 0
 
 
 def measure_links(flows: Sequence[LinkFlow], name: str) -> list[Measured]:
-    """One flow after the other in a fresh lab of bare hosts. Raises `LabError`."""
+    """Measure one flow after the other in a fresh lab of bare hosts. Raises `LabError`."""
     hosts = max(number for flow in flows for pair in flow.pairs for number in pair)
     reading, writing = os.pipe()
     complaint = "the lab ended without a result"

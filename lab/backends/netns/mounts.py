@@ -1,8 +1,8 @@
-"""The mounts of a lab and of its hosts, so that nothing a lab writes reaches the machine's disk.
+"""The mounts of a lab and of its hosts, so that no write of a lab reaches the machine's disk.
 
-Owns shadowing (a tmpfs over a directory, in which the machine's own entries go on as links), the mount points that
-the machine may lack, and the binds that give each host its own disk. Must run inside a mount namespace of the lab's
-own, needs no root beyond that. Knows nothing of processes or networks.
+Owns shadowing (a tmpfs over a directory, with links to the machine's own entries), the mount points that the machine
+may lack, and the binds that give each host its own disk. Must run inside the lab's own mount namespace; needs no root
+outside it. Knows nothing of processes or networks.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ def prepare_lab() -> None:
 
 
 def fresh_proc() -> None:
-    """Mount /proc of the current pid namespace. Raises `LabError` where the kernel refuses that."""
+    """Mount /proc of the current pid namespace. Raises `LabError` if the kernel refuses that."""
     try:
         mount("proc", "/proc", "proc", Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
     except PermissionError:
@@ -57,8 +57,8 @@ def fresh_proc() -> None:
 
 
 def shadow(directory: str) -> None:
-    """A writable tmpfs over a directory; what the machine has there stays visible through links."""
-    tree = clone_tree(directory)  # before the tmpfs, or the copy would have that on top too
+    """Mount a writable tmpfs over a directory; the machine's own entries stay visible through links."""
+    tree = clone_tree(directory)  # before the tmpfs, because the copy would otherwise include the tmpfs
     mount("tmpfs", directory, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=755")
     original = Path(directory, MACHINE)
     original.mkdir()
@@ -69,7 +69,7 @@ def shadow(directory: str) -> None:
 
 
 def ensure(path: str, *, directory: bool) -> None:
-    """Make sure that something can be mounted at this path, without touching the machine's disk."""
+    """Make sure that this path can be mounted on, without touching the machine's disk."""
     target = Path(path)
     if target.is_symlink() and not target.exists() and _volatile(target):
         return
@@ -87,7 +87,7 @@ def ensure(path: str, *, directory: bool) -> None:
 
 
 def mount_host(disk: Path, *, keep: Sequence[str], files: dict[str, str]) -> None:
-    """Give the calling process's new mount namespace the disk of one host, and /proc and /sys of its namespaces.
+    """Set up the calling process's new mount namespace with one host's disk, and /proc and /sys of its namespaces.
 
     `keep`: paths of the machine that must stay visible although they are below a directory of `HOST_MOUNTS`
     (interpreters and checkouts below /tmp). `files`: contents of `HOST_FILES`.
@@ -104,7 +104,7 @@ def mount_host(disk: Path, *, keep: Sequence[str], files: dict[str, str]) -> Non
         (etc / name).write_text(text, encoding="utf-8")
         target = Path("/etc", name)
         if (volatile := _volatile(target)) is not None:
-            # The machine's /etc/resolv.conf is often a link into /run, which each host has for itself.
+            # The machine's /etc/resolv.conf is often a link into /run, and each host has its own /run.
             linked = disk / "run" / volatile
             linked.parent.mkdir(parents=True, exist_ok=True)
             linked.write_text(text, encoding="utf-8")
@@ -116,15 +116,15 @@ def mount_host(disk: Path, *, keep: Sequence[str], files: dict[str, str]) -> Non
     if not Path("/var/run").samefile("/run"):
         mount("/run", "/var/run", flags=Mount.BIND | Mount.REC)
     fresh_proc()
-    with contextlib.suppress(PermissionError):  # where refused, the machine's /sys stays, which only shows less
+    with contextlib.suppress(PermissionError):  # if refused, the machine's /sys stays, which only shows less
         mount("sysfs", "/sys", "sysfs", Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
 
 
 def interpreter_paths() -> list[str]:
-    """What a Python process of this installation reads: interpreter, libraries, import path, working directory."""
+    """Paths that a Python process here reads: interpreter, libraries, import path, working directory."""
     paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).parent), *sys.path, str(Path.cwd())]
     absolute = [str(Path(path).absolute()) for path in paths if path and Path(path).is_dir()]
-    # What holds a whole mount point (a script's directory /tmp, say) cannot be kept below it.
+    # A path that contains a whole mount point (for example, a script's directory /tmp) cannot be kept below it.
     return _outermost(
         path for path in absolute if not any(f"{place}/".startswith(f"{path}/") for place in HOST_MOUNTS.values())
     )
@@ -146,7 +146,7 @@ def _replace(source: Path, place: str, keep: Sequence[str]) -> None:
 
 
 def _volatile(path: Path) -> Path | None:
-    """Where below /run a link leads, relative to it; None for anything else."""
+    """The target of a link into /run, relative to /run; None for anything else."""
     if not path.is_symlink():
         return None
     target = Path(os.path.normpath(path.parent / path.readlink()))
@@ -157,7 +157,7 @@ def _volatile(path: Path) -> Path | None:
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:
-    """The paths without those that lie below another one."""
+    """The paths without those below another one."""
     kept: list[str] = []
     for path in sorted(set(paths)):
         if not any(path.startswith(outer.rstrip("/") + "/") for outer in kept):
@@ -166,7 +166,7 @@ def _outermost(paths: Iterable[str]) -> list[str]:
 
 
 def _write_commands() -> None:
-    """`weave` (with this interpreter and import path) and `sudo`."""
+    """Write `weave` (with this interpreter and import path) and `sudo`."""
     import_path = os.pathsep.join(path for path in sys.path if path and Path(path).is_dir())
     weave = (
         "#!/bin/sh\n"

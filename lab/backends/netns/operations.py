@@ -1,6 +1,7 @@
-"""What a running lab answers on its control socket: inspect, exec, partition, heal, kill, start, down.
+"""Operations of a running lab on its control socket: inspect, exec, partition, heal, kill, start, down.
 
-Owns the meaning of each operation; the wire is `control`'s. Runs in the runner, during or in place of a timeline.
+Owns the meaning of each operation; `control` owns the protocol. Runs in the runner, during a timeline or instead of
+one.
 """
 
 import asyncio
@@ -16,9 +17,9 @@ from lab.errors import LabError
 
 
 async def serve(lab: FabricLab[Any], *, facts: Mapping[str, Any] = {}, more: Mapping[str, Operation] = {}) -> None:
-    """Answer commands of other terminals until one of them is `down`.
+    """Serve requests of other terminals until one of them is `down`.
 
-    `facts` are added to what `inspect` answers (scenario, seed …); `more` are operations of the caller's own. To serve
+    `facts` are added to the answer of `inspect` (scenario, seed …); `more` are the caller's own operations. To serve
     while a timeline runs, make this a task and cancel it.
     """
     operations = Operations(lab, facts)
@@ -42,7 +43,7 @@ class Operations:
         self.ended = asyncio.Event()
 
     def table(self) -> dict[str, Operation]:
-        """What may be asked, by name."""
+        """Operations by name."""
         return {
             "inspect": self.inspect,
             "exec": self.exec,
@@ -56,7 +57,7 @@ class Operations:
         }
 
     async def inspect(self) -> dict[str, Any]:
-        """The lab as it is: hosts with their addresses and power, what is cut."""
+        """The current state of the lab: hosts with their addresses and power, and cuts."""
         return {
             **self._facts,
             "lab": runtime.current().name,
@@ -78,12 +79,13 @@ class Operations:
         timeout: float = 30.0,
         env: Mapping[str, str] = {},
     ) -> dict[str, Any]:
-        """Run a command on a host, output collected."""
+        """Run a command on a host and collect its output."""
         result = await self._host(host).exec(argv, container=container, timeout=timeout, env=env)
         return {"code": result.code, "out": result.out, "err": result.err}
 
     async def host(self, *, host: str, container: str = "") -> tuple[dict[str, Any], int]:
-        """To enter a host: a pidfd of its init, its environment, and the pid (in there) of a container."""
+        """What is needed to enter a host: a pidfd of its init, its environment, and the pid (in the host) of a
+        container."""
         machine = self._host(host)
         if not machine.pid:
             raise LabError(f"host {host} is switched off")
@@ -101,14 +103,14 @@ class Operations:
         return {}, os.pidfd_open(1)
 
     async def partition(self, *, groups: Sequence[Sequence[str]]) -> dict[str, Any]:
-        """Cut all that is between these groups; hosts in none of them form one more."""
+        """Cut all traffic between these groups; hosts in none of them form one more."""
         for name in [name for group in groups for name in group]:
             self._host(name)
         await self._lab.set_cut(complete(with_rest(list(self._lab.hosts), groups)))
         return {"cut": sorted(self._lab.cut)}
 
     async def heal(self) -> dict[str, Any]:
-        """Cut nothing."""
+        """Remove all cuts."""
         await self._lab.set_cut(frozenset())
         return {}
 

@@ -1,6 +1,6 @@
-"""What the supervisor hands to the runner: descriptors and facts, set once per lab, before the runner's function runs.
+"""Data that the supervisor passes to the runner: descriptors and facts, set once per lab, before the runner's function.
 
-Owns nothing but the hand-over; `launch` fills it in, the backend and the control server take from it.
+Owns only the hand-over; `launch` fills it in, the backend and the control server read it.
 """
 
 import socket
@@ -12,25 +12,25 @@ from lab.errors import LabError
 
 @dataclass(frozen=True)
 class Runtime:
-    """The inside of a running lab."""
+    """The running lab that this process is in."""
 
     name: str
     zygote: socket.socket
-    """Where to ask for processes inside of hosts; see `zygote.py`."""
+    """Socket for requests to start processes in hosts; see `zygote.py`."""
     listener: socket.socket
     """Listening abstract socket of the control server, bound in the network namespace of the user who started the
     lab."""
     keep: tuple[str, ...]
-    """Directories of the machine that hosts must see wherever they are (interpreter, import path)."""
+    """Directories of the machine that must be visible in hosts (interpreter, import path)."""
     ready: Callable[[], None]
-    """Tell a detached lab's starter that all is up."""
+    """Notify a detached lab's starter that the lab is up."""
 
 
 _current: Runtime | None = None
 
 
 def enter(runtime: Runtime) -> None:
-    """Make this the process's lab; called once, by `launch`."""
+    """Set the process's lab; called once, by `launch`."""
     global _current
     _current = runtime
 
@@ -43,5 +43,5 @@ def current() -> Runtime:
 
 
 def ready() -> None:
-    """Say that the lab is up: a detached lab's starter returns now, and output goes to the lab's own log."""
+    """Declare the lab up: a detached lab's starter returns now, and output goes to the lab's own log."""
     current().ready()

@@ -1,9 +1,9 @@
-"""The runner's side of the zygote: order a process in a host, await its end, collect what it wrote.
+"""The runner's side of the zygote: start a process in a host, await its end, collect its output.
 
-Owns the futures and the pipes. Knows the zygote's wire (`zygote.ForkRequest`) and nothing of scenarios.
+Owns the futures and the pipes. Knows the zygote's protocol (`zygote.ForkRequest`) and nothing of scenarios.
 
-The zygote blocks while it sends an answer, so this side never may: it waits for room in its event loop, where it reads
-answers meanwhile, and has at most `_UNDER_WAY` orders that are not answered.
+The zygote blocks while it sends an answer, so this side must not block: it waits for buffer space in its event loop,
+where it keeps reading answers, and has at most `_UNDER_WAY` unanswered requests.
 """
 
 import asyncio
@@ -26,28 +26,28 @@ from lab.errors import Exhausted, LabError, no_room
 
 _CHUNK = 1 << 16
 _UNDER_WAY = 32
-"""Orders without an answer at a time. Each carries up to four descriptors, and a user may have only so many of them
-on their way (unix(7), ETOOMANYREFS)."""
+"""Maximum number of unanswered requests. Each carries up to four descriptors, and the kernel limits a user's
+descriptors in flight (unix(7), ETOOMANYREFS)."""
 _DEAD = "the lab's zygote has died"
 
 
 @dataclass
 class Process:
-    """A process in a host. `pid` is the lab's."""
+    """A process in a host. `pid` is in the lab's pid namespace."""
 
     pid: int
     ended: asyncio.Future[int] = field(repr=False)
     """Its exit code; negative: the signal that ended it."""
 
     def kill(self, number: int = signal.SIGKILL, *, group: bool = False) -> None:
-        """Send a signal to it, or to all of its process group; nothing when it has ended."""
+        """Send a signal to it, or to its process group; does nothing when it has ended."""
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.pid, number)
 
 
 class Spawner:
-    """Asks the zygote for processes. One per runner; must be made inside of the event loop."""
+    """Requests processes from the zygote. One per runner; must be created inside the event loop."""
 
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
@@ -90,7 +90,7 @@ class Spawner:
             return await started
 
     async def _send(self, message: bytes, fds: Sequence[int]) -> None:
-        """Send one order whole, as soon as there is room for it."""
+        """Send one whole request, as soon as the socket has space."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))]  # `socket.send_fds` drops its flags
         async with self._sending:
             while True:
@@ -104,7 +104,7 @@ class Spawner:
                     return
 
     async def _room(self) -> None:
-        """Wait until the zygote has read something."""
+        """Wait until the zygote has read from the socket."""
         free = asyncio.Event()
         self._loop.add_writer(self._orders.fileno(), free.set)
         try:
@@ -122,9 +122,9 @@ class Spawner:
         env: Mapping[str, str],
         timeout: float,
     ) -> CommandResult:
-        """Run a command to its end and return what it wrote. After `timeout` seconds its process group is killed.
+        """Run a command to its end and return its output. After `timeout` seconds its process group is killed.
 
-        Output that daemons which it left behind write later is not waited for.
+        Does not wait for output of daemons that the command leaves running.
         """
         out, err = _OutputPipe(self._loop), _OutputPipe(self._loop)
         null = os.open(os.devnull, os.O_RDONLY)
@@ -153,7 +153,7 @@ class Spawner:
         return CommandResult(code if code >= 0 else 128 - code, out.finish(), err.finish())
 
     def close(self) -> None:
-        """Ask for nothing more."""
+        """Close the socket to the zygote."""
         self._loop.remove_reader(self._orders.fileno())
 
     def _read(self) -> None:
@@ -205,7 +205,7 @@ def preloaded(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 
 class _OutputPipe:
-    """A pipe whose reading end is drained as it fills."""
+    """A pipe whose reading end is drained continuously."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -228,7 +228,7 @@ class _OutputPipe:
             os.close(self._reader)
 
     def finish(self) -> str:
-        """What has been written by now."""
+        """The output so far."""
         if self._open:
             self._drain()
         self._close()

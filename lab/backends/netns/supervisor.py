@@ -37,12 +37,12 @@ INTERRUPTED = 3
 _READY, _EXIT, _FAILED = b"r", b"x", b"f"
 _STOP, _KILL = b"i", b"k"
 _UP = signal.SIGUSR1
-"""From the runner of a detached lab to the supervisor: from now on the lab lives without the command."""
+"""Sent by the runner of a detached lab to the supervisor: from now on the lab outlives the command."""
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 60.0
-"""Seconds that a runner which was told to stop may take; more than the runner gives its lab to go down."""
+"""Seconds that a runner has to stop after a request; more than the runner gives its lab to go down."""
 _BACKLOG = 4096
-"""Connections that may wait for a runner that is busy or hangs; one that is closed meanwhile counts on."""
+"""Backlog of the control socket while the runner is busy or hangs; connections closed meanwhile still count."""
 
 
 def launch(
@@ -67,7 +67,7 @@ def launch(
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     parent = os.getpid()
-    # From the fork on, a user who interrupts this process means the lab: until `_wait` can tell it, signals wait.
+    # From the fork on, an interrupt is meant for the lab: block signals until `_wait` can forward them.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     try:
         held, janitor = _janitor(after) if after is not None else (-1, 0)
@@ -93,7 +93,7 @@ def launch(
 def _janitor(after: Callable[[], None]) -> tuple[int, int]:
     """A process that waits until no process of the lab holds the other end of a pipe, then runs `after`.
 
-    Returns (the end to hold, its pid). It is no child of the lab, so nothing that kills the lab kills it.
+    Returns (the end to hold, its pid). It is not a child of the lab, so killing the lab does not kill it.
     """
     gone, held = os.pipe()
     pid = os.fork()
@@ -127,7 +127,7 @@ def _wait(status: socket.socket, keeper: int, mask: Iterable[int]) -> int:
         with contextlib.suppress(OSError):
             status.send(_STOP if sent == 1 else _KILL, socket.MSG_DONTWAIT)
         if sent > 1:
-            with contextlib.suppress(OSError):  # no supervisor may be there yet to be told
+            with contextlib.suppress(OSError):  # the supervisor may not exist yet
                 os.kill(keeper, signal.SIGKILL)
 
     main_thread = threading.current_thread() is threading.main_thread()
@@ -153,7 +153,7 @@ def _wait(status: socket.socket, keeper: int, mask: Iterable[int]) -> int:
 
 
 def _heeded() -> list[signal.Signals]:
-    """The signals that end a lab's command: SIGHUP is none of them for one that was started by `nohup`."""
+    """The signals that end a lab's command: without SIGHUP if it was started by `nohup`."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [number for number in _FORWARDED if number is not signal.SIGHUP or not ignored]
 
@@ -167,10 +167,10 @@ def _keep(
     detach: bool,
     mask: Iterable[int],
 ) -> NoReturn:
-    """The keeper: namespaces, then the supervisor; its exit is the lab's end (unless detached)."""
+    """The keeper: creates namespaces, then the supervisor; its exit is the lab's end (unless detached)."""
     os.setsid()  # so that a terminal's Ctrl-C reaches the command only, which forwards it
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # one that came before that is forwarded too
+        signal.signal(number, signal.SIG_IGN)  # a signal that came before is forwarded too
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     set_process_name("lab-keeper")
     namespaces.enter_fresh()
@@ -200,7 +200,7 @@ def _keep(
 def _supervise(
     main: Callable[[], int], status: socket.socket, listener: socket.socket, name: str, detach: bool
 ) -> NoReturn:
-    """PID 1 of the lab: mounts, zygote, runner; then reap until the runner ends, or does not when it should."""
+    """PID 1 of the lab: mounts, zygote, runner; then reaps until the runner ends or exceeds its time to stop."""
     set_process_name("lab-super")
     up = False
 
@@ -209,12 +209,12 @@ def _supervise(
         up = True
 
     signal.signal(_UP, runs)
-    # Once more: a client that connects learns this process's pid, and can end a lab that hangs.
+    # Listen again: a client that connects sees this process's pid, and can kill a lab that hangs.
     listener.listen(_BACKLOG)
     for number in _FORWARDED:
         signal.signal(number, signal.SIG_IGN)
     keep = mounts.interpreter_paths()
-    os.environ["PATH"] = features.tool_path()  # an ordinary user's lacks nft and tc on many machines
+    os.environ["PATH"] = features.tool_path()  # the PATH of an ordinary user lacks nft and tc on many machines
     mounts.prepare_lab()
     runner_end, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     wake, wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -231,7 +231,7 @@ def _supervise(
             zygote.serve(zygote_end)
             os._exit(0)
     zygote_end.close()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the runner heeds it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the runner handles it
     runner_pid = os.fork()
     if runner_pid == 0:
         with _child(None):
@@ -241,7 +241,7 @@ def _supervise(
             for number in (signal.SIGTERM, signal.SIGHUP, _UP):
                 signal.signal(number, signal.SIG_DFL)
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # some ten for each host are open in here
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # about ten for each host are open in here
             ready = _ready(status) if detach else status.close
             runtime.enter(runtime.Runtime(name, runner_end, listener, tuple(keep), ready))
             code = _run(main, mask)
@@ -273,7 +273,7 @@ def _supervise(
                 if ended[0] == runner_pid:
                     _end(status, code if code >= 0 else INTERRUPTED)
                 if ended[0] == zygote_pid:
-                    os.kill(runner_pid, signal.SIGKILL)  # without it no host can be touched
+                    os.kill(runner_pid, signal.SIGKILL)  # without the zygote no host can be accessed
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             _end(status, INTERRUPTED)
@@ -292,7 +292,7 @@ def _supervise(
 
 
 def _word(status: socket.socket) -> bytes:
-    """What the command says; empty when it is gone."""
+    """The command's message; empty when it is gone."""
     try:
         return status.recv(16)
     except ConnectionError:
@@ -300,14 +300,14 @@ def _word(status: socket.socket) -> bytes:
 
 
 def _end(status: socket.socket, code: int) -> NoReturn:
-    """Tell the command how the runner ended; the kernel then ends all that is left."""
+    """Report the runner's exit code to the command; the kernel then ends all remaining processes."""
     with contextlib.suppress(OSError):
         status.send(_EXIT + str(code).encode(), socket.MSG_DONTWAIT)
     os._exit(code)
 
 
 def _ready(status: socket.socket) -> Callable[[], None]:
-    """What a detached runner does once it is up: let the command return, and write to the lab's own log."""
+    """A detached runner's action when it is up: let the command return, and write to the lab's own log."""
 
     def ready() -> None:
         _let_go()
@@ -320,8 +320,8 @@ def _ready(status: socket.socket) -> Callable[[], None]:
 
 
 def _let_go() -> None:
-    """Write to the lab's own log from now on: a process that reads the command's output through a pipe waits for its
-    end."""
+    """Write to the lab's own log from now on, because a process that reads the command's output through a pipe waits
+    for EOF."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     log = os.open(RUNNER_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -352,7 +352,7 @@ def _run(main: Callable[[], int], mask: Iterable[int]) -> int:
 
 @contextlib.contextmanager
 def _child(status: socket.socket | None) -> Iterator[None]:
-    """A forked child never returns into its parent's code; what it dies of is told to the command."""
+    """A forked child never returns into its parent's code; a fatal error is reported to the command."""
     try:
         yield
     except LabError as error:

@@ -1,6 +1,6 @@
-"""A process that is told and answers in lines, as long as somebody listens: probe agents, the relay, drivers.
+"""A process that exchanges lines with the runner while a context is open: probe agents, the relay, drivers.
 
-Owns the two pipes. Knows nothing of what is said.
+Owns the two pipes. Knows nothing of the lines' content.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from lab.backends.netns.spawn import Spawner
 __all__ = ["conversing", "talking"]
 
 _COMPLAINT = 1000
-"""Characters of a line of somebody else's program that are kept."""
+"""Maximum characters kept of a line from a foreign program."""
 
 
 @contextlib.asynccontextmanager
@@ -28,8 +28,9 @@ async def talking(
     log: Path,
     limit: int,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
-    """Have a fork of the preloaded process call this (in a host, or else in the lab itself): what it writes, and what
-    writes to it. Killed with the context. `log`: what it complains of; `limit`: bytes of a line."""
+    """A fork of the preloaded process that calls this function (in a host, or else in the lab itself). Yields its
+    output and a function that writes to its input. Killed with the context. `log` gets its error output; `limit`: bytes
+    per line."""
     complaints = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     async with _pipes(spawner, complaints, call=call, argv=argv, host=host, env=env, limit=limit) as pipes:
         yield pipes
@@ -45,7 +46,7 @@ async def conversing(
     complain: Callable[[str], None],
     limit: int,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
-    """The same for somebody else's program, which may write to its standard error whatever it likes."""
+    """The same for a foreign program, which may write anything to its standard error."""
     errors, complaints = os.pipe2(os.O_CLOEXEC)
     reader = asyncio.StreamReader(limit=_COMPLAINT)
     loop = asyncio.get_running_loop()
@@ -94,7 +95,7 @@ async def _pipes(
         reader = asyncio.StreamReader(limit=limit)
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), output)
         stack.callback(transport.close)
-        # Not by os.write: one that does not read must not stop the runner.
+        # Not by os.write, because a process that does not read must not block the runner.
         writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, orders)
         stack.callback(writer.close)
         yield reader, writer.write

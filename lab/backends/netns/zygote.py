@@ -1,12 +1,11 @@
-"""The zygote: one preloaded, single-threaded process that forks everything Python into the namespaces of hosts.
+"""The zygote: one preloaded, single-threaded process that forks every Python process into the hosts' namespaces.
 
-A fresh interpreter with the overlay imported costs a third of a second and 40 MB; a fork of this one costs
-milliseconds and shares its pages. Owns the wire between runner and zygote (one JSON request with descriptors per
-message of a seqpacket socket) and what happens between fork and the wanted function. Knows no scenario.
+A fresh interpreter with the overlay imported costs a third of a second and 40 MB; a fork of this one costs milliseconds
+and shares its pages. Owns the protocol between runner and zygote (one JSON request with descriptors per message of a
+seqpacket socket) and the steps between fork and the requested function. Knows no scenario.
 
-A request `ForkRequest` comes with descriptors: standard input, output and error, then (for a host's init) its channel.
-Answers: {"id", "pid"} when forked, or {"id", "error", "errno"}; {"id", "code"} when that process has ended (negative:
-a signal).
+A `ForkRequest` comes with descriptors: standard input, output and error, then (for a host's init) its channel. Answers:
+{"id", "pid"} when forked, or {"id", "error", "errno"}; {"id", "code"} when that process has ended (negative: a signal).
 Pids are those of the lab's pid namespace.
 """
 
@@ -34,14 +33,14 @@ from lab.fabric.syscalls import Clone, pidfd_open, set_process_name, setns, unsh
 
 PRELOAD = ("overlay.cli.main", "overlay.daemon.daemon", "lab.engine", "lab.probes.agent", "asyncio")
 MESSAGE = 200_000
-"""Upper bound of one message; below the default send buffer."""
+"""Maximum size of a message; below the default send buffer."""
 _DESCRIPTORS = 4
 _OF_HOST = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS
 _NOT_FOUND = 127
 
 
 class ForkRequest(Struct, frozen=True, kw_only=True):
-    """Fork a process. Without `host`, one that becomes PID 1 of a new host set up as `init` says."""
+    """Fork a process. Without `host`, it becomes PID 1 of a new host set up according to `init`."""
 
     id: int
     init: HostPlan | None = None
@@ -50,7 +49,7 @@ class ForkRequest(Struct, frozen=True, kw_only=True):
     container: int = 0
     """Pid (in the host) of a process of the container to enter after the host."""
     call: str = ""
-    """`module:function`, called with `argv` as its argument in place of executing `argv`."""
+    """`module:function`, called with `argv` as its argument instead of executing `argv`."""
     argv: tuple[str, ...] = ()
     env: dict[str, str] = {}
     directory: str = "/"
@@ -60,12 +59,12 @@ _decoder = msgspec.json.Decoder(ForkRequest)
 
 
 def serve(orders: socket.socket, preload: Sequence[str] = PRELOAD) -> None:
-    """Import, then fork on order until the other side closes."""
+    """Import, then fork on request until the other side closes."""
     set_process_name("lab-zygote")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     for name in preload:
-        # Only a saving of time and memory: who needs a module that cannot be imported hears so then.
+        # Preloading only saves time and memory: a module that cannot be imported fails later, where it is used.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     if threading.active_count() != 1:
@@ -76,7 +75,7 @@ def serve(orders: socket.socket, preload: Sequence[str] = PRELOAD) -> None:
 
 
 class Zygote:
-    """The loop: orders in, forks, exit statuses out."""
+    """The loop: requests in, forks, exit statuses out."""
 
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
@@ -113,7 +112,7 @@ class Zygote:
         self._answer(id=order.id, pid=pid)
 
     def _fork(self, order: ForkRequest, fds: list[int]) -> int:
-        """Fork into the pid namespace of the order; the zygote's own children's namespace is put back."""
+        """Fork into the request's pid namespace, then restore the zygote's own namespace for children."""
         target = pidfd_open(order.host) if order.host else -1
         try:
             if order.init is not None:
@@ -136,7 +135,7 @@ class Zygote:
         return pid
 
     def _become(self, order: ForkRequest, fds: list[int], target: int) -> NoReturn:
-        """In the child: leave the zygote behind, enter the namespaces, become what was ordered."""
+        """In the child: drop the zygote's state, enter the namespaces, become the requested process."""
         code = _NOT_FOUND
         try:
             signal.set_wakeup_fd(-1)
@@ -192,9 +191,10 @@ class Zygote:
 
 
 def enter_container(pid: int) -> None:
-    """From inside a host: go on inside the namespaces and the root directory of a container of it.
+    """From inside a host: enter the namespaces and the root directory of one of its containers.
 
-    The pid namespace takes effect for children, so this forks; the caller waits for its child and ends as it ends.
+    The pid namespace takes effect for children, so this forks; the caller waits for its child and exits with its
+    status.
     """
     target = pidfd_open(pid)
     root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_DIRECTORY)
@@ -210,9 +210,9 @@ def enter_container(pid: int) -> None:
 
 
 def _execute(argv: Sequence[str]) -> int:
-    """Become another program; returns only when that fails, as a shell would."""
+    """Execute another program; returns only when that fails, with a shell's exit code."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores these, programs expect them
+        signal.signal(number, signal.SIG_DFL)  # Python ignores these signals, but programs expect the default
     try:
         os.execvp(argv[0], list(argv))
     except FileNotFoundError:
@@ -230,7 +230,7 @@ def _call(name: str, argv: Sequence[str]) -> int:
 
 
 def _fresh_streams() -> None:
-    """Standard streams over the new descriptors: the old ones may remember a terminal or hold text."""
+    """Standard streams over the new descriptors, because the old ones may have cached a terminal or buffered text."""
     sys.stdin = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8", errors="surrogateescape")
     for number, name, errors in ((1, "stdout", "surrogateescape"), (2, "stderr", "backslashreplace")):
         raw = io.BufferedWriter(io.FileIO(number, "w", closefd=False))

@@ -1,1 +1,1 @@
-"""What the backends with real kernels share."""
+"""Code that the backends with real kernels share."""

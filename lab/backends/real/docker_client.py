@@ -1,7 +1,7 @@
 """A small client of the Docker Engine API on a host's socket: exec, pids of containers, start events.
 
-Owns Docker's stream frames; `overlay.docker.api` asks. The engine may be the lab's own or Docker itself; nothing here
-knows which.
+Owns Docker's stream frames; `overlay.docker.api` sends the requests. The engine may be the lab's own or Docker itself;
+this module does not know which.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _LINE_LIMIT = 1 << 22
 
 
 class Docker:
-    """One engine. Connections are made per call and closed."""
+    """One engine. A connection is opened for each call."""
 
     def __init__(self, socket_path: str) -> None:
         self.path = socket_path
@@ -33,7 +33,7 @@ class Docker:
     async def exec(
         self, container: str, argv: Sequence[str], *, env: Mapping[str, str], timeout: float
     ) -> tuple[CommandResult | None, int]:
-        """Run a command in a container: (how it ended, 0), or (None, its pid in the host) after `timeout` seconds."""
+        """Run a command in a container; returns (result, 0), or (None, its pid in the host) after `timeout` seconds."""
         async with self._api() as api:
             create = {
                 "AttachStdout": True,
@@ -58,9 +58,9 @@ class Docker:
     async def attached(
         self, container: str, argv: Sequence[str]
     ) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
-        """Run a command in a container, with its output to read and its input to write; closing ends its input.
+        """Run a command in a container; yields its output and its input. Leaving the context closes its input.
 
-        What it writes to its standard error is dropped.
+        Its standard error is dropped.
         """
         create = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": list(argv)}
         async with self._api() as api:
@@ -103,7 +103,7 @@ class Docker:
         return sorted(container["Names"][0].lstrip("/") for container in found)
 
     async def starts(self) -> AsyncIterator[str]:
-        """Names of containers as they start, from now on; first an empty name once the engine listens to us."""
+        """Names of containers as they start, from now on; first an empty name once the event stream is open."""
         filters = quote(json.dumps({"type": ["container"], "event": ["start"]}))
         async with self._api() as api, api.stream("GET", f"/events?filters={filters}") as content:
             yield ""
@@ -122,7 +122,7 @@ class Docker:
 
 
 async def _pump(source: asyncio.StreamReader, out: asyncio.StreamReader) -> None:
-    """The standard output out of a multiplexed stream."""
+    """Extract the standard output from a multiplexed stream."""
     try:
         async for stream, data in _frames(source):
             if stream != _STDERR:
@@ -134,7 +134,7 @@ async def _pump(source: asyncio.StreamReader, out: asyncio.StreamReader) -> None
 
 
 async def _frames(content: aiohttp.StreamReader | asyncio.StreamReader) -> AsyncIterator[tuple[int, bytes]]:
-    """(stream, data) of a multiplexed stream to its end."""
+    """(stream, data) of a multiplexed stream, until it ends."""
     while True:
         try:
             stream, length = _FRAME.unpack(await content.readexactly(_FRAME.size))

@@ -1,6 +1,6 @@
-"""A lab whose hosts are plugged into the lab's own fabric: cuts, the clock, and going down once.
+"""A lab whose hosts are connected by the lab's own fabric: cuts, the clock, and a single tear-down.
 
-Owns what the backends with real packets share above their hosts. Knows nothing of how a host is made.
+Owns what the backends with real packets share above their hosts. Knows nothing of how a host is created.
 """
 
 import asyncio
@@ -42,18 +42,18 @@ HOST_SYSCTLS = {
     "net/ipv6/conf/default/accept_dad": "0",
     "net/ipv4/ping_group_range": "0 0",
 }
-"""A host is a router for its containers; duplicate address detection would only delay every interface."""
+"""A host routes for its containers; duplicate address detection would only delay every interface."""
 
 
 _PORTS = 1023
-"""Of a Linux bridge (BR_MAX_PORTS, less the number that means none)."""
+"""Maximum ports of a Linux bridge (BR_MAX_PORTS, minus the reserved number 0)."""
 
 _ALWAYS = ("ksahnine/dummy-http", "tutum/curl")
 """Images of the walk-through."""
 
 
 class CuttableNetwork(Protocol):
-    """What lies between hosts and can be cut: `lab.fabric.fabric` outside of them, `lab.fabric.guests` inside."""
+    """The cuttable network between hosts: `lab.fabric.fabric` outside the hosts, `lab.fabric.guests` inside."""
 
     async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None: ...
 
@@ -78,7 +78,7 @@ class CuttableNetwork(Protocol):
 
 @runtime_checkable
 class ReaddressableNetwork(Protocol):
-    """One whose hosts can get other addresses (`lab.fabric.fabric`)."""
+    """A network whose hosts can change addresses (`lab.fabric.fabric`)."""
 
     interfaces: dict[str, list[Interface]]
 
@@ -97,7 +97,7 @@ class FabricLab(ABC, Generic[H]):
         self._obstacles: dict[int, Obstacle] = {}
         self._unplugged: dict[int, frozenset[tuple[str, str]]] = {}
         self.relayed: Callable[[Sequence[DirectionCounts]], None] = lambda counts: None
-        """Told what relayed links did that have ended."""
+        """Counters of relays that have ended."""
         self._origin = origin
         self._down = False
 
@@ -114,7 +114,7 @@ class FabricLab(ABC, Generic[H]):
         self.cut = pairs
 
     async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
-        """See `lab.contracts.lab.Obstructed`. An MTU switches offloads off: a rule must see wire packets."""
+        """See `lab.contracts.lab.Obstructed`. An MTU switches offloads off, because a rule must see wire packets."""
         before = self._obstacles.pop(key, None)
         if obstacle is not None:
             self._obstacles[key] = obstacle
@@ -135,7 +135,7 @@ class FabricLab(ABC, Generic[H]):
             await self._on_host(name, self._fabric.limit(name, limited))
 
     async def _on_host(self, name: str, commands: Sequence[Sequence[str]]) -> None:
-        """Carry out what the fabric wants of a host now; one that boots from here on does so from the start."""
+        """Run the fabric's commands on a host now; a host that boots later runs them at boot."""
         host = self.hosts[name]
         async with host.booting:
             for command in commands if host.booted.is_set() else ():
@@ -144,7 +144,8 @@ class FabricLab(ABC, Generic[H]):
                     raise LabError(f"{name}: {' '.join(command)}: {result.err.strip()}")
 
     async def set_link(self, key: int, change: LinkChange | None) -> None:
-        """See `lab.contracts.lab.Linked`. Of impaired links every packet crosses the cables as itself."""
+        """See `lab.contracts.lab.Linked`. On impaired links offloads are off, so that each packet crosses the cables
+        individually."""
         named = {name for pair in change.pairs for name in pair} if change is not None else set()
         if unknown := named - set(self.hosts):
             raise LabError(f"no host named {min(unknown)}; hosts: {', '.join(self.hosts)}")
@@ -155,15 +156,15 @@ class FabricLab(ABC, Generic[H]):
                 await self._on_host(name, now)
 
     def mechanism(self, sender: str, receiver: str) -> str:
-        """By what a direction is impaired now; empty when it is not."""
+        """The mechanism that impairs a direction now; empty when it is not impaired."""
         return self._fabric.mechanism(sender, receiver)
 
     async def link_counts(self) -> RelayReply | None:
-        """What relayed links did so far; None where no link is relayed."""
+        """Counters of relayed links so far; None when no link is relayed."""
         return await self._fabric.counts()
 
     async def watch(self) -> None:
-        """Wait for a part of the lab that dies by itself, and raise what is known of it."""
+        """Wait until a part of the lab fails, and raise the details."""
         await self._fabric.watch()
 
     async def set_address(self, host: str, network: str, address: str) -> None:
@@ -179,14 +180,14 @@ class FabricLab(ABC, Generic[H]):
         await self.tell_names()
 
     async def tell_names(self) -> None:
-        """Let every host know the names and addresses of all."""
+        """Write the names and addresses of all hosts to every host."""
         text = hosts_file({name: one.address for name, one in self.hosts.items()})
         for one in self.hosts.values():
             one.hosts_text = text
         await asyncio.gather(*(self._tell(name, write_hosts_file(text)) for name in self.hosts))
 
     async def _tell(self, name: str, script: str) -> None:
-        """Have a host do this if it is on; one that boots later has it done then."""
+        """Run this script on a host if it is on; a host that boots later runs it at boot."""
         host = self.hosts[name]
         async with host.booting:
             result = await host.exec(["sh", "-c", script]) if script and host.booted.is_set() else None
@@ -203,7 +204,7 @@ class FabricLab(ABC, Generic[H]):
 
     async def sleep_until(self, t: int) -> None:
         """Wait until `now()` is at least `t`."""
-        # In a loop, for the event loop's clock may wake a little early.
+        # In a loop, because the event loop's clock may wake a little early.
         while (left := t - self.now()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left / 1e9)
 
@@ -237,7 +238,7 @@ def underlay_of(scenario: Resolved) -> Underlay:
 
 
 def refusals(scenario: Resolved, backend: str) -> list[str]:
-    """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
+    """Features of a scenario that a lab on the fabric does not support, one sentence each; starts nothing."""
     reasons = [*step_refusals(scenario, backend), *_nat_refusals(scenario)]
     plugs = Counter(place.network for spec in scenario.hosts.values() for place in spec.interfaces)
     reasons += [
@@ -250,7 +251,7 @@ def refusals(scenario: Resolved, backend: str) -> list[str]:
 
 
 def link_refusals(scenario: Resolved) -> list[str]:
-    """What of the links this machine can make by no means, one sentence for the first of them."""
+    """Links that no mechanism of this machine can provide; one sentence for the first of them."""
     networks = {name: {place.network for place in spec.interfaces} for name, spec in scenario.hosts.items()}
     lacking = []
     for sender, receiver, link in scenario.links.impaired(list(scenario.hosts)):
@@ -271,7 +272,7 @@ def link_refusals(scenario: Resolved) -> list[str]:
 
 
 def step_refusals(scenario: Resolved, backend: str) -> list[str]:
-    """What of a scenario's steps, probes and machine these hosts cannot honour, with the reason why."""
+    """Steps, probes and machine settings of a scenario that these hosts do not support, with the reason."""
     lacks = lacking(backend)
     reasons = [
         f"timeline[{index}].{step.verb}: {lacks[need]}"
@@ -310,7 +311,7 @@ def step_refusals(scenario: Resolved, backend: str) -> list[str]:
 
 
 def images_named(scenario: Resolved) -> list[str]:
-    """The images that services have by name."""
+    """The images that services reference by name."""
     return list(dict.fromkeys(service.image for service in scenario.services.values() if not service.archive))
 
 
@@ -320,7 +321,7 @@ def wanted_images(scenario: Resolved) -> list[str]:
 
 
 def image_archives(scenario: Resolved) -> list[Path]:
-    """The archives of `docker save` that services name instead."""
+    """The archives of `docker save` that services reference."""
     return [Path(path) for path in dict.fromkeys(one.archive for one in scenario.services.values()) if path]
 
 
@@ -337,7 +338,7 @@ def _names(host: str) -> str:
 
 
 def _nat_refusals(scenario: Resolved) -> list[str]:
-    """What of the routers' address translation this kernel cannot do."""
+    """Address translation of routers that this kernel does not support."""
     hiding = {name: spec for name, spec in scenario.routers.items() if spec.nat}
     reasons = [
         f"underlay.routers.{name}.nat: {why}"

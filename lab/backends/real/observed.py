@@ -1,8 +1,8 @@
-"""What every host with a real daemon and a container engine has in common: how it is watched and probed.
+"""What every host with a real daemon and a container engine has in common: views and probes.
 
-Owns the loops that survive whatever happens to daemon, engine and host: the daemon's views over its control socket, a
-probe agent that is told where the containers are. A backend says how its sockets are reached and how an agent is
-started. Knows nothing of how a host is made.
+Owns the loops that survive any failure of daemon, engine and host: the daemon's views over its control socket, and a
+probe agent that learns where the containers are. A backend defines how its sockets are reached and how an agent is
+started. Knows nothing of how a host is created.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ from lab.errors import LabError
 from lab.records.history import PeerGone, Sample, View, decode
 
 _RETRY = 0.01
-"""Seconds between two looks for a socket that is not there (yet)."""
+"""Seconds between two checks for a socket that does not exist (yet)."""
 LINE_LIMIT = 1 << 22
-"""Bytes of one line of a daemon's or an agent's output, at most."""
+"""Maximum bytes of one line of a daemon's or an agent's output."""
 
 _PIECE = 1 << 17
-"""Bytes of packets that are read at once."""
+"""Bytes of packets per read."""
 _LAST_PACKETS = 10.0
-"""Seconds in which those come that a host had before there was enough."""
+"""Seconds to wait for packets that a host captured before the capture was stopped."""
 
 WEAVE_SOCKET = "/run/weave/router.sock"
 """The daemon's control socket, on the host."""
 DISTURBANCE = "/run/overlay-disturbance"
-"""Where the host's daemon looks for what the lab does to its clock and its disk."""
+"""The file by which the lab controls the clock and disk of the host's daemon."""
 STATE_FILES = "/var/lib/weave"
 """Where the host's daemon keeps its state."""
 _TEAR = """\
@@ -159,13 +159,13 @@ while more := meant(parents()) - told:  # again for those that were being starte
 """
 
 Agent = tuple[asyncio.StreamReader, Callable[[bytes], object]]
-"""An agent's output, and what writes to its input."""
+"""An agent's output, and a function that writes to its input."""
 
 
 async def _passed_on(
     reader: asyncio.StreamReader, take: Callable[[bytes], None], until: asyncio.Future[Any] | None = None
 ) -> None:
-    """Give what is read to `take`, until its end or until this is done."""
+    """Pass the data to `take`, until the stream ends or `until` is done."""
     while True:
         reading = asyncio.ensure_future(reader.read(_PIECE))
         try:
@@ -182,7 +182,7 @@ async def _passed_on(
 
 
 class _Sight(msgspec.Struct, frozen=True):
-    """One line of the daemon's watch: a clock and what it believes; the last may say that it was asked to end."""
+    """One line of the daemon's watch: a clock and its beliefs; the last may say that the daemon was asked to end."""
 
     t: int = 0
     view: dict[str, Any] = {}
@@ -190,7 +190,7 @@ class _Sight(msgspec.Struct, frozen=True):
 
 
 def write_hosts_file(text: str) -> str:
-    """For a host's shell: this is its /etc/hosts from now on."""
+    """Shell script that replaces a host's /etc/hosts."""
     return f"cat > /etc/hosts <<'END'\n{text}END\n"
 
 
@@ -201,25 +201,25 @@ class ObservedHost(ABC):
         self.name = name
         self.address = address
         self.hosts_text = ""
-        """What /etc/hosts holds since some address has changed; empty: what it was made with."""
+        """Content of /etc/hosts after an address has changed; empty: the original content."""
         self.booted = asyncio.Event()
         """Set while the host is on."""
         self.booting = asyncio.Lock()
         """Held while the host boots again."""
         self.doorway: tuple[str, ...] = ()
-        """The command that enters it, its container last, where that is not done by walking into its namespaces."""
+        """The command that enters the host, with the container last, if it cannot be entered through its namespaces."""
         self.patience = _RETRY
-        """Seconds between two looks for a daemon that does not run (yet); more where a look is not just a stat."""
+        """Seconds between two checks for a daemon that does not run (yet); longer if a check is more than a stat."""
         self.inside = False
-        """Whether that command is to be run in the lab's own namespaces; a whole command line is then added to it."""
+        """Whether that command runs in the lab's own namespaces; a whole command line is then appended to it."""
         self.ahead = 0
-        """Nanoseconds by which the host's monotonic clock is ahead of this process's; a kernel shared means none."""
+        """Nanoseconds by which the host's monotonic clock is ahead of this process's; 0 on a shared kernel."""
         self.small_disk: SmallDisk | None = None
-        """What of its disk can be made full; None: only the daemon can be told that it is."""
+        """The file system that can be filled; None: only the daemon can be told that its disk is full."""
         self._lies_since = 0
-        """Since when (time of day, ns) the disk has been lying about what it has written; 0: it does not."""
+        """Since when (time of day, ns) the disk has acknowledged writes without making them; 0: it does not."""
         self._origin = origin
-        """What this process's clock showed when the run started."""
+        """This process's clock at the start of the run."""
 
     @property
     @abstractmethod
@@ -248,7 +248,7 @@ class ObservedHost(ABC):
     async def exec_inside(
         self, container: str, argv: Sequence[str], *, timeout: float, env: Mapping[str, str]
     ) -> CommandResult:
-        """Run a command in a container by its engine; one that takes too long is killed from the host."""
+        """Run a command in a container by its engine; after the timeout it is killed from the host."""
         result, pid = await self.docker.exec(container, argv, env=env, timeout=timeout)
         if result is not None:
             return result
@@ -257,13 +257,13 @@ class ObservedHost(ABC):
         return overdue(timeout)
 
     async def kill_daemon(self) -> None:
-        """`kill -9` of the overlay's daemon, which a program on the host finds through its control socket."""
+        """`kill -9` of the overlay's daemon, which a program on the host identifies through its control socket."""
         result = await self.exec(["python3", "-ISc", _KILL_DAEMON, WEAVE_SOCKET])
         if result.code:
             raise LabError(f"no overlay daemon runs on {self.name}")
 
     async def signal(self, number: int, *, container: str = "", daemon: bool = False) -> None:
-        """See `lab.contracts.lab.Host`: a program on the host looks for the processes."""
+        """See `lab.contracts.lab.Host`: a program on the host finds the processes."""
         first = await self.docker.pid(container) if container else 0
         if container and not first:
             return
@@ -273,11 +273,12 @@ class ObservedHost(ABC):
             raise LabError(f"signal {number} on {self.name}: {result.err.strip().rpartition(chr(10))[2]}")
 
     async def set_clock(self, *, offset: int | None, drift: int) -> None:
-        """See `lab.contracts.lab.Adjustable`: the clock of the host's daemon, for hosts share the machine's."""
+        """See `lab.contracts.lab.Adjustable`: sets the clock of the host's daemon only, because hosts share the
+        machine's."""
         await self.disturb("clock", "-" if offset is None else str(offset), str(drift))
 
     async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
-        """See `lab.contracts.lab.Adjustable`: the writes of the host's daemon; one that is full is so for all."""
+        """See `lab.contracts.lab.Adjustable`: affects the daemon's writes; a full disk affects all processes."""
         self._lies_since = (self._lies_since or time.time_ns()) if torn else 0
         if self.small_disk is not None:
             self.small_disk.set_full(full)
@@ -285,27 +286,27 @@ class ObservedHost(ABC):
 
     @property
     def fills(self) -> bool:
-        """Whether a full disk is so for all that is on it, not for the daemon only."""
+        """Whether a full disk affects every process on the host, not only the daemon."""
         return self.small_disk is not None
 
     def has_room(self) -> None:
-        """The power is cut: its disk has room until somebody fills it again, or its engine would not come up."""
+        """After a power cut, free the disk until it is filled again, because the engine could not start otherwise."""
         if self.small_disk is not None:
             self.small_disk.set_full(False)
 
     @property
     def cores(self) -> int:
-        """See `lab.contracts.lab.Stressed`: those of this machine, which hosts share."""
+        """See `lab.contracts.lab.Stressed`: the cores of this machine, which hosts share."""
         return os.cpu_count() or 1
 
     async def set_stress(self, *, millicores: int, memory: int) -> None:
-        """See `lab.contracts.lab.Stressed`: processes of the host, which end with it."""
+        """See `lab.contracts.lab.Stressed`: starts processes on the host, which end with it."""
         result = await self.exec(["python3", "-ISc", _STRESS, str(millicores), str(memory)])
         if result.code:
             raise LabError(f"{self.name} cannot be kept busy: {result.err.strip().rpartition(chr(10))[2]}")
 
     async def tear(self) -> None:
-        """After a power cut, before anything else runs: what the disk had not really written is cut in half."""
+        """After a power cut, before anything else runs: truncate unsynced files to half."""
         if since := self._lies_since:
             self._lies_since = 0
             result = await self.exec(["python3", "-ISc", _TEAR, STATE_FILES, str(since)])
@@ -313,13 +314,13 @@ class ObservedHost(ABC):
                 raise LabError(f"the disk of {self.name} cannot be torn: {result.err.strip()}")
 
     async def disturb(self, *words: str) -> None:
-        """Change the file that the host's daemon looks at (`overlay.runtime.disturbance`)."""
+        """Change the control file of the host's daemon (`overlay.runtime.disturbance`)."""
         result = await self.exec(["python3", "-m", "overlay.runtime.disturbance", DISTURBANCE, *words])
         if result.code:
             raise LabError(f"the daemon of {self.name} cannot be disturbed: {result.err.strip() or result.out.strip()}")
 
     async def views(self) -> AsyncIterator[View | PeerGone]:
-        """The overlay daemon's view from now on, and `PeerGone` when it stops; waits for a daemon that does not run."""
+        """Views of the overlay daemon from now on, and `PeerGone` when it stops; waits until a daemon runs."""
         while True:
             seen = asked = False
             with contextlib.suppress(aiohttp.ClientError, OSError):
@@ -336,7 +337,7 @@ class ObservedHost(ABC):
                 await asyncio.sleep(self.patience)
 
     async def _watch(self, path: str) -> AsyncIterator[View | None]:
-        """Views of a daemon, and None when it says that it was asked to end."""
+        """Views of a daemon, and None when it reports that it was asked to end."""
         timeout = aiohttp.ClientTimeout(total=None)
         connector = aiohttp.UnixConnector(path)
         async with (
@@ -352,7 +353,7 @@ class ObservedHost(ABC):
                 yield msgspec.convert(fields, View)
 
     async def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
-        """Samples of these probes until the iterator is closed. Containers and hosts may come and go meanwhile."""
+        """Samples of these probes until the iterator is closed. Containers and hosts may start and stop meanwhile."""
         while True:
             await self.booted.wait()
             with contextlib.suppress(LabError, OSError, aiohttp.ClientError):
@@ -365,7 +366,7 @@ class ObservedHost(ABC):
                             yield msgspec.structs.replace(record, t=self._since(record.t))
                     finally:
                         feeder.cancel()
-            await asyncio.sleep(_RETRY)  # the agent ended, with its host most likely
+            await asyncio.sleep(_RETRY)  # the agent ended, most likely with its host
 
     async def sniff(self, wanted: Sniffing, take: Callable[[bytes], None], enough: asyncio.Event) -> None:
         """See `lab.contracts.lab.Sniffed`."""
@@ -397,11 +398,11 @@ class ObservedHost(ABC):
         raise LabError(f"the engine of {self.name} has gone")
 
     def _since(self, t: int) -> int:
-        """Nanoseconds of the run at which the host's clock showed `t`."""
+        """Convert a time of the host's clock to nanoseconds of the run."""
         return t - self.ahead - self._origin
 
     async def _feed(self, probes: Sequence[Probe], write: Callable[[bytes], object]) -> None:
-        """Tell the agent where the probes' containers are: those that run, then each as it starts again."""
+        """Tell the agent where the probes' containers are: the running ones, then each as it starts again."""
         by_container: dict[str, list[Probe]] = {}
         for probe in probes:
             by_container.setdefault(probe.container, []).append(probe)

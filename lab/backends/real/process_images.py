@@ -1,7 +1,6 @@
-"""Which images a backend without Docker Engines has: those whose containers are processes, or simulated ones; and what
-this machine lacks for steps wherever hosts are.
+"""Which images are available without Docker Engines (containers are processes or simulated), and what steps need here.
 
-Shared by backends so that they refuse the same in the same words. Knows nothing of hosts.
+Shared by backends so that they refuse the same features with the same words. Knows nothing of hosts.
 """
 
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from lab.scenario.resolve import Resolved
 
 
 def foreign_images(scenario: Resolved, host: str) -> Iterator[str]:
-    """The services whose image no such `host` (in words) has, one sentence each."""
+    """Services whose image such a `host` (in words) does not have, one sentence each."""
     for name, service in scenario.services.items():
         if service.archive or find(service.image) is None:
             image = f"{service.image!r} of {service.archive}" if service.archive else repr(service.image)
@@ -22,7 +21,7 @@ def foreign_images(scenario: Resolved, host: str) -> Iterator[str]:
 
 
 def lacking_here(scenario: Resolved) -> Iterator[str]:
-    """What this machine has not got that steps need, one sentence each."""
+    """Things that steps need and this machine lacks, one sentence each."""
     for index, step in enumerate(scenario.timeline):
         for why in step.kind.lacking(step.body, scenario):
             yield f"timeline[{index}].{step.verb}: {why}"

@@ -1,7 +1,7 @@
-"""The small file system of one host, which can be made full: everything on it gets ENOSPC, the lab's own engine too.
+"""One host's small file system, which can be made full: every write gets ENOSPC, including the lab's own engine.
 
-Owns a tmpfs whose size is set to what is used on it, and again whenever something there makes room, as long as it is
-to be full. It is in the lab's mount namespace, so it outlives the host and ends with the lab. Knows no host.
+Owns a tmpfs. To fill it, its size is set to its current use, and again whenever space is freed. It is in the lab's
+mount namespace, so it outlives the host and ends with the lab. Knows no host.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from lab.fabric.syscalls import Mount, mount
 __all__ = ["MOST", "SmallDisk"]
 
 MOST = 64
-"""Hosts of a lab that get one: each mount is copied into the namespace of each host."""
+"""Maximum number of hosts with such a disk: each mount is copied into the namespace of each host."""
 _USUAL = "50%"
-"""Of the machine's memory: what a tmpfs may hold by default."""
+"""The default size limit of a tmpfs, as a share of the machine's memory."""
 _LOOK = 0.05
-"""Seconds between two looks whether something has made room."""
+"""Seconds between two checks for freed space."""
 _TRIES = 100
 
 
@@ -34,7 +34,7 @@ class SmallDisk:
 
     @classmethod
     def made(cls, path: Path, folders: Sequence[str], *, suid: bool = False) -> "SmallDisk | None":
-        """One with these folders; None where this process may not mount. `suid`: programs there may change users."""
+        """Create one with these folders; None if this process may not mount. `suid`: allow setuid programs."""
         disk = cls(path, Mount.NODEV if suid else Mount.NODEV | Mount.NOSUID)
         if path.is_mount():
             return disk
@@ -49,7 +49,7 @@ class SmallDisk:
         return disk
 
     def set_full(self, full: bool) -> None:
-        """Leave no room from now on, or as much as usual. Must be called in an event loop."""
+        """Fill the disk from now on, or restore its usual size. Must be called in an event loop."""
         if self._filler is not None:
             self._filler.cancel()
             self._filler = None
@@ -60,14 +60,14 @@ class SmallDisk:
             self._resize(_USUAL)
 
     async def _keep_full(self) -> None:
-        """Whatever is freed is taken again."""
+        """Take freed space again."""
         while True:
             await asyncio.sleep(_LOOK)
             if os.statvfs(self.path).f_bavail:  # a tmpfs
                 self._fill()
 
     def _fill(self) -> None:
-        """Make it as small as what is on it; tried again when something is written just then."""
+        """Shrink it to its current use; retried if a write happens at the same time."""
         for _ in range(_TRIES):
             space = os.statvfs(self.path)
             used = (space.f_blocks - space.f_bfree) * space.f_frsize
@@ -86,4 +86,4 @@ class SmallDisk:
 
 
 class _Grown(Exception):
-    """There is more on it by now than should fit."""
+    """More is on it now than the new size allows."""
