@@ -1,7 +1,7 @@
-"""Classic BPF as a kernel runs it, for packets that no kernel sees. Pure.
+"""Classic BPF as a kernel runs it, for packets that do not pass a kernel. Pure.
 
-A program comes from tcpdump (`lab.capture.filters`). It has no loops, so it ends; what it reads beyond the packet drops
-the packet, as does whatever a kernel would not take.
+A program comes from tcpdump (`lab.capture.filters`). It has no loops, so it terminates; a read beyond the packet drops
+the packet, as does an instruction that a kernel would reject.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _SIZES: Final = {0x00: 4, 0x08: 2, 0x10: 1}
 
 
 def passes(program: Sequence[Instruction], packet: bytes) -> bool:
-    """Whether a filter lets a packet through; an empty one lets everything."""
+    """Whether a filter accepts a packet; an empty one accepts all."""
     if not program:
         return True
     try:

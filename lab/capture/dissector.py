@@ -31,11 +31,11 @@ ELEMENTS: Final[Mapping[str, Sequence[str]]] = {
     "RingVector.known": ("start", "version", "check"),
     "PolicyVector.standing": ("writer", "number", "check"),
 }
-"""What the elements of tuples are called; a type says only what they are."""
+"""Names of the elements of tuples, because a type has only their types."""
 
 _WORDS: Final[Mapping[str, type[IntEnum]]] = {"Goodbye.reason": Reason, "Digests.kind": DigestKind}
 _HEX: Final = {"nonce", "connection", "digest", "identity", "check", "table"}
-"""Integers that are drawn or hashed, not counted."""
+"""Integers that are random or hashes, not counts."""
 
 
 def dissector() -> str:
@@ -74,7 +74,7 @@ def dissector() -> str:
 
 
 def _collect(kind: inspect.Type, found: dict[str, inspect.StructType]) -> None:
-    """All structs that may stand in a type, by name."""
+    """All structs that a type contains, by name."""
     match kind:
         case inspect.StructType() if kind.cls.__name__ not in found:
             found[kind.cls.__name__] = kind
@@ -88,7 +88,7 @@ def _collect(kind: inspect.Type, found: dict[str, inspect.StructType]) -> None:
 
 
 def _type(kind: inspect.Type, path: str, name: str) -> str:
-    """A type as a table of Lua. `path` is its struct and field, `name` that of the field or of the tuple's element."""
+    """A type as a Lua table. `path` is its struct and field, `name` that of the field or of the tuple's element."""
     match kind:
         case inspect.IntType():
             low = [f'low = "{kind.ge:x}"'] if kind.ge is not None else []
@@ -143,5 +143,5 @@ def _map(words: Mapping[Any, str]) -> str:
 
 
 def _quoted(data: bytes) -> str:
-    """Bytes as a string of Lua."""
+    """Bytes as a Lua string."""
     return '"' + "".join(chr(byte) if 32 <= byte < 127 else f"\\{byte:03d}" for byte in data) + '"'

@@ -1,8 +1,8 @@
-"""One file of packets that grows: blocks from several places, and marks of what the lab did, each at its time.
+"""A growing file of packets: blocks from several places, and marks of the lab's actions, each with its time.
 
-Owns the numbers of interfaces, the bounds and that each write is of whole blocks, so that what a kill leaves can be
-read. A mark is a frame of an interface of its own, for it was on no network; it has its text as a comment and in
-itself. Must not know where packets come from.
+Owns the interface numbers and the size limits, and writes only whole blocks, so that the file is readable after a kill.
+A mark is a frame on a separate interface, because it was on no network; its text is a comment and also the frame's
+content. Must not know where packets come from.
 """
 
 import heapq
@@ -16,34 +16,34 @@ from overlay.clean import clean
 __all__ = ["MARKS", "MARK_ETHERTYPE", "MOST", "CaptureFile", "mark_frame", "mended"]
 
 MOST: Final = 100_000_000
-"""Bytes of a file, unless told otherwise."""
+"""Default maximum bytes of a file."""
 MARKS: Final = "lab steps"
 """The interface of marks."""
 MARK_ETHERTYPE: Final = 0x88B6
-"""The second of the two that IEEE 802 leaves to local experiments; the first is that of the overlay's probes."""
+"""The second of the two EtherTypes that IEEE 802 reserves for local experiments; the overlay's probes use the first."""
 _ABOUT = "what the lab did, and when; no frame of this interface was on a network"
 _MOST_MARK = 600
-"""Characters of a mark."""
+"""Maximum characters of a mark."""
 _INTERFACES = 4096
-"""Interfaces of a file, at most."""
+"""Maximum interfaces of a file."""
 _LAST_MARK = 2048
-"""Bytes that are kept for the mark that says why nothing more comes."""
+"""Bytes reserved for the mark that says why the capture ends."""
 
 
 class CaptureFile:
-    """Made when the capture begins. `path` None: counted only. `hold`: nanoseconds for which blocks wait for earlier
-    ones; 0: not at all."""
+    """Created when the capture begins. `path` None: count only. `hold`: nanoseconds for which blocks wait for earlier
+    ones; 0: they do not wait."""
 
     def __init__(self, path: Path | None, *, most: int, comment: str, hold: int = 0) -> None:
         self.most = most
         self.packets = 0
         self.written = 0
         self.lost = 0
-        """Packets that kernels had no room for."""
+        """Packets that kernels dropped because of full buffers."""
         self.full = False
-        """It takes nothing more."""
+        """Whether the file accepts no more data."""
         self.trouble = ""
-        """Why it could not be written to its end."""
+        """Why the file could not be written completely."""
         self._hold = hold
         self._waiting: list[tuple[int, int, bytes]] = []
         self._latest = 0
@@ -56,11 +56,11 @@ class CaptureFile:
         self._interfaces[MARKS] = 0
 
     def source(self) -> "CaptureSource":
-        """One more place whose packets go here."""
+        """Add a place whose packets go to this file."""
         return CaptureSource(self)
 
     def interface(self, name: str, block: bytes = b"") -> int:
-        """The number of an interface, which is new or was here before; `block` describes it."""
+        """The number of an interface, new or known; `block` describes it."""
         number = self._interfaces.get(name)
         if number is None:
             if len(self._interfaces) >= _INTERFACES:
@@ -75,17 +75,17 @@ class CaptureFile:
         self._put(t, block)
 
     def mark(self, t: int, text: str) -> None:
-        """Something that the lab did at `t` (ns since 1970)."""
+        """Record an action of the lab at `t` (ns since 1970)."""
         told = clean(text, most=_MOST_MARK)
         self._put(t, pcapng.packet(0, t, mark_frame(told), comments=(told,)))
 
     def raw(self, data: bytes) -> None:
-        """A block without a time that orders it."""
+        """Write a block that has no time."""
         self._flush(None)
         self._write(data)
 
     def close(self, until: int | None = None) -> None:
-        """Everything is in the file, but for packets that wait and are of later than `until`; idempotent."""
+        """Write everything except waiting packets that are later than `until`; idempotent."""
         if not self._closed:
             self._waiting = [one for one in self._waiting if until is None or one[0] <= until]
             heapq.heapify(self._waiting)
@@ -109,7 +109,7 @@ class CaptureFile:
             self._write(block, t)
 
     def _write(self, data: bytes, t: int = 0) -> None:
-        """Whole blocks, or nothing: what a full disk has cut off is taken back."""
+        """Write whole blocks, or nothing: a partial write on a full disk is undone."""
         if self.full or self._closed:
             return
         if self.written + len(data) > self.most - _LAST_MARK:
@@ -130,22 +130,22 @@ class CaptureFile:
 
 
 class CaptureSource:
-    """The blocks of one place, which number its interfaces by themselves."""
+    """The blocks of one place, which numbers its interfaces itself."""
 
     def __init__(self, file: CaptureFile) -> None:
         self._file = file
         self._cutter = pcapng.BlockCutter()
         self._numbers: list[int] = []
         self.complaint = ""
-        """What the place says of why it cannot."""
+        """The place's reason for its failure."""
 
     @property
     def begun(self) -> bool:
-        """Its interfaces are known."""
+        """Whether its interfaces are known."""
         return bool(self._numbers)
 
     def feed(self, data: bytes) -> None:
-        """More of what the place writes. Raises `pcapng.NotPcapng`."""
+        """Process more output of the place. Raises `pcapng.NotPcapng`."""
         for kind, block in self._cutter.feed(data):
             if kind == pcapng.SECTION:
                 self._numbers = []
@@ -166,12 +166,12 @@ class CaptureSource:
 
 
 def mark_frame(text: str) -> bytes:
-    """The frame of a mark: from nobody, to nobody."""
+    """The frame of a mark, with zero addresses."""
     return bytes(12) + MARK_ETHERTYPE.to_bytes(2, "big") + text.encode("utf-8", "replace")
 
 
 def mended(path: Path) -> bool:
-    """Cut off a half block at a file's end, which a kill may have left; whether there was one."""
+    """Truncate an incomplete block at a file's end, which a kill may have left; returns whether there was one."""
     data = path.read_bytes()
     whole = pcapng.whole_blocks(data)
     if whole and whole < len(data):

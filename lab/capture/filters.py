@@ -1,8 +1,8 @@
-"""Filters of packets: the words of tcpdump, and the program of the kernel's own kind that tcpdump makes of them.
+"""Packet filters: the words of tcpdump, and the BPF program that tcpdump compiles from them.
 
-Owns which words are taken. tcpdump would ask a name server for every other one, and take one that begins with `-` for
-an option; a lab sends nothing outside, so a word must be of the language, a number, an address, or a host of the lab
-(which is replaced by its address).
+Owns which words are allowed. tcpdump would look any other word up in DNS, and would take a word that begins with `-` as
+an option. A lab sends nothing outside, so a word must be a keyword, a number, an address, or a host of the lab (which
+is replaced by its address).
 """
 
 import functools
@@ -22,9 +22,9 @@ NO_TCPDUMP: Final = (
     "and Wireshark filters what it shows"
 )
 _MOST: Final = 1000
-"""Characters of a filter."""
+"""Maximum characters of a filter."""
 _PATIENCE: Final = 20.0
-"""Seconds that tcpdump may take."""
+"""Timeout for tcpdump, in seconds."""
 _LANGUAGE: Final = (
     "and or not host net mask port portrange src dst proto protochain ether wlan less greater len broadcast "
     "multicast inbound outbound ifindex vlan mpls pppoed pppoes geneve vxlan ip ip6 arp rarp tcp udp icmp icmp6 "
@@ -43,11 +43,11 @@ _MAC = re.compile(r"[0-9a-fA-F]{1,2}([:.-][0-9a-fA-F]{1,2}){5}")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/\- \t()\[\]!=<>&|+*%^~,\\]*")
 
 Instruction = tuple[int, int, int, int]
-"""Of classic BPF: code, jt, jf, k."""
+"""A classic BPF instruction: code, jt, jf, k."""
 
 
 def misread(text: str, hosts: Mapping[str, str] = {}) -> str:
-    """What is wrong with a filter before tcpdump sees it: expected and found, in a sentence; empty: nothing."""
+    """The error in a filter before tcpdump runs: expected and found, in a sentence; empty: no error."""
     if len(text) > _MOST:
         return f"a filter of {len(text)} characters, at most {_MOST} are taken"
     if not _PLAIN.fullmatch(text):
@@ -62,7 +62,7 @@ def misread(text: str, hosts: Mapping[str, str] = {}) -> str:
 
 
 def compiled(text: str, hosts: Mapping[str, str] = {}) -> str:
-    """A filter as a program, its lines joined with commas; empty for no filter. Raises `LabError`."""
+    """A filter as a program, its lines joined with commas; empty without a filter. Raises `LabError`."""
     if not text.strip():
         return ""
     if why := misread(text, hosts):
@@ -71,12 +71,12 @@ def compiled(text: str, hosts: Mapping[str, str] = {}) -> str:
 
 
 def find_tcpdump() -> str | None:
-    """Where tcpdump is; None: nowhere."""
+    """The path of tcpdump; None if it is not installed."""
     return shutil.which("tcpdump") or shutil.which("tcpdump", path="/usr/sbin:/sbin:/usr/local/sbin")
 
 
 def instructions(program: str) -> tuple[Instruction, ...]:
-    """The instructions of what `compiled` gave."""
+    """The instructions of a program from `compiled`."""
     lines = [tuple(map(int, line.split())) for line in program.split(",")[1:] if line.strip()]
     return tuple((line[0], line[1], line[2], line[3]) for line in lines)
 
@@ -106,7 +106,7 @@ def _said(word: str, hosts: Mapping[str, str]) -> str:
 
 
 def _without_brackets(text: str) -> str:
-    """The text with blanks where only operators are: `tcp[13]&tcp-syn!=0`."""
+    """Replace brackets that contain only operators by blanks: `tcp[13]&tcp-syn!=0`."""
     return re.sub(r"[()\[\]!=<>&|+*%^~,\\/]|(?<![A-Za-z0-9])-|-(?![A-Za-z0-9])", " ", text)
 
 

@@ -1,6 +1,6 @@
-"""Ethernet frames as hosts would have sent them: IPv4 and IPv6, TCP, UDP and ICMP, with right checksums. Pure.
+"""Ethernet frames as hosts would have sent them: IPv4 and IPv6, TCP, UDP and ICMP, with correct checksums. Pure.
 
-Owns the headers that the simulator makes up around bytes that are real. Knows no lab.
+Owns the headers that the simulator generates around real payload. Knows no lab.
 """
 
 import struct
@@ -24,13 +24,13 @@ Sides = tuple[str, str, str, str]
 
 
 def mac_of(name: str) -> str:
-    """The MAC of something that has none: of its name, the same in every run."""
+    """A MAC for something without one: derived from its name, so the same in every run."""
     raw = crc32(name.encode()).to_bytes(4, "big")
     return "02:00:" + ":".join(f"{byte:02x}" for byte in raw)
 
 
 def tcp(sides: Sides, ports: tuple[int, int], numbers: tuple[int, int], flags: int, payload: bytes = b"") -> bytes:
-    """A segment; `numbers` are its sequence number and what it acknowledges."""
+    """A segment; `numbers` are its sequence and acknowledgement numbers."""
     numbers = numbers[0] & 0xFFFFFFFF, numbers[1] & 0xFFFFFFFF
     head = struct.pack("!HHIIBBHHH", *ports, *numbers, 0x50, flags, _WINDOW, 0, 0)
     return _packet(sides, _TCP, _checked(sides, _TCP, head + payload, 16))
@@ -43,7 +43,7 @@ def udp(sides: Sides, ports: tuple[int, int], payload: bytes) -> bytes:
 
 
 def echo(sides: Sides, number: int, sequence: int, payload: bytes, *, answer: bool) -> bytes:
-    """A ping, or its answer."""
+    """An echo request, or its reply."""
     if ":" in sides[2]:
         head = struct.pack("!BBHHH", 129 if answer else 128, 0, 0, number & 0xFFFF, sequence & 0xFFFF)
         return _packet(sides, _ICMP6, _checked(sides, _ICMP6, head + payload, 2))
@@ -52,7 +52,7 @@ def echo(sides: Sides, number: int, sequence: int, payload: bytes, *, answer: bo
 
 
 def vxlan(sides: Sides, ports: tuple[int, int], vni: int, frame: bytes) -> bytes:
-    """A frame within VXLAN."""
+    """A frame encapsulated in VXLAN."""
     return udp(sides, ports, struct.pack("!II", 0x08 << 24, vni << 8) + frame)
 
 
@@ -67,7 +67,7 @@ def _packet(sides: Sides, protocol: int, content: bytes) -> bytes:
 
 
 def _checked(sides: Sides, protocol: int, text: bytes, at: int) -> bytes:
-    """With the checksum of text and addresses at its place."""
+    """The text with the checksum of text and addresses filled in."""
     here, there = ip_address(sides[2]).packed, ip_address(sides[3]).packed
     total = _sum(here + there + struct.pack("!II", len(text), protocol) + text) or 0xFFFF
     return text[:at] + total.to_bytes(2, "big") + text[at + 2 :]

@@ -1,4 +1,4 @@
-"""pcapng, the format of packets that Wireshark writes (draft-ietf-opsawg-pcapng): just the blocks that a lab needs.
+"""pcapng, Wireshark's format for packets (draft-ietf-opsawg-pcapng): only the blocks that a lab needs.
 
 Owns the bytes. Pure: text and packets in, blocks out, and back. Times are integer nanoseconds since 1970.
 """
@@ -41,11 +41,11 @@ SECTION: Final = 0x0A0D0D0A
 INTERFACE: Final = 1
 STATISTICS: Final = 5
 PACKET: Final = 6
-"""Types of blocks."""
+"""Block types."""
 HEAD: Final = 8
 """Bytes of a block's type and length."""
 LARGEST: Final = 1 << 20
-"""Bytes of a block, at most: of a packet that some kernel has put together of many, with its comments."""
+"""Maximum bytes of a block: a packet that a kernel merged from many, with its comments."""
 _MAGIC: Final = 0x1A2B3C4D
 _COMMENT: Final = 1
 _NAME: Final = 2
@@ -60,20 +60,20 @@ Option = tuple[int, bytes]
 
 
 def section(application: str, comment: str = "") -> bytes:
-    """The beginning of a file: who has written it, and what there is to say of all of it."""
+    """The beginning of a file: its writer, and a comment on the whole file."""
     options: list[Option] = [(_COMMENT, _text(comment))] if comment else []
     return _block(SECTION, struct.pack("<IHHq", _MAGIC, 1, 0, -1), [*options, (_APPLICATION, _text(application))])
 
 
 def interface(name: str, snap: int = 0, comment: str = "") -> bytes:
-    """One more interface, numbered from 0 in the order in which they come. `snap` 0: packets are whole."""
+    """Add an interface; they are numbered from 0 in file order. `snap` 0: packets are complete."""
     options: list[Option] = [(_COMMENT, _text(comment))] if comment else []
     options += [(_NAME, _text(name)), (_RESOLUTION, b"\x09")]
     return _block(INTERFACE, struct.pack("<HHI", ETHERNET, 0, snap), options)
 
 
 def packet(number: int, t: int, data: bytes, length: int = 0, flags: int = 0, comments: Sequence[str] = ()) -> bytes:
-    """A frame seen on an interface at a time; `length` is its own if `data` is only its beginning."""
+    """A frame seen on an interface at a time; `length` is its full length if `data` is truncated."""
     options: list[Option] = [(_COMMENT, _text(comment)) for comment in comments]
     options += [(_FLAGS, struct.pack("<I", flags))] if flags else []
     head = struct.pack("<IIIII", number, t >> 32, t & 0xFFFFFFFF, len(data), length or len(data))
@@ -81,7 +81,7 @@ def packet(number: int, t: int, data: bytes, length: int = 0, flags: int = 0, co
 
 
 def statistics(number: int, t: int, received: int, dropped: int, comment: str = "") -> bytes:
-    """What the kernel counted on an interface by the end: packets that it gave, and those it had no room for."""
+    """The kernel's counters of an interface at the end: packets delivered, and packets dropped by full buffers."""
     options: list[Option] = [(_COMMENT, _text(comment))] if comment else []
     options += [(_RECEIVED, struct.pack("<Q", received)), (_DROPPED, struct.pack("<Q", dropped))]
     return _block(STATISTICS, struct.pack("<III", number, t >> 32, t & 0xFFFFFFFF), options)
@@ -91,17 +91,17 @@ def statistics(number: int, t: int, received: int, dropped: int, comment: str = 
 
 
 class NotPcapng(ValueError):
-    """These bytes are no blocks that a lab writes."""
+    """These bytes are not blocks that a lab writes."""
 
 
 class BlockCutter:
-    """Cuts a stream of bytes into whole blocks."""
+    """Splits a stream of bytes into whole blocks."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """(type, block) of those that are whole by now. Raises `NotPcapng`."""
+        """(type, block) of the blocks that are complete so far. Raises `NotPcapng`."""
         data = self._rest + data
         at = 0
         try:
@@ -120,7 +120,7 @@ class BlockCutter:
 
 
 def whole_blocks(data: bytes) -> int:
-    """How many bytes of a file are whole blocks: what follows was cut off, by a kill say."""
+    """Number of bytes of a file that are whole blocks; the rest was cut off, for example by a kill."""
     at = 0
     while len(data) - at >= 12:
         (length,) = struct.unpack_from("<I", data, at + 4)
@@ -131,41 +131,41 @@ def whole_blocks(data: bytes) -> int:
 
 
 def on_interface(block: bytes, number: int) -> bytes:
-    """A packet or statistics with another interface."""
+    """Renumber the interface of a packet or statistics block."""
     return block[:HEAD] + struct.pack("<I", number) + block[HEAD + 4 :]
 
 
 def number_of(block: bytes) -> int:
-    """The interface of a packet or statistics."""
+    """The interface number of a packet or statistics block."""
     _need(block, HEAD + 12)
     return int(struct.unpack_from("<I", block, HEAD)[0])
 
 
 def time_of(block: bytes) -> int:
-    """When a packet was seen."""
+    """The time of a packet."""
     _need(block, HEAD + 20)
     high, low = struct.unpack_from("<II", block, HEAD + 4)
     return int(high << 32 | low)
 
 
 def interface_name(block: bytes) -> str:
-    """What an interface is called."""
+    """The name of an interface."""
     return _option(block, 16, _NAME).decode("utf-8", "replace")
 
 
 def comment_of(block: bytes) -> str:
-    """What a section's beginning says."""
+    """The comment of a section header."""
     return _option(block, 24, _COMMENT).decode("utf-8", "replace")
 
 
 def losses(block: bytes) -> int:
-    """How many packets the kernel had no room for, as statistics say."""
+    """The number of packets that the kernel dropped, from a statistics block."""
     value = _option(block, 20, _DROPPED)
     return int.from_bytes(value[:8], "little")
 
 
 def _option(block: bytes, at: int, wanted: int) -> bytes:
-    """The value of the first option of this code, from where options begin; empty without one."""
+    """The value of the first option with this code, searching from `at`; empty if there is none."""
     while at + 4 <= len(block) - 4:
         code, length = struct.unpack_from("<HH", block, at)
         if code == wanted:

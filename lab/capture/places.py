@@ -1,6 +1,6 @@
-"""Where packets are captured: a host, a service or one of its containers, or what two hosts exchange (`a->b`). Pure.
+"""Where packets are captured: a host, a service or one of its containers, or traffic between two hosts (`a->b`). Pure.
 
-Owns the words for a place and for the file of a capture. Knows no lab: which names there are, others say.
+Owns the syntax of places and the names of capture files. Knows no lab: the caller supplies the existing names.
 """
 
 import re
@@ -16,19 +16,19 @@ _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
 class CaptureRequest(Struct, frozen=True, kw_only=True):
-    """What is captured into one file."""
+    """The content of one capture file."""
 
     on: tuple[str, ...]
     filter: str = ""
     interfaces: tuple[str, ...] = ()
     name: str
-    """Of the file, without its ending."""
+    """File name, without its extension."""
     most: int
     """Bytes."""
 
 
 class CapturePlace(Struct, frozen=True, kw_only=True):
-    """One network namespace: a host's, or that of a container on it."""
+    """One network namespace: that of a host, or of a container on it."""
 
     label: str
     host: str
@@ -47,7 +47,7 @@ def halves(place: str) -> tuple[str, str] | None:
 
 
 def file_stem(places: tuple[str, ...]) -> str:
-    """What the file of such a capture is called, unless told otherwise."""
+    """The default file name of such a capture."""
     words = "+".join(places)
     for arrow in _ARROWS:
         words = words.replace(arrow, "-to-")
@@ -56,12 +56,12 @@ def file_stem(places: tuple[str, ...]) -> str:
 
 
 def proper_stem(name: str) -> bool:
-    """Whether a file may be called this."""
+    """Whether this is a valid file name."""
     return bool(_STEM.fullmatch(name))
 
 
 def unique(stem: str, taken: Mapping[str, object]) -> str:
-    """The name, or the next one that is free."""
+    """The name, or the next free one."""
     number, name = 1, stem
     while name in taken:
         number += 1

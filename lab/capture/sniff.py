@@ -1,9 +1,9 @@
-"""Writes what passes the interfaces of a network namespace to standard output, as pcapng.
+"""Writes the packets on the interfaces of a network namespace to standard output, as pcapng.
 
-Runs on a host of a lab (or in a container's network, entered from there) for the command or the run that captures
-(`python3 -m lab.capture.sniff`): it ends with its input, with the host or the container, at a size or a time, and on
-SIGINT. Each write is of whole blocks. Imports little, because hosts have little. A filter is a program of the kernel's
-own kind (classic BPF) that tcpdump has made; this file knows no words of filters.
+Runs on a host of a lab (or in a container's network namespace, entered from there) for the command or the run that
+captures (`python3 -m lab.capture.sniff`). It ends with its input, with the host or the container, at a size or a time,
+and on SIGINT. It writes only whole blocks. It imports little, because hosts have little installed. A filter is a
+classic BPF program compiled by tcpdump; this file does not know the filter language.
 """
 
 import argparse
@@ -30,15 +30,15 @@ _OUTGOING = 4
 _MOST = 1 << 18
 _BUFFER = 16 << 20
 _AT_ONCE = 256
-"""Packets of one interface before the others have their turn."""
+"""Packets read from one interface before it is the others' turn."""
 
 
 class _Refused(Exception):
-    """Nothing can be captured here."""
+    """Capturing is not possible here."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Capture until the end; the exit code."""
+    """Capture until the end; returns the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--label", default="")
     parser.add_argument("--comment", default="")
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Sniffer:
-    """Sockets, one for each interface, and what is counted."""
+    """Sockets, one for each interface, and the counters."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -83,13 +83,13 @@ class _Sniffer:
         self._packets = 0
 
     def run(self) -> int:
-        """Until the end."""
+        """Capture until the end."""
         options = self._options
         told, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(tell)  # a signal alone does not end a poll
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        # A socket keeps its network alive, so this must not be there longer than the container whose network it is.
+        # A socket keeps its network namespace alive, so this process must end with the container that owns it.
         ends = {0, told, self._life} - {-1}
         poll = select.poll()
         for descriptor in (*ends, *self._sockets):
@@ -106,14 +106,14 @@ class _Sniffer:
             left = None if until is None else max(until - time.monotonic(), 0.0)
             ready = {descriptor for descriptor, _ in poll.poll(None if left is None else left * 1000)}
             over = bool(ready & ends) or left == 0.0
-            # What has come by the end is still taken.
+            # Packets that have arrived by the end are still written.
             full = [self._take(descriptor) for descriptor in (self._sockets if over else ready & self._sockets.keys())]
             over = over or any(full)
         self._count()
         return 0
 
     def _take(self, descriptor: int) -> bool:
-        """Write what an interface has; whether there is no room for more."""
+        """Write an interface's packets; returns whether the size limit is reached."""
         sock, number = self._sockets[descriptor]
         room, data = self._options.most - self._written, bytearray()
         for block in self._blocks(sock, number):
@@ -142,7 +142,7 @@ class _Sniffer:
         return found
 
     def _count(self) -> None:
-        """Say how many packets there were, and for how many the kernel had no room."""
+        """Write the counters: packets delivered, and packets dropped by the kernel."""
         lost, blocks = 0, b""
         for sock, number in self._sockets.values():
             received, dropped = struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
@@ -160,7 +160,7 @@ class _Sniffer:
 
 
 def _enter(pid: int) -> int:
-    """Into the network of a process; a descriptor that is ready when the process ends."""
+    """Enter the network namespace of a process; returns a descriptor that is ready when the process ends."""
     try:
         life = os.pidfd_open(pid)
         with open(f"/proc/{pid}/ns/net", "rb") as network:
@@ -181,7 +181,7 @@ def _chosen(asked: Sequence[str], container: bool) -> list[str]:
 
 
 def _opened(name: str, program: bytes | None) -> socket.socket:
-    """A socket that gets what passes an interface."""
+    """A socket that gets the packets of an interface."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     with contextlib.suppress(OSError):
@@ -196,7 +196,7 @@ def _opened(name: str, program: bytes | None) -> socket.socket:
 
 
 def _write(data: bytes) -> None:
-    """All of it. Where a file's disk is full, what was cut off is taken back, and the capture ends."""
+    """Write all bytes. On a full disk the partial write is undone, and the capture ends."""
     done = 0
     while done < len(data):
         try:
@@ -213,7 +213,7 @@ _keep: list[object] = []
 
 
 def _program(text: str) -> bytes | None:
-    """`struct sock_fprog` of what `tcpdump -ddd` printed."""
+    """`struct sock_fprog` from the output of `tcpdump -ddd`."""
     words = [tuple(map(int, line.split())) for line in text.split(",")[1:] if line.strip()]
     if not words:
         return None

@@ -164,7 +164,7 @@ class Api:
 
     async def list_containers(self, request: web.Request) -> web.Response:
         filters = _filters(request, views.FILTERS)
-        # A filter by status or exit code looks at stopped ones too, as Docker's does.
+        # A filter by status or exit code includes stopped containers, as in Docker.
         everything = _flag(request, "all") or "status" in filters or "exited" in filters
         found = [c for c in self._engine.all() if (everything or c.running) and views.matches(c, filters)]
         if limit := _number(request, "limit", 0):
@@ -199,7 +199,7 @@ class Api:
 
     async def restart(self, request: web.Request) -> web.Response:
         container = self._find(request)
-        with contextlib.suppress(ApiError):  # not running: then it is just started
+        with contextlib.suppress(ApiError):  # not running: then it is only started
             await container.stop(_patience(request))
         await container.start()
         self._engine.emit(container, "restart")

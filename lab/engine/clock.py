@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 __all__ = ["NEVER", "duration", "parse_time", "rfc3339"]
 
 NEVER = "0001-01-01T00:00:00Z"
-"""Go's zero time: what the API says when something has not happened yet."""
+"""Go's zero time: the API's value for events that have not happened yet."""
 
 SECOND = 1_000_000_000
 
@@ -18,7 +18,7 @@ def rfc3339(ns: int) -> str:
 
 
 def parse_time(text: str) -> int:
-    """What `since` and `until` may be: seconds (with a fraction) since the epoch, or RFC 3339. Raises ValueError."""
+    """A value of `since` and `until`: seconds (with a fraction) since the epoch, or RFC 3339. Raises ValueError."""
     if "T" in text:
         return int(datetime.fromisoformat(text).timestamp() * SECOND)
     whole, _, fraction = text.partition(".")
@@ -26,7 +26,7 @@ def parse_time(text: str) -> int:
 
 
 def duration(ns: int) -> str:
-    """How `docker ps` words a span of time: `Less than a second`, `7 seconds`, `About an hour`, `3 days`."""
+    """A time span in the words of `docker ps`: `Less than a second`, `7 seconds`, `About an hour`, `3 days`."""
     seconds = ns // SECOND
     if seconds < 1:
         return "Less than a second"

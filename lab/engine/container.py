@@ -1,7 +1,7 @@
-"""One container's life: from create to remove, through any number of runs.
+"""One container's lifecycle: from create to remove, through any number of runs.
 
-Owns the state of one container, its run's process and streams, and the rule of its restart policy. A run is one task
-from lease to release, so that whatever ends it, everything is given back in one place. Knows its engine only through
+Owns the state of one container, its run's process and streams, and its restart policy. A run is one task from lease to
+release, so that all resources are released in one place, whatever ends the run. Knows its engine only through
 `EngineServices`; knows nothing of HTTP.
 """
 
@@ -29,11 +29,11 @@ __all__ = ["EngineServices", "ProcessContainer", "Status", "read_to_end"]
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.1, 60.0
 _STEADY = 10_000_000_000
-"""A run of this many nanoseconds makes the next restart quick again."""
+"""A run of at least this many nanoseconds resets the restart back-off."""
 
 
 class Status(Enum):
-    """What `docker ps -a` calls it."""
+    """The states of `docker ps -a`."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -43,7 +43,7 @@ class Status(Enum):
 
 
 class EngineServices(Protocol):
-    """What a container needs of its engine."""
+    """What a container needs from its engine."""
 
     store: ContainerStore
     network: BridgeNetwork
@@ -62,7 +62,8 @@ class EngineServices(Protocol):
 
 
 class ProcessContainer:
-    """See the module. The public coroutines may be called in any state and raise `ApiError` where Docker would."""
+    """See the module. The public coroutines may be called in any state, and raise `ApiError` in the same cases as
+    Docker."""
 
     def __init__(
         self, engine: EngineServices, record: ContainerRecord, request: spec.CreateRequest, image: Image
@@ -77,7 +78,7 @@ class ProcessContainer:
         self.output = OutputFanOut()
         self.stdin = self._new_stdin()
         self.size = (0, 0)
-        """Rows and columns of the terminal, as last asked for."""
+        """Rows and columns of the terminal, as last requested."""
         self.status = Status(record.status)
         self.pid = 0
         self.pidfd = -1
@@ -85,7 +86,7 @@ class ProcessContainer:
         self._stdio: Stdio | None = None
         self._run: asyncio.Task[None] | None = None
         self._pausing = False
-        """The run waits for its next try: the one moment in which it may be cancelled."""
+        """The run waits for its next try; it may be cancelled only then."""
         self._backoff = _FIRST_BACKOFF
         self._waiters: dict[str, list[asyncio.Future[int]]] = {"not-running": [], "next-exit": [], "removed": []}
         self.removed = False
@@ -110,7 +111,7 @@ class ProcessContainer:
 
     @property
     def env(self) -> dict[str, str]:
-        """What the command finds in its environment."""
+        """The command's environment variables."""
         home = "/root" if os.access("/root", os.W_OK | os.X_OK) else "/"
         env = {"PATH": search_path(), "HOSTNAME": self.hostname, "HOME": home}
         if self.request.tty:
@@ -139,7 +140,7 @@ class ProcessContainer:
         await asyncio.shield(started)
 
     async def stop(self, patience: float | None = None) -> None:
-        """Ask the command to end, make it after `patience` seconds; returns when all is given back."""
+        """Ask the command to end, and kill it after `patience` seconds; returns when all resources are released."""
         if self._run is None:
             raise ApiError(304, "")
         self.record.stopped_by_hand = True
@@ -157,7 +158,7 @@ class ProcessContainer:
         self._engine.emit(self, "stop")
 
     async def kill(self, number: signal.Signals) -> None:
-        """Send a signal to the command. SIGKILL ends the whole container, and this returns when it has ended."""
+        """Send a signal to the command. SIGKILL ends the whole container, and then this returns when it has ended."""
         if not self.running:
             raise conflict(f"Cannot kill container: {self.name}: Container {self.id} is not running")
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
@@ -180,7 +181,7 @@ class ProcessContainer:
                 self._waiters[condition].remove(future)
 
     async def remove(self, *, force: bool) -> None:
-        """Remove it from the disk; a running one only by force."""
+        """Remove it from the disk; a running container only with `force`."""
         if self.status is Status.REMOVING:
             raise conflict(f"removal of container {self.name} is already in progress")
         if self.running and not force:
@@ -193,7 +194,7 @@ class ProcessContainer:
             self._drop()
 
     async def halt(self) -> None:
-        """End the run at once, for removal or because the engine ends."""
+        """End the run at once, because of removal or the engine's end."""
         self.record.stopped_by_hand = True
         run = self._run
         if run is None:
@@ -201,21 +202,21 @@ class ProcessContainer:
         if self._pausing:
             run.cancel()
         while not run.done():
-            self._signal(signal.SIGKILL)  # not yet forked: the next time round
+            self._signal(signal.SIGKILL)  # not forked yet: handled in the next iteration
             await asyncio.wait([run], timeout=0.1)
 
     def resize(self, rows: int, columns: int) -> None:
-        """The terminal's size, now and for later runs."""
+        """Set the terminal's size, now and for later runs."""
         self.size = (rows, columns)
         if self._stdio is not None:
             self._stdio.resize(rows, columns)
 
     def recover(self) -> bool:
-        """After a restart of the host: nothing runs any more. Returns whether the policy wants it started again."""
+        """After a restart of the host, mark it stopped. Returns whether the policy restarts it."""
         record, policy = self.record, self.request.host.restart_policy or spec.RestartPolicy()
         if self.status in (Status.RUNNING, Status.RESTARTING, Status.REMOVING):
             record.finished = self._engine.now()
-            record.exit_code = 255  # what Docker says when it does not know
+            record.exit_code = 255  # Docker's value when the code is unknown
             self._become(Status.EXITED)
         if record.started == 0 and record.finished == 0:
             return False
@@ -224,7 +225,7 @@ class ProcessContainer:
         return policy.name == "always" or (policy.name == "unless-stopped" and not record.stopped_by_hand)
 
     async def _live(self, started: asyncio.Future[None]) -> None:
-        """One start and all restarts that follow from it."""
+        """One start and the restarts that follow it."""
         try:
             while True:
                 begun = self._engine.now()
@@ -255,7 +256,7 @@ class ProcessContainer:
                 self._drop()
 
     async def _run_once(self, started: asyncio.Future[None]) -> None:
-        """From lease to release. Raises `ApiError` when the command could not be started."""
+        """One run, from lease to release. Raises `ApiError` when the command could not be started."""
         engine, record = self._engine, self.record
         stdio, read_status = None, -1
         code = 0
@@ -301,12 +302,12 @@ class ProcessContainer:
                 self._answer("next-exit")
 
     def _reaped(self, ended: "asyncio.Future[int]", code: int) -> None:
-        self.pid = 0  # from now on the number may be anybody's
+        self.pid = 0  # from now on the pid may be reused
         if not ended.done():
             ended.set_result(code)
 
     async def _give_back(self, stdio: Stdio | None, read_status: int) -> None:
-        """Everything that one run has taken."""
+        """Release all resources of one run."""
         self._stdio = None
         if self.pidfd >= 0:
             os.close(self.pidfd)
@@ -322,7 +323,7 @@ class ProcessContainer:
             await self._engine.network.release(lease)
 
     async def _plan(self) -> ContainerPlan:
-        """Take a lease where one is needed, write the container's files, and say what the child has to do."""
+        """Take a lease if needed, write the container's files, and return the plan for the child."""
         request, mode = self.request, self.request.host.network_mode
         argv = (*self.entrypoint, *self.cmd)
         call = None
@@ -367,7 +368,7 @@ class ProcessContainer:
         self.status = status
         self.record.status = status.value
         if not self.removed:
-            with contextlib.suppress(OSError):  # a full disk; the state in memory still holds
+            with contextlib.suppress(OSError):  # a full disk; the state in memory is still correct
                 self._engine.store.save(self.record)
 
     def _drop(self) -> None:
@@ -400,7 +401,7 @@ def _bind(text: str) -> tuple[str, str, bool]:
 
 
 async def read_to_end(loop: asyncio.AbstractEventLoop, fd: int) -> bytes:
-    """What a pipe brings until its other side is closed."""
+    """Read a pipe until its other side is closed."""
     os.set_blocking(fd, False)
     found = bytearray()
     done: asyncio.Future[None] = loop.create_future()

@@ -1,7 +1,7 @@
 """All containers of one host.
 
-Owns the table of containers by id and name, the table of execs, the stream of events, and what happens when the
-engine starts (recover what the disk says) and ends (nothing of it stays alive). Knows nothing of HTTP.
+Owns the table of containers by id and name, the table of execs, the event stream, and the engine's start (recovers
+containers from the disk) and end (stops everything). Knows nothing of HTTP.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class ContainerEvent(Struct, frozen=True):
 
 
 class ProcessEngine:
-    """The engine of one host. Make it inside the host's namespaces, then `open`."""
+    """The engine of one host. Create it inside the host's namespaces, then call `open`."""
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class ProcessEngine:
         self._execs: dict[str, ExecInstance] = {}
 
     async def open(self) -> None:
-        """Make the network, load what the disk says, and start what its restart policy wants started."""
+        """Set up the network, load the stored containers, and start those that their restart policy restarts."""
         await self.network.setup()
         wanted = []
         for record in self.store.load():
             try:
                 request, image, _ = parse_create(msgspec.json.encode(record.body), self.images)
             except ApiError:
-                self.store.remove(record.id)  # made by a version of the lab that had other images
+                self.store.remove(record.id)  # written by a version of the lab with other images
                 continue
             container = ProcessContainer(self, record, request, image)
             if container.request.host.auto_remove and container.status is not Status.CREATED:
@@ -90,12 +90,12 @@ class ProcessEngine:
                 container.record.error = error.message
 
     async def close(self) -> None:
-        """End every container, at once. Their records stay."""
+        """End every container at once. Their records stay."""
         policies = [(container, container.record.stopped_by_hand) for container in self._containers.values()]
         await asyncio.gather(*(container.halt() for container, _ in policies))
         for container, by_hand in policies:
             if not container.removed:
-                container.record.stopped_by_hand = by_hand  # the host goes down, which is nobody's wish for this one
+                container.record.stopped_by_hand = by_hand  # the host goes down, so this is not a user's request
                 self.store.save(container.record)
         self.network.close()
 
@@ -108,7 +108,7 @@ class ProcessEngine:
         return sorted(self._containers.values(), key=lambda container: container.record.created, reverse=True)
 
     def find(self, name: str) -> ProcessContainer:
-        """By id, name, or unambiguous prefix of an id. Raises `ApiError` 404."""
+        """A container by id, name, or unambiguous id prefix. Raises `ApiError` 404."""
         if name in self._containers:
             return self._containers[name]
         for container in self._containers.values():
@@ -122,7 +122,7 @@ class ProcessEngine:
         return self._containers[matches[0]]
 
     def create(self, body: bytes, name: str = "") -> ProcessContainer:
-        """Make a container, not started. Raises `ApiError` 400, 404 (no such image) or 409 (name taken)."""
+        """Create a container without starting it. Raises `ApiError` 400, 404 (no such image) or 409 (name in use)."""
         request, image, raw = parse_create(body, self.images)
         name = name.removeprefix("/")
         if name:
@@ -140,7 +140,7 @@ class ProcessEngine:
         return container
 
     def rename(self, container: ProcessContainer, name: str) -> None:
-        """Raises `ApiError` 400 or 409."""
+        """Change a container's name. Raises `ApiError` 400 or 409."""
         name = name.removeprefix("/")
         self.check_name(name)
         old, container.record.name = container.name, name
@@ -148,7 +148,7 @@ class ProcessEngine:
         self.emit(container, "rename", {"oldName": "/" + old})
 
     def check_name(self, name: str) -> None:
-        """Raises `ApiError` when a container cannot be called this."""
+        """Raises `ApiError` when this is not a valid or free container name."""
         if not NAME.fullmatch(name):
             raise invalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
         for other in self._containers.values():
@@ -159,7 +159,7 @@ class ProcessEngine:
                 )
 
     def create_exec(self, container: ProcessContainer, body: bytes) -> ExecInstance:
-        """An exec instance, not started. Raises `ApiError`."""
+        """Create an exec instance without starting it. Raises `ApiError`."""
         request = parse_exec(body)
         if not container.running:
             raise conflict(f"Container {container.id} is not running")
@@ -173,17 +173,17 @@ class ProcessEngine:
         return made
 
     def find_exec(self, name: str) -> ExecInstance:
-        """By id. Raises `ApiError` 404."""
+        """An exec instance by id. Raises `ApiError` 404."""
         if name not in self._execs:
             raise not_found(f"No such exec instance: {name}")
         return self._execs[name]
 
     def execs_of(self, container: ProcessContainer) -> list[str]:
-        """Ids of the running ones of a container."""
+        """Ids of a container's running exec instances."""
         return [key for key, known in self._execs.items() if known.container is container and known.running]
 
     def emit(self, container: ProcessContainer, action: str, attributes: Mapping[str, str] | None = None) -> None:
-        """Tell everybody who listens."""
+        """Send an event to all listeners."""
         labels = container.request.labels or {}
         known = {**labels, "image": container.request.image, "name": container.name, **(attributes or {})}
         event = ContainerEvent(action, container.id, known, self.now())
@@ -192,12 +192,12 @@ class ProcessEngine:
             listener(event)
 
     def listen(self, listener: Callable[[ContainerEvent], None]) -> Callable[[], None]:
-        """Call it with every event from now on; returns what ends that."""
+        """Call `listener` with every event from now on; returns a function that ends this."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def forget(self, container: ProcessContainer) -> None:
-        """It has been removed."""
+        """Forget a removed container."""
         self._containers.pop(container.id, None)
         for key in [key for key, known in self._execs.items() if known.container is container]:
             del self._execs[key]

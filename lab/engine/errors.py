@@ -1,4 +1,4 @@
-"""The one error of the engine that its clients see."""
+"""The only error that the engine reports to its clients."""
 
 __all__ = ["ApiError", "conflict", "invalid", "not_found"]
 

@@ -1,4 +1,4 @@
-"""`docker exec`: one more process in a running container.
+"""`docker exec`: an additional process in a running container.
 
 Owns one such process from its creation to its exit code. Knows its container, nothing of HTTP.
 """
@@ -48,7 +48,7 @@ class ExecInstance:
             raise conflict(f"Container {self.container.id} is not running")
 
     def start(self, *, tty: bool, size: tuple[int, int] = (0, 0)) -> None:
-        """Start the process in the container; a command that cannot be run says so in the output. Raises `ApiError`."""
+        """Start the process in the container; a command that cannot run says so in its output. Raises `ApiError`."""
         self.check_startable()
         self._begun = True
         request = self.request
@@ -81,7 +81,7 @@ class ExecInstance:
         self._task = self._loop.create_task(self._live(stdio, ended, read_status))
 
     def resize(self, rows: int, columns: int) -> None:
-        """The terminal's size."""
+        """Set the terminal's size."""
         if self._stdio is not None:
             self._stdio.resize(rows, columns)
 
@@ -93,7 +93,7 @@ class ExecInstance:
         code = await ended
         await stdio.finish()
         if failure is not None:
-            # The caller's connection is a stream already, so the text goes there, as Docker does.
+            # The caller's connection is already a stream, so the text goes there, as in Docker.
             _, code, message = failure
             text = message.replace("runtime create", "runtime exec") + "\r\n"
             self.output.feed(STDOUT, text.encode())

@@ -1,4 +1,4 @@
-"""The three files of /etc that every container has for itself, as Docker writes them at each start."""
+"""The three files of /etc that each container has its own copy of, as Docker writes them at each start."""
 
 import ipaddress
 from pathlib import Path
@@ -38,7 +38,7 @@ def write(folder: Path, hostname: str, request: CreateRequest, lease: Lease | No
 
 
 def resolver(of_host: str, request: CreateRequest) -> str:
-    """resolv.conf: what was asked for, and from the host's what was not; its loopback servers are out of reach."""
+    """resolv.conf from the request, completed from the host's without its loopback servers, which are unreachable."""
     host = request.host
     servers, search, options = list(host.dns or ()), list(host.dns_search or ()), list(host.dns_options or ())
     found: dict[str, list[str]] = {"nameserver": [], "search": [], "options": []}

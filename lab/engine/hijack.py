@@ -1,8 +1,8 @@
 """Connections that stop being HTTP: attach and exec, raw for a terminal, multiplexed otherwise.
 
-Owns the connection from the moment the request has been read until both sides are done: the protocol of the
-transport is replaced, so that half-closed connections work (the client's end of input) and nothing of it is taken
-for HTTP any more. Knows streams, not containers.
+Owns the connection from the moment the request has been read until both sides are done. It replaces the protocol of the
+transport, so that half-closed connections work (the client's end of input) and no data is parsed as HTTP any more.
+Knows streams, not containers.
 """
 
 import asyncio
@@ -58,13 +58,13 @@ class Hijack(asyncio.Protocol):
         self._end_stdin = end_stdin
         self._keys = keys if tty else b""
         self._typed = b""
-        """The start of the detach keys, as far as it has been typed."""
+        """The part of the detach keys that has been typed so far."""
         self._transport: asyncio.Transport | None = None
         self._http: asyncio.BaseProtocol | None = None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def take(self, request: web.Request, *, listen: bool = True) -> None:
-        """Take the connection over and answer the request; its body must have been read."""
+        """Take over the connection and answer the request, whose body must have been read."""
         transport = cast(asyncio.Transport, request.transport)
         self._transport = transport
         self._http = transport.get_protocol()
@@ -82,7 +82,7 @@ class Hijack(asyncio.Protocol):
             self._transport.write(data if self._tty else _HEADER.pack(stream, len(data)) + data)
 
     def finish(self) -> None:
-        """The process has ended: close once all has been sent."""
+        """The process has ended: close once all data has been sent."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
 
@@ -106,7 +106,7 @@ class Hijack(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._stdin is not None and self._end_stdin:
             self._stdin.end()
-        return True  # the client has no more to say, but wants to hear the rest
+        return True  # the client sends no more, but still receives
 
     def pause_writing(self) -> None:
         self._fan.hold(self, True)

@@ -1,8 +1,8 @@
-"""What runs inside a container, between the fork and the command, and its first process.
+"""Code that runs inside a container: the steps between the fork and the command, and its first process.
 
-Owns the order: namespaces, network, mounts, host name, then the command, then reaping for it. A `ContainerPlan` says
-all that is to be done; nothing of the engine may be used here, for this is a forked copy of it. Failures go back as one
-line on the status pipe, whose end without a line means that the command has been started.
+Owns the order: namespaces, network, mounts, host name, then the command, then reaping for it. A `ContainerPlan`
+describes all steps. This code must not use the engine, because it runs in a forked copy of it. Failures are sent as one
+line on the status pipe; EOF without a line means that the command has been started.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class ContainerProgram(Struct, frozen=True):
     directory: str
     tty: bool
     call: Call | None = None
-    """Run this by fork with the arguments `argv[1:]` instead of executing `argv[0]`."""
+    """Call this in the fork with the arguments `argv[1:]` instead of executing `argv[0]`."""
 
 
 class ContainerPlan(Struct, frozen=True, kw_only=True):
@@ -54,11 +54,11 @@ class ContainerPlan(Struct, frozen=True, kw_only=True):
     hostname: str
     domainname: str
     lease: network.Lease | None
-    """None: no eth0."""
+    """None: without eth0."""
     network_of: int | None
     """pidfd of the process whose network namespace to share; -1: the host's; None: a new one."""
     files: tuple[tuple[str, str], ...]
-    """(file of this container, where it is mounted)"""
+    """(this container's file, its mount point)"""
     binds: tuple[tuple[str, str, bool], ...]
     """(path on the host, path in the container, read-only)"""
     tmpfs: tuple[tuple[str, str], ...]
@@ -66,7 +66,7 @@ class ContainerPlan(Struct, frozen=True, kw_only=True):
 
 
 def first_process(plan: ContainerPlan, stdio: tuple[int, int, int], status: int) -> int:
-    """The container's process 1: set everything up, start the command, reap, end with the command's exit code."""
+    """The container's process 1: set up, start the command, reap, exit with the command's exit code."""
     try:
         set_parent_death_signal(signal.SIGKILL)
         _namespaces(plan)
@@ -91,7 +91,7 @@ def first_process(plan: ContainerPlan, stdio: tuple[int, int, int], status: int)
 
 
 def enter_and_run(program: ContainerProgram, pidfd: int, stdio: tuple[int, int, int], status: int) -> int:
-    """One more process in a running container (`docker exec`)."""
+    """Run an additional process in a running container (`docker exec`)."""
     try:
         join(pidfd)
     except OSError as error:
@@ -102,7 +102,7 @@ def enter_and_run(program: ContainerProgram, pidfd: int, stdio: tuple[int, int, 
 
 
 def read_failure(line: bytes) -> tuple[int, int, str] | None:
-    """(HTTP status, exit code, message) of what came through the status pipe; None: all is well."""
+    """(HTTP status, exit code, message) of a line from the status pipe; None: no failure."""
     if not line:
         return None
     status, code, message = line.decode(errors="replace").split(" ", 2)
@@ -128,7 +128,7 @@ def _namespaces(plan: ContainerPlan) -> None:
 
 
 def _mounts(plan: ContainerPlan) -> None:
-    """A private view of the machine's file system. Sources are opened before anything can hide them."""
+    """A private view of the machine's file system. Sources are opened before another mount can hide them."""
     mount("", "/", flags=Mount.REC | Mount.PRIVATE)
     files = [(os.open(source, os.O_PATH), target) for source, target in plan.files]
     binds = [(os.open(source, os.O_PATH), target, read_only) for source, target, read_only in plan.binds]
@@ -150,7 +150,7 @@ def _mounts(plan: ContainerPlan) -> None:
             mount("", target, flags=Mount.BIND | Mount.REMOUNT | Mount.RDONLY | _locked_flags(target))
     for handle in [handle for handle, *_ in files] + [handle for handle, *_ in binds]:
         os.close(handle)
-    # Where the machine's own ones are masked (inside some containers) the kernel refuses: the old ones stay.
+    # The kernel refuses if the machine's own mounts are masked (inside some containers): then the old ones stay.
     with contextlib.suppress(PermissionError):
         mount("sysfs", "/sys", "sysfs", Mount.NOSUID | Mount.NODEV | Mount.NOEXEC | Mount.RDONLY)
     with contextlib.suppress(PermissionError):
@@ -158,7 +158,7 @@ def _mounts(plan: ContainerPlan) -> None:
 
 
 def _mount_point(path: str, *, directory: bool) -> None:
-    """Make sure that something can be mounted at this path. On the machine's own file system that is mostly refused."""
+    """Make sure that this path can be mounted on. On the machine's own file system this mostly fails."""
     target = Path(path)
     if target.exists():
         return
@@ -171,20 +171,20 @@ def _mount_point(path: str, *, directory: bool) -> None:
 
 
 def _locked_flags(path: str) -> int:
-    """Flags that a user namespace may not drop when it remounts."""
+    """Mount flags that a user namespace may not drop when it remounts."""
     flags = os.statvfs(path).f_flag
     pairs = ((os.ST_NOSUID, Mount.NOSUID), (os.ST_NODEV, Mount.NODEV), (os.ST_NOEXEC, Mount.NOEXEC))
     return sum(int(flag) for bit, flag in pairs if flags & bit)
 
 
 def _become(program: ContainerProgram, stdio: tuple[int, int, int], status: int) -> None:
-    """Turn this process into the command. Does not return."""
+    """Replace this process by the command. Does not return."""
     code = _SETUP_FAILED
     try:
         os.setsid()
         if program.tty:
             fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
-        # The pipes' numbers may be 0, 1 or 2 themselves: copy them away first.
+        # The pipes' descriptors may be 0, 1 or 2 themselves: copy them first.
         for target, source in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]):
             os.dup2(source, target)
             os.close(source)
@@ -214,9 +214,9 @@ def _call(call: Call, program: ContainerProgram, status: int) -> int:
 
 
 def _execute(program: ContainerProgram, status: int) -> int:
-    """Replace this process by the command; what is left to return is the exit code of a failure."""
+    """Replace this process by the command; returns the exit code only on failure."""
     name = program.argv[0]
-    # execvp would call a folder of PATH that is closed to this user "permission denied".
+    # execvp would report an inaccessible directory in PATH as "permission denied".
     path = name if "/" in name else shutil.which(name, path=program.env.get("PATH", ""))
     try:
         if path is None:
@@ -238,7 +238,7 @@ def _leave_stdio(stdio: tuple[int, int, int]) -> None:
 
 
 def _reap(main: int, signals: set[signal.Signals]) -> int:
-    """Forward signals to the command, collect orphans, return the command's exit code: the end of all others."""
+    """Forward signals to the command, reap orphans, and return the command's exit code, which ends all others."""
     while True:
         info = signal.sigwaitinfo(signals)
         if info.si_signo != signal.SIGCHLD:

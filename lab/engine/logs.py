@@ -1,8 +1,8 @@
-"""What the engine keeps on the host's disk: each container's record and its output.
+"""The engine's data on the host's disk: each container's record and its output.
 
 Owns the folder `containers/ID/` of the state directory: `config.json` (replaced atomically) and `json.log` (one JSON
 object per line of output, as Docker's json-file driver writes it; at 8 MB the older half moves to `json.log.1`).
-Everything is synchronous: the disk is a tmpfs. Knows nothing of processes or HTTP.
+Everything is synchronous, because the disk is a tmpfs. Knows nothing of processes or HTTP.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ from lab.engine.streams import STDERR, STDOUT
 __all__ = ["ContainerLog", "ContainerRecord", "ContainerStore", "LogEntry"]
 
 _MAX_LINE = 16 * 1024
-"""Longer lines are kept in pieces, as Docker does."""
+"""Longer lines are stored in pieces, as in Docker."""
 _MAX_FILE = 8 << 20
 
 
 class ContainerRecord(Struct, kw_only=True):
-    """One container as it is kept: what was asked for, and how its last run went. Times: integer ns since the epoch."""
+    """The stored record of a container: its request, and its last run's result. Times: integer ns since the epoch."""
 
     id: str
     name: str
     created: int
     body: dict[str, Any]
-    """The create request as it came."""
+    """The create request as received."""
     status: str = "created"
     exit_code: int = 0
     error: str = ""
@@ -77,7 +77,7 @@ class ContainerStore:
             raise OSError(error.errno, error.strerror, str(whole)) from None
 
     def load(self) -> Iterator[ContainerRecord]:
-        """All records, oldest first. A folder without a readable one was never completely made, and is removed."""
+        """All records, oldest first. A folder without a readable record was not completely created, and is removed."""
         records = []
         for folder in sorted(self._root.iterdir()):
             try:
@@ -91,7 +91,7 @@ class ContainerStore:
 
 
 class ContainerLog:
-    """The output of one container over all of its runs: a `streams.Sink` that writes, and can be read and followed."""
+    """The output of one container over all of its runs: a `streams.Sink` that can be read and followed."""
 
     def __init__(self, path: Path, now: Callable[[], int]) -> None:
         self.path = path
@@ -117,7 +117,7 @@ class ContainerLog:
         self._write(stream, pieces)
 
     def finish(self) -> None:
-        """A run has ended: what had no newline yet is written, followers are told."""
+        """A run has ended: write output without a final newline, and notify followers."""
         for stream, partial in self._partial.items():
             if partial:
                 self._write(stream, [bytes(partial)])
@@ -129,12 +129,12 @@ class ContainerLog:
             follower(None)
 
     def follow(self, follower: Callable[[LogEntry | None], None]) -> Callable[[], None]:
-        """Call it with every new entry, and with None at the end of a run; returns what ends that."""
+        """Call `follower` with every new entry, and None at the end of a run; returns a function that ends this."""
         self._followers.append(follower)
         return lambda: self._followers.remove(follower)
 
     def read(self, tail: int | None = None) -> Iterator[LogEntry]:
-        """The entries so far, oldest first; with `tail` only the last so many."""
+        """The entries so far, oldest first; with `tail` only the last `tail` of them."""
         entries = self._read_all()
         return entries if tail is None else iter(deque(entries, maxlen=tail))
 
@@ -143,7 +143,7 @@ class ContainerLog:
         for path in (self._older, self.path):
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as lines:
                 for line in lines:
-                    with contextlib.suppress(msgspec.MsgspecError):  # the host lost its power within a line
+                    with contextlib.suppress(msgspec.MsgspecError):  # the host lost power while a line was written
                         yield decode(line)
 
     def _write(self, stream: int, pieces: list[bytes]) -> None:
@@ -153,7 +153,7 @@ class ContainerLog:
         name = "stdout" if stream == STDOUT else "stderr"
         entries = [LogEntry(piece.decode(errors="replace"), name, time) for piece in pieces]
         data = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
-        with contextlib.suppress(OSError):  # a full disk must not end the container; the lines are lost, as with Docker
+        with contextlib.suppress(OSError):  # a full disk must not end the container; the lines are lost, as in Docker
             self._size += os.write(self._fd, data)
         for follower in tuple(self._followers):
             for entry in entries:

@@ -1,8 +1,8 @@
-"""Forking a child into namespaces of its own, or into those of a running container.
+"""Forks a child into its own namespaces, or into those of a running container.
 
-Owns the fork itself and what the child has to shed before anything else: descriptors, signal handlers, finalisers of
-objects that belong to the parent. The parent may run an event loop, but must have one thread. What the child does
-then is its caller's business; it never returns into the parent's code.
+Owns the fork, and resets the child first: descriptors, signal handlers, finalisers of the parent's objects. The parent
+may run an event loop, but must have one thread. The caller decides what the child does then; the child never returns
+into the parent's code.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from lab.fabric.syscalls import Clone, pidfd_open, setns, unshare
 __all__ = ["CONTAINER", "fork_child", "join"]
 
 CONTAINER = Clone.NEWNS | Clone.NEWUTS | Clone.NEWIPC
-"""The kinds that every container has for itself, besides its pid and (mostly) network namespace."""
+"""The namespaces that every container has its own of, besides the pid and (mostly) network namespace."""
 
 
 def fork_child(child: Callable[[], int], *, keep: Iterable[int], pid_namespace_of: int | None = None) -> int:
     """Run `child` in a forked process and return its pid as seen here; its return value is the exit code.
 
-    The child is process 1 of a new pid namespace, or, with `pid_namespace_of` (a pidfd), one more process in the pid
-    namespace of that one. One fork does: only the pid namespace *for children* of this process is changed meanwhile,
-    so the child is a direct child here and its exit status needs no courier. `keep`: descriptors the child keeps
-    besides 0, 1 and 2. Raises OSError.
+    The child is process 1 of a new pid namespace, or, with `pid_namespace_of` (a pidfd), an additional process in the
+    pid namespace of that process. One fork is enough, because only the pid namespace *for children* of this process
+    changes meanwhile. So the child is a direct child, and its exit status is available here. `keep`: descriptors the
+    child keeps besides 0, 1 and 2. Raises OSError.
     """
     home = pidfd_open(os.getpid())
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -52,15 +52,15 @@ def fork_child(child: Callable[[], int], *, keep: Iterable[int], pid_namespace_o
 
 
 def join(pidfd: int) -> None:
-    """Enter all namespaces of a container but the pid namespace, which `fork_child` gave already."""
+    """Enter all namespaces of a container except the pid namespace, which `fork_child` has entered already."""
     setns(pidfd, CONTAINER | Clone.NEWNET)
 
 
 def _run(child: Callable[[], int], keep: Iterable[int]) -> None:
-    """The child's whole life. All signals are still blocked, so no handler of the parent's can run."""
+    """The child's entire run. All signals are still blocked, so the parent's handlers cannot run."""
     code = 70
     try:
-        # The parent's garbage must not be finalised here: it would close descriptors that by then are someone else's.
+        # The parent's garbage must not be finalised here, because it would close descriptors that have been reused.
         gc.freeze()
         signal.set_wakeup_fd(-1)
         for number in signal.valid_signals():

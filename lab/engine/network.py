@@ -1,9 +1,8 @@
 """The host's side of container networking: docker0, addresses, published ports.
 
-Owns the bridge, the pool of its addresses, one nft table and the reservation of published ports in the network
-namespace in which `BridgeNetwork` is made. A container's own side of its veth pair is set up by `inside.py`. Knows
-nothing of containers but what a `Lease` says. What may take the kernel long is done by the system's tools, so that
-nobody waits for it here.
+Owns the bridge, its address pool, one nft table and the reservation of published ports in the network namespace in
+which `BridgeNetwork` is created. `inside.py` sets up a container's side of its veth pair. Knows containers only as
+`Lease`s. Operations that may take the kernel long run in the system's tools, so that they do not block this process.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ __all__ = ["BridgeNetwork", "Lease", "PublishedPort", "configure_eth0", "make_ve
 _IFF_UP = 1
 _TABLE = "container_engine"
 _CHAIN = "ENGINE"
-"""Of iptables' table `filter`."""
+"""The chain in iptables' table `filter`."""
 _EPHEMERAL = range(49153, 65536)
 
 
@@ -50,12 +49,12 @@ class PublishedPort(Struct, frozen=True):
     protocol: str
     container_port: int
     host_ip: str
-    """`0.0.0.0`, or the one address it is reachable at."""
+    """`0.0.0.0`, or the one address at which it is reachable."""
     host_port: int
 
 
 class Lease(Struct, frozen=True):
-    """What one running container has of the network."""
+    """The network resources of one running container."""
 
     address: str
     prefix: int
@@ -64,7 +63,7 @@ class Lease(Struct, frozen=True):
     mtu: int
     bridge: str
     veth: str
-    """Name of the host's end."""
+    """Name of the host's end of the veth pair."""
     ports: tuple[PublishedPort, ...]
 
 
@@ -84,10 +83,10 @@ class BridgeNetwork:
         self._netlink = Netlink()
 
     async def setup(self) -> None:
-        """Make the bridge, forwarding and the nft table, replacing what an engine that was killed left. Idempotent."""
+        """Create the bridge, forwarding and the nft table, replacing those of a killed engine. Idempotent."""
         if not self._netlink.index(self.bridge):
             mac = bytes((0x02, 0x42)) + secrets.token_bytes(4)
-            # The kernel would find a new MAC with every port that comes and goes; a set one stays.
+            # The kernel would change the MAC with every port that comes or goes; an explicit MAC stays.
             attributes = [("IFLA_IFNAME", self.bridge), ("IFLA_MTU", self.mtu), ("IFLA_ADDRESS", mac.hex(":"))]
             message = _new(ifinfmsg)
             message["attrs"] = [*attributes, ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})]
@@ -102,22 +101,22 @@ class BridgeNetwork:
                 await self._delete_link(name)
         _sysctl("net/ipv4/ip_forward", "1")
         called = await self._close_forward()
-        # As on Docker's hosts, where the machine has br_netfilter: bridged packets go through the IP rules too.
+        # As on Docker's hosts, if the machine has br_netfilter: bridged packets pass the IP rules too.
         _sysctl("net/bridge/bridge-nf-call-iptables", "1" if called else "0")
-        # Lets the host itself reach published ports at 127.0.0.1.
+        # The host itself can reach published ports at 127.0.0.1.
         _sysctl(f"net/ipv4/conf/{self.bridge}/route_localnet", "1")
         await self._nft(_ruleset(self.bridge, str(self.subnet)))
 
     async def _close_forward(self) -> bool:
-        """Docker's usual FORWARD: what nobody has allowed is dropped. False: this machine has no iptables that can.
+        """Docker's usual FORWARD policy: drop what is not allowed. False: this machine has no suitable iptables.
 
-        An overlay that plugs containers into a bridge of their own has to see to that, as on real hosts.
+        An overlay that attaches containers to its own bridge must allow its traffic, as on real hosts.
         """
         tables = Tables(_CHAIN)
         try:
             jumps = tables.see(4, "filter", "FORWARD").jumps
         except InterruptedError:
-            jumps = False  # a second jump does no harm
+            jumps = False  # a second jump is harmless
         finally:
             tables.close()
         scripts = {
@@ -133,7 +132,7 @@ class BridgeNetwork:
         return not any(code for code, _ in ended)
 
     async def lease(self, container: str, wanted: Sequence[tuple[int, str, PortBinding]]) -> Lease:
-        """An address, and the ports as asked for: all or nothing. Raises `ApiError` 500 with Docker's texts."""
+        """An address, and the requested ports: all or nothing. Raises `ApiError` 500 with Docker's texts."""
         address = self._take_address()
         ports: list[PublishedPort] = []
         try:
@@ -158,7 +157,7 @@ class BridgeNetwork:
         )
 
     async def release(self, lease: Lease) -> None:
-        """Give everything back. The veth pair goes at once, also when someone still holds the container's namespace."""
+        """Release everything. The veth pair goes at once, even if another process holds the container's namespace."""
         await self._delete_link(lease.veth)
         if lease.ports:
             await self._nft("".join(_element("delete", port, lease.address) for port in lease.ports))
@@ -167,7 +166,7 @@ class BridgeNetwork:
         self._used.discard(int(ipaddress.IPv4Address(lease.address)))
 
     def close(self) -> None:
-        """Close what is open; bridge and table stay, as Docker's do."""
+        """Close sockets; bridge and table stay, as in Docker."""
         self._netlink.close()
         for reserved in self._reserved.values():
             reserved.close()
@@ -180,7 +179,7 @@ class BridgeNetwork:
         raise ApiError(500, "no available IPv4 addresses on this network's address pools: bridge")
 
     def _reserve(self, container: str, container_port: int, protocol: str, place: PortBinding) -> PublishedPort:
-        """Bind the port on the host, without listening: nobody else gets it, and whose it is shows at once."""
+        """Bind the port on the host, without listening: nobody else can bind it, and a conflict is reported at once."""
         host_ip = place.host_ip or "0.0.0.0"
         asked = int(place.host_port or 0)
         for host_port in (asked,) if asked else _EPHEMERAL:
@@ -203,15 +202,15 @@ class BridgeNetwork:
         raise ApiError(500, "no free port on this host")
 
     async def _delete_link(self, name: str) -> None:
-        """Takes the kernel some 20 ms, which is why it is not asked by netlink from here."""
+        """Takes the kernel about 20 ms, so it does not use netlink in this process."""
         if not self._netlink.index(name):
-            return  # it went with the container's namespace
+            return  # it was removed with the container's namespace
         code, said = await self._reaper.run(["ip", "link", "delete", name])
         if code and self._netlink.index(name):
             raise ApiError(500, f"ip link delete {name}: {said.strip()}")
 
     async def _nft(self, script: str) -> None:
-        """One transaction."""
+        """Run a script as one transaction."""
         try:
             code, said = await self._reaper.run(["nft", "-f", "-"], script)
         except FileNotFoundError:
@@ -221,9 +220,9 @@ class BridgeNetwork:
 
 
 def make_veth(netlink: Netlink, lease: Lease, namespace_pid: int) -> None:
-    """Make the pair: one end up on the bridge, the other as `eth0` in the network namespace of a process.
+    """Create the pair: one end up on the bridge, the other as `eth0` in the network namespace of a process.
 
-    `netlink` belongs to the host's network namespace; the pid counts in the caller's pid namespace.
+    `netlink` belongs to the host's network namespace; the pid is in the caller's pid namespace.
     """
     peer = [
         ("IFLA_IFNAME", "eth0"),
@@ -241,13 +240,13 @@ def make_veth(netlink: Netlink, lease: Lease, namespace_pid: int) -> None:
     ]
     message["flags"] = message["change"] = _IFF_UP
     netlink.one(NetlinkRequest(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=f"add veth {lease.veth}"))
-    # A container that asks for its own published port is led back to itself while it is still on the bridge.
+    # Hairpin: a container that connects to its own published port gets the packet back on the bridge port.
     port = rtnl.nested(IFLA_INFO_SLAVE_KIND="bridge", IFLA_INFO_SLAVE_DATA=rtnl.nested(IFLA_BRPORT_MODE=1))
     netlink.one(rtnl.change_link(netlink.index(lease.veth), ("IFLA_LINKINFO", port), what=f"hairpin of {lease.veth}"))
 
 
 def configure_lo(netlink: Netlink) -> None:
-    """Bring up loopback, always interface 1 of a network namespace."""
+    """Bring up loopback, which is always interface 1 of a network namespace."""
     netlink.one(_up(1))
 
 
@@ -285,7 +284,7 @@ def _up(index: int) -> NetlinkRequest:
 
 
 def _sysctl(name: str, value: str) -> None:
-    """Set a per-network-namespace setting; one that this kernel lacks (no IPv6) needs no setting."""
+    """Set a per-network-namespace sysctl; ignored if this kernel lacks it (no IPv6)."""
     path = Path("/proc/sys", name)
     if path.exists():
         path.write_text(value, encoding="utf-8")
@@ -315,7 +314,7 @@ table ip {_TABLE} {{
 
 
 def _forward(bridge: str, *, jump: bool) -> str:
-    """Docker's rules for its bridge, published ports among them, in a chain of this engine's."""
+    """Docker's rules for its bridge, including published ports, in this engine's own chain."""
     return "\n".join(
         (
             "*filter",

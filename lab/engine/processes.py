@@ -18,14 +18,14 @@ def processes_of(pid: int) -> tuple[list[str], list[list[str]]]:
     own = _arguments(Path("/proc/self"))
     rows = []
     for number in sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
-        # A process may end at any moment while it is looked at; then it is not shown.
+        # A process may end while it is read; then it is not shown.
         with contextlib.suppress(OSError):
             if Path(f"/proc/{number}/ns/pid").readlink() != wanted:
                 continue
             folder = Path("/proc", str(number))
             name, fields = _stat((folder / "stat").read_text(encoding="utf-8"))
             arguments = _arguments(folder)
-            # What runs by fork still has the engine's arguments; its name says more.
+            # A process that runs by fork still has the engine's arguments, so show its name.
             forked = arguments in (own, [b""])
             spent = (int(fields[11]) + int(fields[12])) // ticks
             started = time.localtime(booted + int(fields[19]) / ticks)

@@ -1,7 +1,7 @@
-"""The one place that waits for children, so that a process that is PID 1 reaps orphans and still learns exit codes.
+"""The only code that waits for children, so that a process that is PID 1 reaps orphans and still learns exit codes.
 
-Owns SIGCHLD. Nothing else in the process may wait for any child (no asyncio subprocesses). Children nobody watches,
-the orphans that a PID 1 inherits, are reaped and forgotten. Knows nothing of containers.
+Owns SIGCHLD. No other code in the process may wait for children (no asyncio subprocesses). Unwatched children, that is
+orphans that a PID 1 inherits, are reaped and forgotten. Knows nothing of containers.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ __all__ = ["Reaper"]
 
 
 class Reaper:
-    """Dispatches exit codes to those who watch. `close` gives the signal back."""
+    """Dispatches exit codes to watchers. `close` stops handling SIGCHLD."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._watchers: dict[int, Callable[[int], None]] = {}
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})  # our parent may have had it blocked
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})  # our parent may have blocked it
 
     def close(self) -> None:
         """Stop reaping."""
@@ -28,7 +28,8 @@ class Reaper:
     def watch(self, pid: int, ended: Callable[[int], None]) -> None:
         """Call `ended(code)` once, from the loop, when this child has ended: its exit code, or 128 + signal.
 
-        To be called in the same turn of the loop as the fork, or the child may have been reaped as a stranger.
+        Must be called in the same iteration of the loop as the fork, because the child may otherwise be reaped as
+        unwatched.
         """
         self._watchers[pid] = ended
 
@@ -39,9 +40,9 @@ class Reaper:
         return await future
 
     async def run(self, argv: list[str], text: str = "") -> tuple[int, str]:
-        """Run a system tool that reads `text`: its exit code and what it said on standard error.
+        """Run a system tool with `text` as input; returns its exit code and standard error.
 
-        Text and answer must fit a pipe each (64 KB). Raises OSError when the tool is missing.
+        Input and output must each fit in a pipe (64 KB). Raises OSError when the tool is missing.
         """
         read_in, write_in = os.pipe()
         read_err, write_err = os.pipe()
@@ -74,7 +75,7 @@ class Reaper:
 
 
 def _spawn(argv: list[str], stdin: int, stderr: int) -> int:
-    """Not a fork: that would copy this process's page tables for a few milliseconds."""
+    """Not a fork, because that would copy this process's page tables for a few milliseconds."""
     actions = [
         (os.POSIX_SPAWN_DUP2, stdin, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),

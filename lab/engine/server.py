@@ -1,6 +1,6 @@
-"""Serving one engine on a unix socket, inside the namespaces of its host; also as a program of its own for tests.
+"""Serves one engine on a unix socket, inside the namespaces of its host; also a separate program for tests.
 
-Owns the order of start and end: reaper, network, containers that want to be started, then the socket.
+Owns the order of start and end: reaper, network, containers to restart, then the socket.
 """
 
 import argparse
@@ -39,13 +39,12 @@ async def serve_engine(
     bridge: str = "docker0",
     bridge_address: str = "172.17.0.1/16",
 ) -> None:
-    """Serve until cancelled; then every container is ended and the socket removed.
+    """Serve until cancelled; then end every container and remove the socket.
 
     Must run in a process with one thread, inside the host's net, mnt, uts and pid namespaces with a matching /proc. A
-    process that has children of its own passes its `Reaper`; otherwise one is made. `ready` is called when clients can
-    connect. `state_dir` keeps containers and logs over restarts of the host; `resolv_conf` is where
-    containers without name servers of their own take the host's from. Raises OSError or `ApiError` when the
-    host's network cannot be set up.
+    process with other children passes its `Reaper`; otherwise one is created. `ready` is called when clients can
+    connect. `state_dir` keeps containers and logs over restarts of the host; `resolv_conf` is the host's file, for
+    containers without their own name servers. Raises OSError or `ApiError` when the host's network cannot be set up.
     """
     own_reaper = reaper is None
     reaper = reaper or Reaper(asyncio.get_running_loop())
@@ -59,7 +58,7 @@ async def serve_engine(
         resolv_conf=resolv_conf,
     )
     runner = web.AppRunner(make_app(engine), access_log=None, handle_signals=False, shutdown_timeout=0.1)
-    gc.freeze()  # children copy only what is written; the collector would write into everything
+    gc.freeze()  # children copy only pages that are written, and the collector would write to all
     try:
         await engine.open()
         await runner.setup()

@@ -1,7 +1,7 @@
-"""What a create request means: the Docker Engine API's container configuration as frozen data.
+"""The meaning of a create request: the Docker Engine API's container configuration as frozen data.
 
-Owns the fields that this engine honours, their defaults and their validation. Fields that it does not know are kept
-as they came, so that `inspect` returns what the client sent. Pure: no container, no process, no file.
+Owns the fields that this engine supports, their defaults and their validation. Unknown fields are kept as received, so
+that `inspect` returns what the client sent. Pure: no container, no process, no file.
 """
 
 import re
@@ -31,21 +31,21 @@ _PORT = re.compile(r"(\d{1,5})(?:/(tcp|udp))?")
 
 
 class PortBinding(Struct, frozen=True, rename="pascal"):
-    """One place on the host where a container's port is to appear; an empty or zero port: any free one."""
+    """A host address and port at which a container's port is published; an empty or zero port: any free one."""
 
     host_ip: str = ""
     host_port: str = ""
 
 
 class RestartPolicy(Struct, frozen=True, rename="pascal"):
-    """`no` (or empty), `always`, `unless-stopped`, `on-failure` with a maximum (0: for ever)."""
+    """`no` (or empty), `always`, `unless-stopped`, `on-failure` with a maximum (0: unlimited)."""
 
     name: str = ""
     maximum_retry_count: int = 0
 
 
 class HostConfig(Struct, frozen=True, rename="pascal", kw_only=True):
-    """How a container is tied to its host."""
+    """Host-dependent settings of a container."""
 
     binds: tuple[str, ...] | None = None
     port_bindings: dict[str, tuple[PortBinding, ...] | None] | None = None
@@ -110,9 +110,9 @@ def words(value: Sequence[str] | str | None) -> tuple[str, ...]:
 
 
 def command(request: CreateRequest, image: Image) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(entrypoint, cmd) after Docker's rule: an entrypoint of one's own drops the image's command.
+    """(entrypoint, cmd) by Docker's rule: an entrypoint in the request drops the image's command.
 
-    `[""]` as entrypoint means none at all.
+    `[""]` as entrypoint means none.
     """
     entrypoint, cmd = words(request.entrypoint), words(request.cmd)
     if entrypoint:
@@ -152,7 +152,7 @@ def exposed(request: CreateRequest, image: Image) -> list[str]:
 
 
 def parse_create(body: bytes, images: Mapping[str, Image]) -> tuple[CreateRequest, Image, dict[str, Any]]:
-    """The request, its image, and the body as it came. Raises `ApiError` 400 or 404 with Docker's texts."""
+    """The request, its image, and the body as received. Raises `ApiError` 400 or 404 with Docker's texts."""
     try:
         raw = msgspec.json.decode(body, type=dict[str, Any])
         request = msgspec.convert(_without_null(raw), CreateRequest)
@@ -191,7 +191,7 @@ def parse_exec(body: bytes) -> ExecRequest:
 
 
 def missing_image(name: str) -> ApiError:
-    """Docker's own answer for an image that is not there."""
+    """Docker's answer for a missing image."""
     return not_found("No such image: {}:{}".format(*reference(name)))
 
 
@@ -206,7 +206,7 @@ def parse_signal(text: str) -> signal.Signals:
 
 
 def _without_null(value: Any) -> Any:
-    """Go's clients send null for every empty field: the same as leaving it out."""
+    """Go clients send null for every empty field; treat it as missing."""
     if isinstance(value, dict):
         return {key: _without_null(item) for key, item in value.items() if item is not None}
     return value

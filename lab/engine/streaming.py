@@ -1,6 +1,6 @@
-"""The endpoints that keep talking: logs, events, wait.
+"""The streaming endpoints: logs, events, wait.
 
-Owns how a stream ends: when the client goes away, when the container's run ends, or at `until`.
+Owns how a stream ends: when the client disconnects, when the container's run ends, or at `until`.
 """
 
 import asyncio
@@ -25,30 +25,30 @@ T = TypeVar("T")
 
 _HEADER = struct.Struct(">BxxxI")
 _BACKLOG = 10_000
-"""A client that is so many entries behind is cut off rather than remembered."""
+"""A client with more unread entries than this is disconnected."""
 
 
 async def wait(container: ProcessContainer, request: web.Request, condition: str) -> web.StreamResponse:
     """`POST /containers/{id}/wait`: the exit code, once the condition holds.
 
-    The head goes out before: `docker run` starts its container only when it knows that somebody waits.
+    The response head is sent first, because `docker run` starts its container only after it.
     """
     ended = asyncio.ensure_future(container.wait(condition))
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     try:
-        await asyncio.sleep(0)  # so that the wait is in force
+        await asyncio.sleep(0)  # so that the wait is registered
         await response.prepare(request)
         await response.write(msgspec.json.encode({"StatusCode": await ended, "Error": None}) + b"\n")
         await response.write_eof()
     except ConnectionError:
-        pass  # nobody waits any more
+        pass  # the client is gone
     finally:
         ended.cancel()
     return response
 
 
 async def logs(container: ProcessContainer, request: web.Request) -> web.StreamResponse:
-    """`GET /containers/{id}/logs`: what there is, and with `follow` what comes until the run ends."""
+    """`GET /containers/{id}/logs`: the existing entries, and with `follow` new ones until the run ends."""
     query = request.query
     chosen = [name for name in ("stdout", "stderr") if query.get(name) in ("1", "true", "True")]
     if not chosen:
@@ -66,7 +66,7 @@ async def logs(container: ProcessContainer, request: web.Request) -> web.StreamR
         data = (f"{entry.time} " if stamped else "").encode() + entry.log.encode()
         return data if tty else _HEADER.pack(STDOUT if entry.stream == "stdout" else STDERR, len(data)) + data
 
-    # The file is read and the follower added in one turn of the loop: nothing is lost between, nothing comes twice.
+    # Read the file and add the follower in one iteration of the loop: no entry is lost or sent twice.
     body = b"".join(wire(entry) for entry in container.log.read(limit))
     queue: asyncio.Queue[LogEntry | None] = asyncio.Queue()
     following = query.get("follow") in ("1", "true", "True") and container.running
@@ -84,7 +84,7 @@ async def logs(container: ProcessContainer, request: web.Request) -> web.StreamR
                 await response.write(data)
         await response.write_eof()
     except ConnectionError:
-        pass  # the client has heard enough
+        pass  # the client has disconnected
     finally:
         if unfollow is not None:
             unfollow()
@@ -92,7 +92,7 @@ async def logs(container: ProcessContainer, request: web.Request) -> web.StreamR
 
 
 async def events(engine: ProcessEngine, request: web.Request, filters: Mapping[str, list[str]]) -> web.StreamResponse:
-    """`GET /events`: the remembered ones from `since` on, then new ones, to `until` or for ever."""
+    """`GET /events`: stored events from `since` on, then new ones, to `until` or without end."""
     since, until = _time(request, "since"), _time(request, "until")
     queue: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
     if since:
@@ -114,7 +114,7 @@ async def events(engine: ProcessEngine, request: web.Request, filters: Mapping[s
                 await response.write(msgspec.json.encode(views.event(happened)) + b"\n")
         await response.write_eof()
     except ConnectionError:
-        pass  # the client has heard enough
+        pass  # the client has disconnected
     finally:
         unlisten()
         if timer is not None:
@@ -123,7 +123,7 @@ async def events(engine: ProcessEngine, request: web.Request, filters: Mapping[s
 
 
 async def _next(queue: "asyncio.Queue[T | None]", request: web.Request) -> T | None:
-    """The next element; None when the client has gone or is too far behind."""
+    """The next element; None when the client has disconnected or has too many unread entries."""
     if queue.qsize() > _BACKLOG or request.transport is None:
         return None
     return await queue.get()

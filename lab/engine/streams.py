@@ -1,7 +1,7 @@
 """Standard input, output and error of one process: pipes or a terminal, read by the event loop.
 
-Owns the descriptors and the fan-out to those who listen (logs, attached clients), with backpressure: while a listener
-holds, nothing more is read and the process waits in write(2), as with any pipe. Knows nothing of HTTP or containers.
+Owns the descriptors and the fan-out to sinks (logs, attached clients), with backpressure: while a sink holds, nothing
+more is read and the process blocks in write(2), as with any pipe. Knows nothing of HTTP or containers.
 """
 
 import asyncio
@@ -20,25 +20,25 @@ _CHUNK = 65536
 
 
 class Sink(Protocol):
-    """Someone who listens to the output of a process."""
+    """A receiver of the output of a process."""
 
     def feed(self, stream: int, data: bytes) -> None:
-        """Take some output; `stream` is `STDOUT` or `STDERR`."""
+        """Receive output; `stream` is `STDOUT` or `STDERR`."""
         ...
 
     def finish(self) -> None:
-        """No more is coming from this run."""
+        """This run produces no more output."""
         ...
 
 
 class OutputFanOut:
-    """Those who listen; outlives the single runs of a container, so that one can attach before the start."""
+    """The sinks; outlives the runs of a container, so that a client can attach before the start."""
 
     def __init__(self) -> None:
         self._sinks: list[Sink] = []
         self._holding: list[Sink] = []
         self.changed: Callable[[bool], None] | None = None
-        """Told when the first sink holds (True) and when the last lets go (False)."""
+        """Called when the first sink holds (True) and when the last one releases (False)."""
 
     @property
     def held(self) -> bool:
@@ -53,7 +53,7 @@ class OutputFanOut:
         self.hold(sink, False)
 
     def hold(self, sink: Sink, on: bool) -> None:
-        """A sink cannot take more for now, or can again."""
+        """A sink cannot accept more data for now, or can again."""
         before = self.held
         if on and sink not in self._holding:
             self._holding.append(sink)
@@ -74,7 +74,7 @@ class OutputFanOut:
 
 
 class StandardInput:
-    """Bytes on their way into a process. May be written before the process runs; they wait."""
+    """Data for a process's input. May be written before the process runs; then it waits."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -82,14 +82,14 @@ class StandardInput:
         self._buffer = bytearray()
         self._ended = False
         self.drained: Callable[[], None] | None = None
-        """Told when the buffer has become empty."""
+        """Called when the buffer has become empty."""
 
     @property
     def full(self) -> bool:
         return len(self._buffer) > _CHUNK
 
     def open(self, fd: int) -> None:
-        """The process's end is there; this object owns `fd` from now on."""
+        """Connect to the process; this object owns `fd` from now on."""
         self._fd = fd
         os.set_blocking(fd, False)
         if self._buffer or self._ended:
@@ -103,13 +103,13 @@ class StandardInput:
             self._flush()
 
     def end(self) -> None:
-        """Nothing more is to come: the process reads end of file after what is buffered."""
+        """End of input: the process reads EOF after the buffered data."""
         self._ended = True
         if self._fd >= 0 and not self._buffer:
             self.close()
 
     def close(self) -> None:
-        """Drop the descriptor, and with it what is buffered."""
+        """Close the descriptor and drop buffered data."""
         self._buffer.clear()
         if self._fd >= 0:
             self._loop.remove_writer(self._fd)
@@ -124,7 +124,7 @@ class StandardInput:
             self._loop.add_writer(self._fd, self._flush)
             return
         except OSError:
-            self._buffer.clear()  # the process has closed its standard input: what it did not want is dropped
+            self._buffer.clear()  # the process has closed its standard input: drop the rest
         self._loop.remove_writer(self._fd)
         if self._ended:
             self.close()
@@ -133,7 +133,7 @@ class StandardInput:
 
 
 class Stdio:
-    """The descriptors of one run. `child` goes to the process; call `opened` after the fork, `close` at the end."""
+    """The descriptors of one run. `child` is for the process; call `opened` after the fork, `close` at the end."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Stdio:
         self._outputs: dict[int, int] = {}
         self._master = -1
         self.drained: asyncio.Future[None] = loop.create_future()
-        """Done when every writer of the outputs is gone and all has been fed."""
+        """Done when every writer of the outputs has closed them and all data has been fed."""
         if tty:
             self._master, slave = os.openpty()
             self.resize(*size)
@@ -170,7 +170,7 @@ class Stdio:
         self.child = (child_in, child_out, child_err)
 
     def opened(self) -> None:
-        """The child has its ends: close ours of them and begin to read."""
+        """The child has its ends: close our copies and start reading."""
         self._close_child()
         if self._stdin is not None:
             self._stdin.open(self._input_fd)
@@ -182,22 +182,22 @@ class Stdio:
             self._hold(False)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tell the terminal's size; nothing happens without a terminal."""
+        """Set the terminal's size; does nothing without a terminal."""
         if self._master >= 0 and (rows or columns):
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     async def finish(self, patience: float = 1.0, patience_with_sinks: float = 10.0) -> None:
-        """The process has ended: feed what is left of its output.
+        """The process has ended: feed the rest of its output.
 
-        Somebody outside of the container may hold a pipe's end (it was given away over a socket), and a sink may
-        never let go, hence the patience.
+        There are timeouts, because a process outside the container may hold a pipe's end (passed over a socket), and a
+        sink may hold for ever.
         """
         with contextlib.suppress(TimeoutError):
             limit = patience_with_sinks if self._fan.held else patience
             await asyncio.wait_for(asyncio.shield(self.drained), limit)
 
     def close(self) -> None:
-        """Give every descriptor back, whatever state this is in. Idempotent."""
+        """Close every descriptor, in any state. Idempotent."""
         self._close_child()
         if self._input_fd >= 0:
             os.close(self._input_fd)
@@ -220,7 +220,7 @@ class Stdio:
         except BlockingIOError:
             return
         except OSError:
-            data = b""  # a terminal whose last user has gone says EIO
+            data = b""  # a terminal returns EIO when its last user has closed it
         if data:
             self._fan.feed(self._outputs[fd], data)
         else:

@@ -1,4 +1,4 @@
-"""The JSON that Docker's clients expect. Pure: a container goes in, plain data comes out."""
+"""The JSON that Docker's clients expect. Pure: converts a container to plain data."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from lab.images import Image, reference
 __all__ = ["event", "exec_inspect", "image_inspect", "image_summary", "inspect", "matches", "summary"]
 
 _CREATED = 1_435_190_400
-"""Every process image was "made" on 25 June 2015, the day of the walk-through."""
+"""Creation date of every process image: 25 June 2015, the day of the walk-through."""
 
 
 def inspect(container: ProcessContainer, execs: list[str]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def summary(container: ProcessContainer, now: int) -> dict[str, Any]:
 
 
 def matches(container: ProcessContainer, filters: Mapping[str, list[str]]) -> bool:
-    """Docker's rule: any of the values of one filter, all of the filters. Unknown filters are the API's business."""
+    """Docker's rule: any of the values of one filter, all of the filters. The API handles unknown filters."""
     labels = container.request.labels or {}
     tests: dict[str, Callable[[str], bool]] = {
         "id": lambda value: container.id.startswith(value),
@@ -123,7 +123,7 @@ def event(happened: ContainerEvent) -> dict[str, Any]:
 
 
 def event_matches(happened: ContainerEvent, filters: Mapping[str, list[str]]) -> bool:
-    """As `matches`, for events."""
+    """Like `matches`, for events."""
     tests: dict[str, Callable[[str], bool]] = {
         "event": lambda value: value == happened.action,
         "type": lambda value: value == "container",
@@ -239,7 +239,7 @@ def _status_text(container: ProcessContainer, now: int) -> str:
 
 
 def _host_config(raw: Mapping[str, Any], host: spec.HostConfig) -> dict[str, Any]:
-    """What the client sent, with Docker's defaults where it sent nothing."""
+    """The client's settings, with Docker's defaults for missing ones."""
     policy = host.restart_policy or spec.RestartPolicy()
     return {
         "CapAdd": None,

@@ -1,7 +1,7 @@
-"""The network between the hosts of a lab, in the namespace of the process that uses this (or where its tools run).
+"""The network between the hosts of a lab, in the network namespace of this process (or in that of its tools).
 
 Owns the bridges, the ports, the one nft table and the relay; runs `ip`, `bridge`, `nft` and `tc` on the texts that
-`plan.py`, `rules.py` and `impairments.py` make. Knows hosts as names and pids.
+`plan.py`, `rules.py` and `impairments.py` produce. Knows hosts as names and pids.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from lab.links.changes import LinkChange
 from lab.links.topology import EdgeChange
 
 _NAMED = 4
-"""Links that a complaint names."""
+"""Maximum number of links named in an error message."""
 
 
 class Fabric:
     """Bridges of an underlay and the cables into them.
 
-    `tool`: how tools are run where the bridges are; `relay`: how the relay is started there; `seed`: of its draws.
+    `tool` runs tools where the bridges are; `relay` starts the relay there; `seed` is for its random draws.
     """
 
     def __init__(
@@ -45,22 +45,22 @@ class Fabric:
         self.interfaces = underlay.all_interfaces()
         self.links = Impairments(underlay, self.interfaces, mechanisms.this_kernel)
         self._limited: set[str] = set()
-        """Hosts of which every packet must cross the cables as itself for now."""
+        """Hosts whose offloads are off, so that each packet crosses the cables individually."""
         self._dark: frozenset[str] = frozenset()
-        """Ports that are down, so that the host at the other end sees no carrier."""
+        """Ports that are down, so that the host at the other end has no carrier."""
         self._cut: frozenset[tuple[str, str]] = frozenset()
         self._asked: frozenset[tuple[str, str]] = frozenset()
-        """What of this the lab wants cut, apart from cables that are down."""
+        """The requested cuts, without cables that are down."""
         self._standing: set[str] = set()
-        """Ports that are there."""
+        """Ports that exist."""
         self._cutting = asyncio.Lock()
         self._relays = asyncio.Event()
-        """A relay has been started."""
+        """Whether a relay has been started."""
         self._seed = seed
         self._obstacles: list[tuple[Sequence[str], str, int, int]] = []
 
     async def build(self) -> None:
-        """The bridges and the rules; no host is plugged in yet."""
+        """Create the bridges and the rules; no host is connected yet."""
         networks = plan.bridge_commands(self.underlay.networks) + plan.router_commands(self.underlay)
         await asyncio.gather(
             self._tool("ip", "-batch", "-", text="link set lo up\n" + networks),
@@ -83,7 +83,7 @@ class Fabric:
             await self._routed.build(self)
 
     async def plug(self, hosts: Sequence[tuple[str, int]]) -> None:
-        """Lay the cables of these (host, pid of a process in its network namespace)."""
+        """Create the cables of these (host, pid of a process in its network namespace)."""
         cables = "".join(plan.cable_commands(self.interfaces[host], pid) for host, pid in hosts)
         everything = [interface for host, _ in hosts for interface in self.interfaces[host]]
         cables += "".join(f"link set {one.port} down\n" for one in everything if one.port in self._dark)
@@ -99,13 +99,13 @@ class Fabric:
             await relay.order(ports=tuple(ports))
 
     async def unplug(self, host: str) -> None:
-        """Take a host's cables away at once; the kernel would do so some time after the host's last process."""
+        """Remove a host's cables at once; the kernel would remove them some time after the host's last process."""
         self._standing.difference_update(one.port for one in self.interfaces[host])
         text = "".join(f"link delete {interface.port}\n" for interface in self.interfaces[host])
         await self._tool("ip", "-force", "-batch", "-", text=text, check=False)
 
     def host_commands(self, host: str) -> str:
-        """For `ip -batch` inside of the host, once it is plugged in: at every boot, for what holds now."""
+        """For `ip -batch` inside the host, once it is connected: at every boot, for the current state."""
         wire = self.links.wire_ports()
         impaired = [one.name for one in self.interfaces[host] if host in self._limited or one.port in wire]
         commands = plan.host_commands(host, self.interfaces, impaired=impaired)
@@ -119,7 +119,7 @@ class Fabric:
         await self._routed.change(self, key, change)
 
     async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Cut exactly these directions (sender, receiver); one transaction of the kernel."""
+        """Cut exactly these directions (sender, receiver), in one kernel transaction."""
         self._asked = frozenset(pairs)
         ordered = sorted(self._asked if self._routed is None else self._asked | self._routed.cut)
         ports = [ports for pair in ordered for ports in plan.ports_between(self.interfaces, *pair)]
@@ -137,11 +137,11 @@ class Fabric:
                 text += rules.cut_senders(self._from_senders(ordered))
             await self._tool("nft", "-f", "-", text=text)
             self._cut = frozenset(ordered)
-            if (relay := self._running) is not None:  # what is under way there was in time for rules
+            if (relay := self._running) is not None:  # packets in flight there passed the rules before
                 await relay.order(cut=tuple(ordered))
 
     def _from_senders(self, pairs: Iterable[tuple[str, str]]) -> list[str]:
-        """Of pairs that share no network, what tells packets at the receiver's port."""
+        """For pairs that share no network, the set elements that match their packets at the receiver's port."""
         return [
             rules.from_sender(source.address, target.port)
             for sender, receiver in pairs
@@ -151,11 +151,11 @@ class Fabric:
         ]
 
     async def cut_again(self) -> None:
-        """Cut what was asked for last, and what the topology cuts now."""
+        """Apply the cuts that were requested last, and those of the topology."""
         await self.set_cut(self._asked)
 
     async def set_unplugged(self, plugs: Container[tuple[str, str]]) -> None:
-        """Leave exactly these (host, network) without a carrier; a host that boots finds its own so."""
+        """Remove the carrier of exactly these (host, network); it stays removed when a host boots."""
         everything = [(host, one) for host, interfaces in self.interfaces.items() for one in interfaces]
         dark = frozenset(
             one.port for host, one in everything if (host, self.underlay.aliases.get(one.network, one.network)) in plugs
@@ -166,7 +166,7 @@ class Fabric:
         try:
             await self._tool("ip", "-force", "-batch", "-", text=text)
         except LabError as error:
-            if "Cannot find device" not in str(error):  # that of a host that is off; `plug` sees to it
+            if "Cannot find device" not in str(error):  # the host is off; `plug` handles it
                 raise
 
     async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None:
@@ -184,9 +184,10 @@ class Fabric:
             await self._tool("nft", "-f", "-", text=text)
 
     async def readdress(self, host: str, network: str, address: str) -> dict[str, str]:
-        """From now on a host has this address in this network. Returns what the hosts do for it, each in a shell.
+        """Change a host's address in this network. Returns a shell command for each affected host.
 
-        First come the neighbours, the host itself is the last. Rules that name addresses follow."""
+        Neighbours come first, the host itself last. Rules that name addresses are updated.
+        """
         number, before = next((n, one) for n, one in enumerate(self.interfaces[host]) if one.network == network)
         if before.address == address:
             return {}
@@ -202,9 +203,10 @@ class Fabric:
         return commands
 
     def join(self, host: str, places: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """One more host, with its (network, address) in each network; it is plugged in like any other.
+        """Add a host, with its (network, address) in each network; it is connected like any other.
 
-        Returns what the other hosts do for it, each in a shell."""
+        Returns a shell command for each of the other hosts.
+        """
         self.underlay = replace(self.underlay, hosts={**self.underlay.hosts, host: places})
         self.interfaces[host] = self.underlay.interfaces(host)
         self.links.join(self.underlay, host)
@@ -213,7 +215,8 @@ class Fabric:
     def _neighbours(
         self, host: str, changed: Sequence[plan.Interface], told: Callable[[plan.Interface, plan.Interface], str]
     ) -> dict[str, str]:
-        """What the other hosts do in a shell about changed interfaces of a host: `told` says it of (theirs, its)."""
+        """Shell commands of the other hosts for changed interfaces of a host: `told` gives the command for (theirs,
+        its)."""
         commands = {
             name: "".join(
                 told(own, one)
@@ -227,14 +230,15 @@ class Fabric:
         return {name: text for name, text in commands.items() if text}
 
     def limit(self, host: str, limited: bool) -> list[list[str]]:
-        """From now on let every packet of a host cross its cables as itself, no super-packets, or let it be.
+        """Switch a host's offloads off, so that each packet crosses its cables individually, or on again.
 
-        Returns the commands to be run on the host if it is on; one that boots later needs none."""
+        Returns the commands for the host if it is on; a host that boots later needs none.
+        """
         (self._limited.add if limited else self._limited.discard)(host)
         return self.wire_commands(host)
 
     def wire_commands(self, host: str) -> list[list[str]]:
-        """For the host, if it is on: on which interfaces every packet must cross the cable as itself now."""
+        """Commands for a running host that switch offloads off or on at its interfaces for the current state."""
         wire, limited = self.links.wire_ports(), host in self._limited
         return [
             ["ip", "link", "set", one.name, "gso_max_segs", "1" if limited or one.port in wire else "65535"]
@@ -242,9 +246,10 @@ class Fabric:
         ]
 
     async def set_link(self, key: int, change: LinkChange | None) -> tuple[DirectionCounts, ...]:
-        """Set a change of links, or take it away; changes of other keys stay, and so does what is under way.
+        """Set a change of links, or remove it; changes of other keys stay, and so do packets in flight.
 
-        Returns what the relay did under links that have ended with this."""
+        Returns the relay's counters for links that end with this.
+        """
         async with self._cutting:
             rooted, before = self.links.rooted(), self._link_rules()
             changed = self.links.change(key, change)
@@ -269,11 +274,11 @@ class Fabric:
 
     @property
     def _running(self) -> Relay | None:
-        """The relay, if there is one and it has not died."""
+        """The relay, if it was started and is alive."""
         return self._relay if self._relay is not None and not self._relay.died.done() else None
 
     async def _relay_these(self, links: Mapping[tuple[str, str], Link]) -> tuple[DirectionCounts, ...]:
-        """Have the relay, which is started when it is first needed, make these links from now on."""
+        """Let the relay handle these links from now on; it is started on first use."""
         if not links:
             return ()
         if self._relay is None:
@@ -295,21 +300,21 @@ class Fabric:
         return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more links" if len(names) > _NAMED else "")
 
     def mechanism(self, sender: str, receiver: str) -> str:
-        """By what a direction is impaired now: rules, queues or relay; empty when it is not."""
+        """The mechanism that impairs a direction now: rules, queues or relay; empty when it is not impaired."""
         return self.links.mechanism((sender, receiver)) or ""
 
     async def counts(self) -> RelayReply | None:
-        """What the relay has done so far; None where there is none, or it has died."""
+        """The relay's counters so far; None if there is no relay, or it has died."""
         return await relay.order(count=True) if (relay := self._running) is not None else None
 
     async def watch(self) -> None:
-        """Wait until the relay dies by itself, and raise what that means."""
+        """Wait until the relay dies by itself, and raise an error with the consequences."""
         await self._relays.wait()
         assert self._relay is not None
         raise await asyncio.shield(self._relay.died)
 
     async def close(self) -> None:
-        """End the relay, and the routers."""
+        """End the relay and the routers."""
         if self._routed is not None:
             await self._routed.close()
         if self._relay is not None:
@@ -317,7 +322,7 @@ class Fabric:
 
 
 async def run(*argv: str, text: str = "", check: bool = True) -> str:
-    """Run a tool with this on its standard input; returns what it wrote. Raises `LabError` with its complaint."""
+    """Run a tool with `text` on its standard input; returns its output. Raises `LabError` with its error output."""
     try:
         process = await asyncio.create_subprocess_exec(
             *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

@@ -1,7 +1,7 @@
-"""What this kernel and machine can do for a lab: each feature is really tried, in a throw-away namespace.
+"""Features of this kernel and machine that a lab may use: each one is tested in a temporary namespace.
 
-Owns the list of features with what each serves and its remedy; `lab doctor` prints it and the backend asks it before
-it promises anything. Leaves nothing behind: the namespace dies with the process that tried.
+Owns the list of features, what each is needed for, and its remedy; `lab doctor` prints it, and the backend checks it
+before it accepts a scenario. Leaves nothing behind: the namespace ends with the testing process.
 """
 
 import contextlib
@@ -37,10 +37,10 @@ class Feature(Struct, frozen=True, kw_only=True):
     name: str
     serves: str
     required: bool
-    """Without it no lab comes up; without the others only what they serve is refused."""
+    """Without it no lab starts; without other features only the scenario features that need them are refused."""
     found: bool
     detail: str = ""
-    """What the machine said."""
+    """The machine's error message."""
     remedy: str = ""
 
 
@@ -50,9 +50,9 @@ class _Trial(Struct, frozen=True):
     required: bool
     remedy: str
     steps: tuple[str, ...]
-    """Commands that must all succeed; `nft` gets the text after it on standard input."""
+    """Commands that must all succeed; `nft` reads the text after it on standard input."""
     first: Callable[[], None] | None = None
-    """A call that must succeed before them, or raise `OSError`."""
+    """A call that must succeed before the commands, or raise `OSError`."""
 
 
 def _module(name: str) -> str:
@@ -60,7 +60,7 @@ def _module(name: str) -> str:
 
 
 def _marks_received() -> None:
-    """Whether a packet socket tells the marks of what it receives (SO_RCVMARK, Linux 6.0)."""
+    """Whether a packet socket reports the marks of received packets (SO_RCVMARK, Linux 6.0)."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as one:
         one.setsockopt(socket.SOL_SOCKET, 75, 1)
 
@@ -175,17 +175,17 @@ _TOOLS = (
 
 
 def tool_path() -> str:
-    """PATH with the places of system tools at its end."""
+    """PATH with the directories of system tools at its end."""
     return ":".join(dict.fromkeys([*os.environ.get("PATH", "/usr/bin:/bin").split(":"), *SBIN]))
 
 
 def detect() -> list[Feature]:
-    """Everything, tools first. Forks; takes some tens of milliseconds."""
+    """Test all features, tools first. Forks; takes some tens of milliseconds."""
     return [*_tools(), *_kernel()]
 
 
 def check(name: str) -> Feature:
-    """One feature by name."""
+    """Test one feature by name."""
     for feature in detect_once():
         if feature.name == name:
             return feature
@@ -271,7 +271,7 @@ def _kernel() -> list[Feature]:
 
 
 def _try_all() -> str:
-    """Inside of the throw-away namespaces: name of each trial -> complaint, empty when it worked."""
+    """In the temporary namespaces: name of each trial -> error message, empty on success."""
     answers = {"proc": _complaint(_mount_proc), "packet": _complaint(_packet_socket)}
     environment = {**os.environ, "PATH": tool_path()}
     for trial in _TRIALS:
@@ -308,7 +308,7 @@ def _packet_socket() -> None:
 
 
 def _in_throwaway(work: Callable[[], str]) -> str:
-    """What `work` returns in a process that is PID 1 of fresh namespaces; raises `LabError` when they are refused."""
+    """The result of `work` in a process that is PID 1 of fresh namespaces; raises `LabError` when they are refused."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:

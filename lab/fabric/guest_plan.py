@@ -1,8 +1,8 @@
-"""What a machine of the lab does to its own underlay network, as text: names and addresses, cuts, links.
+"""Scripts for a machine's own underlay network, as text: names and addresses, cuts, links.
 
-Pure; `guests.py` runs it inside the machines. No cable between two of them is in reach of the lab (the bridge is a
-hypervisor's), so all rules are in the machines: a receiver drops by its sender's MAC address, at the ingress hook where
-ARP and broadcast pass too; a sender holds back by its receiver's MAC address. A machine finds its network cards by
+Pure; `guests.py` runs them inside the machines. The lab cannot access cables between machines (the bridge belongs to a
+hypervisor), so all rules are in the machines: a receiver drops by its sender's MAC address, at the ingress hook, where
+ARP and broadcast pass too; a sender delays by its receiver's MAC address. A machine identifies its network cards by
 their MAC addresses, so neither their order nor the kernel's names for them matter.
 """
 
@@ -15,9 +15,9 @@ from lab.fabric.plan import MTU, Interface, Underlay
 from lab.links import Link, Links
 
 _SEGMENT = MTU + 100
-"""Bytes of a bucket that lets one wire packet through at a time, and so makes tbf cut super-packets up."""
+"""Bytes of a bucket that passes one wire packet at a time, and so makes tbf split super-packets."""
 _UNLIMITED = 10_000_000_000
-"""Bits per second of a bucket that must not limit; no emulated card comes near, and tc still resolves a packet."""
+"""Bits per second of an unlimited bucket: more than an emulated card reaches, and tc still resolves a packet."""
 _NAME = "lab"
 _JOIN = """\
 import array, fcntl, socket, struct, sys
@@ -25,7 +25,7 @@ value = array.array("I", [0x2C, int(sys.argv[2])])
 request = struct.pack("16sP", sys.argv[1].encode(), value.buffer_info()[0])
 fcntl.ioctl(socket.socket(), 0x8946, request)
 """
-"""ETHTOOL_SGRO: whether packets are joined again as they arrive. Not every machine has the `ethtool` command."""
+"""ETHTOOL_SGRO: whether received packets are merged. Not every machine has the `ethtool` command."""
 _HOME = """\
 is() {{ [ "$(cat "/sys/class/net/$1/address" 2>/dev/null)" = {mac} ]; }}
 if ! is {name}; then
@@ -47,7 +47,7 @@ ip link set {name} mtu {mtu}
 
 
 def interfaces_of(underlay: Underlay) -> dict[str, list[Interface]]:
-    """Host -> its interfaces, by the names that they get in the machine: lab0, lab1 …"""
+    """Host -> its interfaces, with the names that they get in the machine: lab0, lab1 …"""
     return {
         host: [replace(one, name=f"{_NAME}{index}") for index, one in enumerate(interfaces)]
         for host, interfaces in underlay.all_interfaces().items()
@@ -55,14 +55,14 @@ def interfaces_of(underlay: Underlay) -> dict[str, list[Interface]]:
 
 
 def place_of(interfaces: Sequence[Interface]) -> rules.HookPoint:
-    """Where a receiver drops: as the first thing that happens to a packet of its underlay."""
+    """Where a receiver drops: at the first hook for packets of its underlay."""
     devices = ", ".join(one.name for one in interfaces)
     hook = f"ingress devices = {{ {devices} }} priority -200"
     return rules.HookPoint("netdev lab", "ingress", hook, "ether_addr", "ether saddr")
 
 
 def boot_script(host: str, everyone: Mapping[str, Sequence[Interface]], links: Links) -> str:
-    """For `sh -e` in a machine that has just booted: addresses, neighbours, rules and queues, nothing cut."""
+    """For `sh -e` in a machine that has just booted: addresses, neighbours, rules and queues, without cuts."""
     own = everyone[host]
     parts = [_HOME.format(name=one.name, mac=one.mac, mtu=MTU) for one in own]
     if any(host in (sender, receiver) for sender, receiver, _ in links.impaired(list(everyone))):
@@ -76,7 +76,7 @@ def boot_script(host: str, everyone: Mapping[str, Sequence[Interface]], links: L
 
 
 def drop_rules(host: str, everyone: Mapping[str, Sequence[Interface]], links: Links) -> str:
-    """The table of one receiver, nothing cut, as one `nft -f` transaction."""
+    """The table of one receiver without cuts, as one `nft -f` transaction."""
     place = place_of(everyone[host])
     drops = [
         (link, senders(everyone, sender, host))
@@ -87,7 +87,7 @@ def drop_rules(host: str, everyone: Mapping[str, Sequence[Interface]], links: Li
 
 
 def cut_rules(host: str, everyone: Mapping[str, Sequence[Interface]], pairs: Iterable[tuple[str, str]]) -> str:
-    """What of these cut directions (sender, receiver) is this receiver's, as one `nft -f` transaction."""
+    """This receiver's part of these cut directions (sender, receiver), as one `nft -f` transaction."""
     elements = [
         mac for sender, receiver in sorted(pairs) if receiver == host for mac in senders(everyone, sender, host)
     ]
@@ -99,7 +99,7 @@ def obstacle_rules(
     everyone: Mapping[str, Sequence[Interface]],
     obstacles: Iterable[tuple[Sequence[str], str, int, int]],
 ) -> str:
-    """What of these obstacles (hosts, protocol or "", its port or 0, MTU or 0) is this receiver's."""
+    """This receiver's part of these obstacles (hosts, protocol or "", its port or 0, MTU or 0)."""
     found = []
     for hosts, protocol, port, mtu in obstacles:
         macs = [mac for one in hosts if one != host and host in hosts for mac in senders(everyone, one, host)]
@@ -109,10 +109,11 @@ def obstacle_rules(
 
 
 def hold_commands(host: str, everyone: Mapping[str, Sequence[Interface]], links: Links) -> str:
-    """For `tc -batch` in a sender: a class for each receiver with a queued link, told by the receiver's MAC address.
+    """For `tc -batch` in a sender: a class for each receiver with a queued link, selected by the receiver's MAC
+    address.
 
-    In a class, tbf comes first: it limits the rate, and hands netem wire packets where a container or a tunnel sent a
-    super-packet, of which netem would lose or reorder the whole.
+    In a class, tbf comes first: it limits the rate, and splits super-packets of containers or tunnels into wire packets
+    for netem, which would otherwise lose or reorder a super-packet as a whole.
     """
     lines: list[str] = []
     rooted: set[str] = set()
@@ -138,7 +139,8 @@ def hold_commands(host: str, everyone: Mapping[str, Sequence[Interface]], links:
 
 
 def wire_commands(interface: Interface, single: bool) -> list[list[str]]:
-    """Commands in a machine: with `single` every packet crosses its wire as itself, and arrives so."""
+    """Commands in a machine: with `single`, offloads are off in both directions, so that each packet crosses
+    individually."""
     return [
         ["ip", "link", "set", interface.name, "gso_max_segs", "1" if single else "65535"],
         ["python3", "-ISc", _JOIN, interface.name, "0" if single else "1"],
@@ -146,13 +148,13 @@ def wire_commands(interface: Interface, single: bool) -> list[list[str]]:
 
 
 def senders(everyone: Mapping[str, Sequence[Interface]], sender: str, receiver: str) -> list[str]:
-    """MAC addresses by which a receiver knows a sender: those in networks that both are in."""
+    """MAC addresses by which a receiver knows a sender: those in networks that they share."""
     shared = {one.network for one in everyone[receiver]}
     return [one.mac for one in everyone[sender] if one.network in shared]
 
 
 def _to(mac: str) -> str:
-    """Match of frames for this address, which stand 14 bytes before what u32 counts from."""
+    """Match of frames for this address, which is 14 bytes before the offset from which u32 counts."""
     digits = mac.replace(":", "")
     return f"u32 match u16 0x{digits[:4]} 0xffff at -14 match u32 0x{digits[4:]} 0xffffffff at -12"
 

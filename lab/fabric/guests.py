@@ -1,7 +1,8 @@
-"""The network between machines that the lab reaches by a command channel only: the same questions as `fabric.py`.
+"""The network between machines that the lab reaches only by a command channel: the same interface as `fabric.py`.
 
-Owns what is cut, obstructed and limited now, so that a machine that boots again gets all of it before anything else
-runs on it. One machine's rules are replaced in one transaction; different machines follow within the time of a command.
+Owns the current cuts, obstacles and limits, so that a machine that boots again gets all of them before anything else
+runs on it. Rules of one machine are replaced in one transaction; different machines follow within the time of a
+command.
 """
 
 import asyncio
@@ -14,11 +15,11 @@ from lab.fabric.relay.orders import DirectionCounts
 from lab.links.changes import LinkChange
 
 Shell = Callable[[str, Sequence[str]], Awaitable[str]]
-"""Runs a command on the machine of this name; raises `LabError` with its complaint."""
+"""Runs a command on the machine of this name; raises `LabError` with its error output."""
 
 
 class GuestFabric:
-    """The rules and queues in machines. `shell`: how commands are run on them."""
+    """The rules and queues in machines. `shell` runs commands on them."""
 
     def __init__(self, underlay: Underlay, shell: Shell) -> None:
         self.underlay = underlay
@@ -33,7 +34,7 @@ class GuestFabric:
         self._impaired = {host for sender, receiver, _ in impaired for host in (sender, receiver)}
 
     async def plug(self, host: str) -> None:
-        """Give a machine that has just booted its addresses, its links, and what is cut now."""
+        """Give a machine that has just booted its addresses, links and current cuts."""
         async with self._changing:
             script = guest_plan.boot_script(host, self.interfaces, self.underlay.links)
             await self._shell(host, ["sh", "-ec", script])
@@ -43,7 +44,7 @@ class GuestFabric:
             self._on.add(host)
 
     async def unplug(self, host: str) -> None:
-        """A machine is off: it keeps no rules."""
+        """A machine is off: it has no rules."""
         self._on.discard(host)
 
     async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -61,11 +62,11 @@ class GuestFabric:
             await self._everywhere(concerned, self._obstacle_rules)
 
     async def set_unplugged(self, plugs: Container[tuple[str, str]]) -> None:
-        """Machines' cables are their hypervisor's; the backend refuses such steps before anything starts."""
+        """The hypervisor owns the machines' cables; the backend refuses such steps before anything starts."""
         raise LabError("the cables of machines cannot be pulled")
 
     def limit(self, host: str, limited: bool) -> list[list[str]]:
-        """See `Fabric.limit`: every packet crosses the wire as itself."""
+        """See `Fabric.limit`: offloads are off, so that each packet crosses individually."""
         (self._limited.add if limited else self._limited.discard)(host)
         return self._wire_commands(host, limited)
 
@@ -74,11 +75,11 @@ class GuestFabric:
         return self._wire_commands(host, host in self._limited)
 
     async def set_link(self, key: int, change: LinkChange | None) -> tuple[DirectionCounts, ...]:
-        """See `Fabric.set_link`; not done yet."""
+        """See `Fabric.set_link`; not implemented yet."""
         raise LabError("links of virtual machines cannot be changed while they run; use netns, dind or sim")
 
     def mechanism(self, sender: str, receiver: str) -> str:
-        """See `Fabric.mechanism`: netem is in the machines."""
+        """See `Fabric.mechanism`: netem runs in the machines."""
         return "queues" if not self.underlay.links.between(sender, receiver).perfect else ""
 
     async def counts(self) -> None:
@@ -103,7 +104,7 @@ class GuestFabric:
         return guest_plan.obstacle_rules(host, self.interfaces, self._obstacles)
 
     async def _everywhere(self, hosts: Iterable[str], rules: Callable[[str], str]) -> None:
-        """Replace rules on these machines at once; all are tried, and the first complaint is raised."""
+        """Replace rules on these machines concurrently; all are tried, and the first error is raised."""
         done = await asyncio.gather(
             *(self._nft(host, rules(host)) for host in sorted(hosts) if host in self._on), return_exceptions=True
         )

@@ -1,7 +1,7 @@
-"""Which direction of the underlay is impaired by what, now: the links in force, and the texts that make them so.
+"""Which mechanism impairs which direction of the underlay now: the active links, and the texts that implement them.
 
-Pure: knows the choice of `mechanisms.py`, and gives each relayed way a mark, each queued one a class. A direction is
-told by ports of entry and exit where its hosts share a network, and by addresses where it leads over routers.
+Pure: knows the choice of `mechanisms.py`, and assigns each relayed direction a mark, each queued one a class. A
+direction is identified by entry and exit ports if its hosts share a network, and by addresses if it crosses routers.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ Pair = tuple[str, str]
 
 
 class Impairments:
-    """The links of one fabric. `kernel` is asked once a link needs more than rules."""
+    """The links of one fabric. `kernel` is called once a link needs more than rules."""
 
     def __init__(
         self, underlay: Underlay, interfaces: Mapping[str, Sequence[Interface]], kernel: Callable[[], LinkKernel]
@@ -30,33 +30,33 @@ class Impairments:
         self._changed = ChangedLinks(underlay.links)
         self._minors = {host: 2 + number for number, host in enumerate(interfaces)}
         self._links: dict[Pair, Link] = {}
-        """Of every direction that is not perfect now."""
+        """Links of every direction that is not perfect now."""
         self._wire_ports: set[str] | None = None
-        """Those of `_links`, once they were asked for: every host asks as it boots."""
+        """Cached texts of `_links`, because every host requests them as it boots."""
         self._by: dict[Pair, Mechanism] = {}
         self._ports: dict[Pair, list[tuple[str, str]]] = {}
-        """(port of entry, port of exit) in the networks that both ends are in."""
+        """(entry port, exit port) in the networks that both ends share."""
         self._ways: dict[Pair, list[SteeredWay]] = {}
-        """Of every direction that was ever relayed, in the order of its ends; a host's addresses may change."""
+        """Marks of every direction that was ever relayed, by index; a host's addresses may change."""
         self._last_mark = 0
         self._steered: set[str] = set()
-        """Ports of exit at which marks are heeded."""
+        """Exit ports that match marks."""
         self._queued: set[Pair] = set()
-        """Directions that have a queue of the kernel's, in use or not."""
+        """Directions that have a kernel queue, in use or not."""
         self._delayed: set[Pair] = set()
-        """Those of them whose queue is netem."""
+        """Those whose queue is netem."""
         for sender, receiver, link in underlay.links.impaired(list(underlay.hosts)):
             self._put((sender, receiver), link)
 
     def change(self, key: int, change: LinkChange | None) -> dict[Pair, Link]:
-        """Set the change of this key, or take it away; returns the directions whose link is another now."""
+        """Set the change with this key, or remove it; returns the directions whose link changed."""
         changed = self._changed.set(key, change)
         for pair, link in changed.items():
             self._put(pair, link)
         return changed
 
     def join(self, underlay: Underlay, host: str) -> None:
-        """One more host, whose links are perfect."""
+        """Add a host, whose links are perfect."""
         self._underlay = underlay
         self._minors[host] = 2 + len(self._minors)
 
@@ -80,7 +80,7 @@ class Impairments:
         return SteeredWay(self._last_mark, *pair, port)
 
     def _ends(self, pair: Pair) -> Iterable[tuple[tuple[str, str], str]]:
-        """((entry, exit) or (address, address), port of exit) of a direction."""
+        """((entry, exit) or (address, address), exit port) of a direction."""
         if ports := self._ports[pair]:
             return [(each, each[1]) for each in ports]
         sources, targets = (self._interfaces[host] for host in pair)
@@ -92,14 +92,14 @@ class Impairments:
             and (self._underlay.routers or self._underlay.aliases)
         ]
 
-    # What holds now
+    # Current state
 
     def mechanism(self, pair: Pair) -> Mechanism | None:
-        """What impairs a direction; None: nothing does."""
+        """The mechanism that impairs a direction; None: it is not impaired."""
         return self._by.get(pair)
 
     def relayed(self) -> dict[Pair, Link]:
-        """Directions that the relay makes."""
+        """Directions that the relay handles."""
         return {pair: self._links[pair] for pair, by in self._by.items() if by is Mechanism.RELAY}
 
     def ways(self, pairs: Iterable[Pair]) -> list[SteeredWay]:
@@ -107,7 +107,7 @@ class Impairments:
         return [way for pair in pairs for way in self._ways[pair]]
 
     def wire_ports(self) -> set[str]:
-        """Ports by which every packet must go as itself, no super-packets of offloads."""
+        """Ports on which offloads must be off, so that each packet passes individually."""
         if self._wire_ports is None:
             found: set[str] = set()
             for pair in self._links:
@@ -119,7 +119,7 @@ class Impairments:
     # Texts
 
     def bridge_rules(self) -> list[str]:
-        """What links do to packets between hosts of one network."""
+        """Rules for links between hosts of one network."""
         told = [(pair, self._ports[pair]) for pair in self._links if self._ports[pair]]
         classes = {
             ports: self._minors[pair[0]]
@@ -137,7 +137,7 @@ class Impairments:
         ]
 
     def _sender_rules(self) -> list[str]:
-        """The same between hosts of different nodes of a topology: where packets of a sender leave for the receiver."""
+        """The same between hosts of different nodes of a topology: at the exit port to the receiver."""
         if not self._underlay.aliases:
             return []
         far = [pair for pair in self._links if not self._ports[pair]]
@@ -155,13 +155,13 @@ class Impairments:
         return [*rules.link_drops(rules.SENDERS, drops), *steering.mark_elements(rules.SENDERS, marks)]
 
     def router_rules(self) -> list[str]:
-        """What links do to packets that go over routers."""
+        """Rules for links that cross routers."""
         routed = [pair for pair in self._links if not self._ports[pair]]
         drops = [(self._links[pair], [ends for ends, _ in self._ends(pair)]) for pair in routed if self._drops(pair)]
         return [*rules.routed_drops(drops), *steering.mark_addresses(self._marks(routed))]
 
     def _drops(self, pair: Pair) -> bool:
-        """Whether rules do what of a link is loss and MTU."""
+        """Whether rules implement a link's loss and MTU."""
         return self._by[pair] is not Mechanism.RELAY
 
     def _marks(self, pairs: Iterable[Pair]) -> dict[tuple[str, str], int]:
@@ -173,7 +173,7 @@ class Impairments:
         }
 
     def port_commands(self, ports: Iterable[str]) -> str:
-        """For `tc -batch`: what these ports of exit, which have just been made, need."""
+        """For `tc -batch`: queues of these new exit ports."""
         wanted = set(ports)
         made_again = {pair for pair in self._queued if any(port in wanted for _, port in self._ports[pair])}
         self._queued -= made_again.difference(self._queued_now())
@@ -188,9 +188,10 @@ class Impairments:
         return "".join(lines)
 
     def change_commands(self, pairs: Iterable[Pair], known: Iterable[str]) -> str:
-        """For `tc -batch`: what changes at ports that stand, because the links of these directions did.
+        """For `tc -batch`: changes at existing ports, because the links of these directions changed.
 
-        `known`: the ports of exit that have queues already."""
+        `known`: the exit ports that have queues already.
+        """
         rooted = set(known)
         lines = []
         for pair in pairs:
@@ -208,7 +209,7 @@ class Impairments:
         return "".join(dict.fromkeys(lines))
 
     def rooted(self) -> set[str]:
-        """The ports of exit that have queues."""
+        """The exit ports that have queues."""
         return {exit_ for pair in self._queued for _, exit_ in self._ports[pair]}
 
     def _queued_now(self) -> list[Pair]:

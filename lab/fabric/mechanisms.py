@@ -1,8 +1,6 @@
-"""What makes a link bad on real hosts: rules that drop, the kernel's queues, or the lab's own relay. The one place that
-chooses.
+"""How real hosts' links are impaired: by rules that drop, the kernel's queues, or the lab's relay. Owns this choice.
 
-Rules and queues cost nothing where they are not; the relay does what the kernel cannot, for the directions that need
-it.
+Rules and queues cost nothing on other links; the relay does what the kernel cannot, for the directions that need it.
 """
 
 import os
@@ -18,32 +16,33 @@ from lab.links import Distribution, Link
 __all__ = ["KERNEL_MADE", "SWITCH", "LinkKernel", "Mechanism", "choose", "lacks", "this_kernel"]
 
 SWITCH = "OVERLAY_LAB_LINKS"
-"""In the environment: `relay` has the relay do all that it can, whatever the kernel has; `auto` is usual."""
+"""Environment variable: `relay` uses the relay for everything that it can do, whatever the kernel supports; `auto` is
+the default."""
 _RULES = ("loss", "mtu")
 KERNEL_MADE = (*_RULES, "rate", "delay", "jitter", "distribution", "burst", "duplicate", "reorder", "corrupt")
-"""What of a link the kernel's rules, htb and netem do as the model does."""
+"""Link parameters that the kernel's rules, htb and netem implement as the model does."""
 
 
 class Mechanism(StrEnum):
-    """By what a direction is impaired."""
+    """The mechanism that impairs a direction."""
 
     RULES = "rules"
-    """nft drops packets by chance, or because they are too big."""
+    """nft drops packets at random, or because they are too big."""
     QUEUES = "queues"
-    """htb and netem hold packets back."""
+    """htb and netem delay packets."""
     RELAY = "relay"
-    """A process of the lab holds packets back, as the model of `lab.links` says."""
+    """A process of the lab delays packets, by the model of `lab.links`."""
 
 
 class LinkKernel(Struct, frozen=True):
-    """What of it there is."""
+    """The kernel features that links need."""
 
     htb: bool
     netem: bool
     relay: bool
 
     def makes(self, link: Link, *, routed: bool) -> bool:
-        """Whether the kernel's queues do to packets what the model does. Over routers they do not tell senders."""
+        """Whether the kernel's queues act as the model does. Over routers they cannot distinguish senders."""
         asks = link.asks()
         return (
             self.htb
@@ -55,7 +54,7 @@ class LinkKernel(Struct, frozen=True):
 
 
 def forced() -> bool:
-    """Whether the environment wants the relay for all that it can do. Raises `LabError` for something unknown."""
+    """Whether the environment forces the relay wherever possible. Raises `LabError` for an unknown value."""
     asked = os.environ.get(SWITCH, "auto") or "auto"
     if asked not in ("auto", "relay"):
         raise LabError(f"{SWITCH}: found {asked!r}, expected auto or relay")
@@ -63,7 +62,7 @@ def forced() -> bool:
 
 
 def choose(link: Link, kernel: Callable[[], LinkKernel], *, routed: bool) -> Mechanism:
-    """What makes this link. `routed`: it leads over a router; `kernel` is asked where rules alone do not do."""
+    """The mechanism for this link. `routed`: it crosses a router; `kernel` is called if rules alone are not enough."""
     if not forced():
         if all(name in _RULES for name in link.asks()):
             return Mechanism.RULES
@@ -73,7 +72,7 @@ def choose(link: Link, kernel: Callable[[], LinkKernel], *, routed: bool) -> Mec
 
 
 def lacks(link: Link, *, routed: bool) -> str:
-    """What this machine lacks for a link, with what helps; empty when nothing is."""
+    """What this machine lacks for a link, with the remedy; empty when it lacks nothing."""
     if choose(link, this_kernel, routed=routed) is not Mechanism.RELAY or this_kernel().relay:
         return ""
     found = features.check("relay")
@@ -81,5 +80,5 @@ def lacks(link: Link, *, routed: bool) -> str:
 
 
 def this_kernel() -> LinkKernel:
-    """What this machine has; tried once."""
+    """This machine's features; tested once."""
     return LinkKernel(*(features.check(name).found for name in ("htb", "netem", "relay")))

@@ -1,4 +1,4 @@
-"""Going into fresh namespaces, as root or as an ordinary user, and saying what stands in the way when that is refused.
+"""Enters fresh namespaces, as root or as an ordinary user, and explains a refusal.
 
 Owns the user namespace's maps and the remedies for machines that forbid it. Knows nothing of labs.
 """
@@ -10,11 +10,11 @@ from lab.errors import LabError
 from lab.fabric.syscalls import Clone, unshare
 
 LAB = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWPID
-"""What a lab has for itself."""
+"""The namespaces that a lab has its own of."""
 
 
 class NamespacesRefused(LabError):
-    """This machine refuses a lab its namespaces. `step`: what failed and how."""
+    """This machine does not allow a lab's namespaces. `step`: what failed and how."""
 
     def __init__(self, step: str) -> None:
         super().__init__(f"this machine refuses a lab its namespaces ({step}): {remedy()}")
@@ -24,7 +24,7 @@ class NamespacesRefused(LabError):
 def enter_fresh() -> None:
     """Leave the machine's namespaces of the kinds in `LAB`; the pid namespace takes effect for children.
 
-    Without privileges into a user namespace first, in which uid 0 is the caller. The process must have one thread.
+    Without privileges it first enters a user namespace in which uid 0 is the caller. The process must have one thread.
     Raises `NamespacesRefused` with the remedy.
     """
     uid, gid = os.geteuid(), os.getegid()
@@ -43,14 +43,14 @@ def enter_fresh() -> None:
 
 
 def privileged() -> bool:
-    """This process may make namespaces as it is: CAP_SYS_ADMIN (21) and CAP_NET_ADMIN (12) are effective."""
+    """Whether this process may create namespaces directly: CAP_SYS_ADMIN (21) and CAP_NET_ADMIN (12) are effective."""
     with open("/proc/self/status", encoding="utf-8") as status:
         effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff"))
     return bool(effective >> 21 & 1 and effective >> 12 & 1)
 
 
 def remedy() -> str:
-    """What lifts the restriction, as far as the machine's settings tell."""
+    """How to lift the restriction, as far as the machine's settings show."""
     for name, forbidding in (
         ("kernel.apparmor_restrict_unprivileged_userns", "1"),
         ("kernel.unprivileged_userns_clone", "0"),

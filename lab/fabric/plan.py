@@ -1,7 +1,7 @@
-"""The underlay as data: networks, hosts' interfaces in them, and the commands that build both ends of every cable.
+"""The underlay as data: networks, hosts' interfaces in them, and the commands that create both ends of every cable.
 
-Pure: owns names, MAC addresses and the text for `ip -batch` and `bridge -batch`; `fabric.py` runs it. Interface
-names in the fabric are `p<host>.<interface>`, in a host `eth<interface>`, bridges `br<network>`.
+Pure: owns names, MAC addresses and the text for `ip -batch` and `bridge -batch`; `fabric.py` runs it. Interface names
+in the fabric are `p<host>.<interface>`, in a host `eth<interface>`, bridges `br<network>`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ MTU = 1500
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One plug of a host in a network."""
+    """One interface of a host in a network."""
 
     name: str
     """In the host: eth0, eth1 …"""
     port: str
-    """In the fabric: what partitions and queues refer to."""
+    """Port in the fabric, to which partitions and queues refer."""
     network: str
     bridge: str
     address: str
@@ -39,7 +39,7 @@ class FabricRouter:
     """(network, address) of each of its interfaces."""
     nat: str = ""
     drop: tuple[str, ...] = ()
-    """Protocols that it does not pass on."""
+    """Protocols that it does not forward."""
     translation: Translation = MASQUERADE
 
 
@@ -54,8 +54,8 @@ class Underlay:
     links: Links = field(default_factory=Links)
     routers: Sequence[FabricRouter] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Network -> what it is called by those who ask, where that is not its name: the networks of a topology's nodes are
-    parts of one. Then hosts of different ones are told by the port of exit and the sender's address."""
+    """Network -> the name that users know, if different: the networks of a topology's nodes are parts of one network.
+    Then hosts of different nodes are identified by the exit port and the sender's address."""
 
     @property
     def bridges(self) -> dict[str, str]:
@@ -93,7 +93,7 @@ def mac_of(address: str) -> str:
 
 
 def bridge_commands(networks: Mapping[str, str]) -> str:
-    """For `ip -batch` in the fabric: one bridge per network, which learns nothing that it would have to be told."""
+    """For `ip -batch` in the fabric: one bridge per network, without learning, because all addresses are configured."""
     lines = []
     for index, _ in enumerate(networks):
         lines.append(
@@ -105,7 +105,7 @@ def bridge_commands(networks: Mapping[str, str]) -> str:
 
 
 def router_commands(underlay: Underlay) -> str:
-    """For `ip -batch` in the fabric, which itself is all routers: their addresses on the bridges."""
+    """For `ip -batch` in the fabric's namespace, which acts as all routers: their addresses on the bridges."""
     lines = []
     for router in underlay.routers:
         for network, address in router.places:
@@ -116,7 +116,7 @@ def router_commands(underlay: Underlay) -> str:
 
 
 def route_commands(underlay: Underlay, host: str) -> str:
-    """For `ip -batch` in a host: the ways over routers to networks that are not hidden from it."""
+    """For `ip -batch` in a host: the routes over routers to networks that are not hidden from it."""
     own = {network for network, _ in underlay.hosts[host]}
     lines = []
     for router in underlay.routers:
@@ -140,15 +140,15 @@ def cable_commands(interfaces: Sequence[Interface], pid: int) -> str:
 
 
 def forwarding_commands(interfaces: Sequence[Interface]) -> str:
-    """For `bridge -batch` in the fabric: frames to a host go to its port only, even before it has said a word."""
+    """For `bridge -batch` in the fabric: frames to a host go only to its port, even before it has sent any."""
     return _batch(f"fdb replace {one.mac} dev {one.port} master static" for one in interfaces)
 
 
 def host_commands(host: str, everyone: Mapping[str, Sequence[Interface]], *, impaired: Sequence[str] = ()) -> str:
     """For `ip -batch` in a host: addresses, and permanent neighbour entries for all others of its networks.
 
-    The kernel's limit on neighbours is one for all namespaces of the machine, and permanent entries do not count.
-    `impaired`: interfaces on which every packet must cross the wire as itself, no super-packets of offloads.
+    The kernel's limit on neighbours is shared by all namespaces of the machine, and permanent entries do not count.
+    `impaired`: interfaces whose offloads must be off, so that each packet crosses individually.
     """
     lines = ["link set lo up"]
     for own in everyone[host]:
@@ -167,7 +167,7 @@ def host_commands(host: str, everyone: Mapping[str, Sequence[Interface]], *, imp
 
 
 def neighbour_change(own: Interface, before: str, after: Interface) -> str:
-    """What a host of the same network does, as a shell's commands, when another one's address changes."""
+    """Shell commands for a host of the same network when another host's address changes."""
     return (
         f"ip neighbour replace {after.address} lladdr {after.mac} dev {own.name} nud permanent; "
         f"ip neighbour del {before} dev {own.name} 2>/dev/null; "
@@ -175,12 +175,13 @@ def neighbour_change(own: Interface, before: str, after: Interface) -> str:
 
 
 def neighbour_join(own: Interface, other: Interface) -> str:
-    """What a host of the same network does, as a shell's commands, when another one joins it."""
+    """Shell commands for a host of the same network when another host joins it."""
     return f"ip neighbour replace {other.address} lladdr {other.mac} dev {own.name} nud permanent; "
 
 
 def address_change(before: str, after: Interface, routes: str) -> str:
-    """What the host itself does: the old address first, because the kernel takes secondary ones of its subnet along."""
+    """Commands for the host itself: the old address first, because the kernel removes secondary ones of its subnet with
+    it."""
     no_dad = " nodad" if ":" in after.address else ""
     lines = [
         f"address del {before}/{after.prefix} dev {after.name}",
@@ -191,7 +192,7 @@ def address_change(before: str, after: Interface, routes: str) -> str:
 
 
 def ports_between(everyone: Mapping[str, Sequence[Interface]], sender: str, receiver: str) -> Iterator[tuple[str, str]]:
-    """(port of the sender, port of the receiver) for each network that both are in."""
+    """(port of the sender, port of the receiver) for each network that they share."""
     for source in everyone[sender]:
         for target in everyone[receiver]:
             if source.network == target.network:

@@ -1,8 +1,8 @@
-"""What the fabric holds back: rate and delay per link, as text for `tc -batch`.
+"""The fabric's queues: rate and delay per link, as text for `tc -batch`.
 
-Pure. A link is a pair of hosts, but a port of exit serves all senders: it gets one HTB class per sender with a link of
-its own, chosen by the priority that `rules.py` writes on the packet, and netem below the class where the link asks for
-delay and its kin. A class is a token bucket like tbf's, and one that several links can share a port with.
+Pure. A link is a pair of hosts, but an exit port serves all senders: it gets one HTB class per sender with its own
+link, selected by the priority that `rules.py` sets on the packet, and netem below the class if the link has a delay or
+similar. A class is a token bucket like tbf's, but several links can share a port.
 """
 
 from lab.fabric.plan import MTU
@@ -11,19 +11,19 @@ from lab.links import Distribution, Link
 UNLIMITED = 100_000_000_000
 """Bits per second of a class that must not limit."""
 _BURST_TIME = 1_000_000
-"""Nanoseconds of rate that may pass at once: one timer tick of a kernel with HZ=1000, else tokens are lost."""
+"""Burst in nanoseconds of rate: one timer tick of a kernel with HZ=1000, because tokens are lost otherwise."""
 _BACKLOG_TIME = 100_000_000
-"""Nanoseconds of rate that wait in front of a limited link before packets are dropped."""
+"""Queue length in nanoseconds of rate before packets are dropped."""
 _SECOND = 1_000_000_000
 
 
 def root_commands(port: str) -> list[str]:
-    """For `tc -batch` in the fabric: a port that can have a queue for each sender."""
+    """For `tc -batch` in the fabric: prepare a port for a queue per sender."""
     return [f"qdisc add dev {port} root handle 1: htb default 1", htb_class(port, 1, UNLIMITED)]
 
 
 def queue_commands(port: str, minor: int, link: Link) -> list[str]:
-    """For `tc -batch` in the fabric: one sender's queue at a port, as it is from now on; what waits in it stays."""
+    """For `tc -batch` in the fabric: set one sender's queue at a port; packets in it stay."""
     lines = [htb_class(port, minor, link.rate or UNLIMITED)]
     if link.rate and not link.timed:
         return [*lines, f"qdisc replace dev {port} parent 1:{minor:x} bfifo limit {backlog(link.rate)}"]
@@ -31,18 +31,18 @@ def queue_commands(port: str, minor: int, link: Link) -> list[str]:
 
 
 def drain_commands(port: str, minor: int, *, delayed: bool) -> list[str]:
-    """For `tc -batch` in the fabric: a queue that nothing enters now lets go what waits. `delayed`: it is netem."""
+    """For `tc -batch` in the fabric: release the packets of a queue that is no longer used. `delayed`: it is netem."""
     lines = [htb_class(port, minor, UNLIMITED)]
     return [*lines, f"qdisc replace dev {port} parent 1:{minor:x} {netem(Link())}"] if delayed else lines
 
 
 def backlog(rate: int) -> int:
-    """Bytes that wait in front of a link of this rate."""
+    """Maximum queue bytes of a link with this rate."""
     return max(rate * _BACKLOG_TIME // _SECOND // 8, 10 * MTU)
 
 
 def netem(link: Link) -> str:
-    """The netem queue of a link; loss and MTU are the rules', the rate is the class'."""
+    """The netem queue of a link; rules implement loss and MTU, the class the rate."""
     words = ["netem limit 100000"]
     if link.delay:
         words.append(f"delay {link.delay / 1000:g}us")

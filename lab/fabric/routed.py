@@ -1,9 +1,10 @@
 """A routed topology as a fabric: routers and cables as text for `ip`. Pure; `fabric.py` runs it.
 
-A router is a namespace that is plugged into the fabric like a host, a cable a network with two routers in it, and the
-hosts of one node a network with their router. So what impairs and cuts links between hosts does so to cables. Hosts
-keep their addresses, which are all of one subnet: each has a route to each other one over its router, and each router
-one to each host, by shortest paths. Routers have link-local addresses (RFC 3927), which nothing else here uses.
+A router is a namespace connected to the fabric like a host, a cable is a network with two routers, and the hosts of one
+node are a network with their router. So the mechanisms that impair and cut links between hosts also work for cables.
+Hosts keep their addresses, which are all in one subnet: each host has a route to each host of another node over its
+router, and each router one to each host, by shortest paths. Routers have link-local addresses (RFC 3927), which nothing
+else here uses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,17 +18,17 @@ from lab.links.topology import PathFinder, RoutedTopology
 __all__ = ["ROUTER", "RoutedPlan", "refusal", "router_name"]
 
 ROUTER = "router:"
-"""Before the name of a node, where the fabric has hosts' names: no host is called so."""
+"""Prefix of a node's name where the fabric expects hosts' names; no host has such a name."""
 _FIRST = int(IPv4Address("169.254.0.2"))
 
 
 def router_name(node: str) -> str:
-    """What a node's router is called in the fabric."""
+    """The name of a node's router in the fabric."""
     return ROUTER + node
 
 
 class RoutedPlan:
-    """The networks, routers and routes of a topology. Parallel cables are one: the first is the one that is used."""
+    """The networks, routers and routes of a topology. Parallel cables are one: only the first is used."""
 
     def __init__(self, topology: RoutedTopology, underlay: Underlay) -> None:
         """`underlay`: the hosts in their one network."""
@@ -72,7 +73,7 @@ class RoutedPlan:
             for one, other in self._hops
             if (router_name(one), router_name(other)) not in links
         ]
-        """Directions that a cable does not have: nothing may pass there."""
+        """Directions that a cable lacks: no packet may pass there."""
 
     def _address(self) -> str:
         self._free += 1
@@ -101,7 +102,7 @@ class RoutedPlan:
 
 
 def refusal(topology: RoutedTopology, addresses: Sequence[str], free: int) -> str:
-    """Why this machine does not carry it; empty when it does. `free`: bytes of memory."""
+    """Why this machine cannot run it; empty when it can. `free`: bytes of memory."""
     if any(ip_address(address).version != 4 for address in addresses):
         return "routers of real hosts know IPv4 only so far; use sim, or addresses of IPv4"
     routers, cables = len(topology.nodes), len({frozenset((edge.sender, edge.receiver)) for edge in topology.edges})
@@ -117,6 +118,6 @@ def refusal(topology: RoutedTopology, addresses: Sequence[str], free: int) -> st
 
 _ROUTERS = 200
 _PER_ROUTER = 600 << 10
-"""Bytes of a network namespace (100 kB of the kernel, measured with fifty on Linux 6.18) and of its holder."""
+"""Bytes of a network namespace (100 kB of kernel memory, measured with fifty on Linux 6.18) and of its holder."""
 _PER_CABLE = 220 << 10
-"""Of a bridge and two pairs of veth, measured with 88."""
+"""Bytes of a bridge and two veth pairs, measured with 88."""

@@ -1,7 +1,7 @@
-"""The routers of a topology: network namespaces with a process that holds each, their routes, the cables that are down.
+"""The routers of a topology: network namespaces, each held by a process, their routes, and the cables that are down.
 
-Runs `ip` by `nsenter` in the routers on the texts of `routed.py`. The holders do nothing, and go with the lab's
-processes however these end; nothing of a router is outside of its holder.
+Runs `ip` with the texts of `routed.py` in the routers, by `nsenter`. The holders do nothing, and end with the lab's
+processes in any case; a router has no state outside its holder.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Tool(Protocol):
 
 
 class Plugs(Protocol):
-    """What routers need of the fabric (`lab.fabric.fabric`)."""
+    """What routers need from the fabric (`lab.fabric.fabric`)."""
 
     interfaces: dict[str, list[Interface]]
 
@@ -50,16 +50,16 @@ class RoutedNamespaces:
         self._holders: dict[str, asyncio.subprocess.Process] = {}
         self._cables = ChangedTopology(plan.topology)
         self._routes: dict[str, dict[str, str]] = {node: {} for node in plan.topology.nodes}
-        """Node -> what its router has: address of a host -> where to."""
+        """Node -> its router's table: address of a host -> next hop."""
         self.cut = frozenset(plan.missing)
-        """Directions of cables over which nothing may pass now."""
+        """Directions of cables that are down now."""
 
     def routes_of(self, host: str) -> str:
-        """For `ip -batch` in a host; routers get theirs when they are there."""
+        """For `ip -batch` in a host; routers get their routes when they exist."""
         return "" if host.startswith(ROUTER) else self._plan.host_routes(host)
 
     async def build(self, fabric: Plugs) -> None:
-        """Make the namespaces, plug them in and tell them their routes."""
+        """Create the namespaces, connect them and set their routes."""
         for node in self._plan.topology.nodes:
             self._holders[node] = await _holder()
         await fabric.plug([(router_name(node), holder.pid) for node, holder in self._holders.items()])
@@ -83,7 +83,7 @@ class RoutedNamespaces:
             await holder.wait()
 
     async def change(self, fabric: Plugs, key: int, change: EdgeChange | None) -> None:
-        """Put a change over cables, or take that of this key away."""
+        """Apply a change to cables, or remove the change with this key."""
         self._cables.set(key, change)
         edges = self._plan.topology.edges
         down = {(router_name(edges[n].sender), router_name(edges[n].receiver)) for n in self._cables.down}
@@ -97,7 +97,7 @@ class RoutedNamespaces:
         await self._route(fabric)
 
     async def _route(self, fabric: Plugs) -> None:
-        """Bring the routes of all routers up to date."""
+        """Update the routes of all routers."""
         for node in self._plan.topology.nodes:
             devices = {one.network: one.name for one in fabric.interfaces[router_name(node)]}
             wanted, before = self._plan.router_routes(node, self._cables.finder, devices), self._routes[node]
@@ -109,7 +109,7 @@ class RoutedNamespaces:
 
 
 async def _holder() -> asyncio.subprocess.Process:
-    """A process in a network namespace of its own, which is there."""
+    """Start a process in its own network namespace, and wait until the namespace exists."""
     script = "echo; exec sleep infinity"
     argv = ("unshare", "--net", "sh", "-c", script)
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL

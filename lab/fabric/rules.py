@@ -1,10 +1,10 @@
-"""What the fabric drops, as nft text: cuts, loss and oversize packets, by port of entry and port of exit.
+"""The fabric's drop rules as nft text: cuts, loss and oversize packets, by entry port and exit port.
 
-Pure. The rules hang at the bridge's forward hook, where each copy of a broadcast passes with its own port of exit,
-so a cut takes ARP and multicast with it. A cut is one set of (entry, exit) pairs and is replaced in one transaction:
-no packet ever sees half of a partition. A port is a cable of a host, so a host cannot get around a rule by another
-MAC or IP address. What goes over a router enters and leaves by that router's ports, so there the same holds by the
-hosts' own addresses, which a forward hook sees in both directions (translation comes after it, and is undone before).
+Pure. The rules are in the bridge's forward hook, where each copy of a broadcast passes with its own exit port, so a cut
+includes ARP and multicast. A cut is one set of (entry, exit) pairs and is replaced in one transaction, so packets never
+see half of a partition. A port is a cable of a host, so a host cannot evade a rule by another MAC or IP address.
+Packets over a router enter and leave by that router's ports, so rules there use the hosts' own addresses, which a
+forward hook sees in both directions (translation happens after it, and is undone before).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,15 +21,15 @@ LINKS = "links"
 _L4 = {"icmp": "{ icmp, icmpv6 }"}
 _FAMILIES = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}
 _SCALE = 1_000_000_000
-"""Loss is drawn as an integer below this."""
+"""Random loss draws an integer below this."""
 
 Ports = Iterable[tuple[str, str]]
 Obstruction = tuple[Sequence[str], str, int, int]
-"""Ports or addresses of hosts, a protocol (or empty) and its port (0: all) that is dropped, an MTU (0: none)."""
+"""Ports or addresses of hosts, a protocol (or empty) and its port (0: all) to drop, an MTU (0: no limit)."""
 
 
 class HookPoint(NamedTuple):
-    """Where a table hangs, and by what it tells who a packet is from and for."""
+    """Where a table is attached, and how it identifies the sender and receiver of a packet."""
 
     table: str
     chain: str
@@ -37,18 +37,18 @@ class HookPoint(NamedTuple):
     kind: str
     """Type of a set's elements."""
     match: str
-    """What of a packet is looked up in such a set."""
+    """The packet fields that are looked up in such a set."""
 
 
 CUT_SENDERS = "cutfrom"
 SENDERS = "oifname . ip saddr"
-"""By what packets between hosts of different nodes of a topology are told, where they leave for the receiver."""
+"""Identifies packets between hosts of different nodes of a topology, at the exit port to the receiver."""
 FABRIC = HookPoint("bridge lab", "forward", "forward priority -200", "ifname . ifname", "iifname . oifname")
 
 
 def base_rules(lines: Iterable[str], *, senders: bool = False) -> str:
-    """The whole table of a lab with nothing cut, as one `nft -f` transaction. `lines`: what links do at first.
-    `senders`: of a topology."""
+    """The whole table of a lab without cuts, as one `nft -f` transaction. `lines`: the initial link rules. `senders`:
+    of a topology."""
     text = table(FABRIC, lines)
     if not senders:
         return text
@@ -59,12 +59,12 @@ def base_rules(lines: Iterable[str], *, senders: bool = False) -> str:
 
 
 def from_sender(address: str, port: str) -> str:
-    """What `SENDERS` looks up of packets from an address that leave by a port."""
+    """The element of `SENDERS` for packets from an address that leave by a port."""
     return f'"{port}" . {address}'
 
 
 def table(place: HookPoint, lines: Iterable[str]) -> str:
-    """A table with nothing cut, in which links do what these rules say, as one `nft -f` transaction."""
+    """A table without cuts, with these link rules, as one `nft -f` transaction."""
     body = "\n".join(
         [
             f"  set {CUT} {{ type {place.kind}; }}",
@@ -83,12 +83,12 @@ def table(place: HookPoint, lines: Iterable[str]) -> str:
 
 
 def replace_links(table: str, lines: Iterable[str]) -> str:
-    """From now on links do exactly this, as one `nft -f` transaction."""
+    """Replace the link rules by these, as one `nft -f` transaction."""
     return "".join([f"flush chain {table} {LINKS}\n", *(f"add rule {table} {LINKS} {line}\n" for line in lines)])
 
 
 def link_drops(match: str, links: Iterable[tuple[Link, Sequence[str]]]) -> list[str]:
-    """Rules that drop what these links lose by chance or find too big; of each the elements that `match` looks up."""
+    """Rules that drop packets by these links' loss or MTU; for each link the elements that `match` looks up."""
     lines = []
     for name in ("mtu", "loss"):
         groups: dict[float, list[str]] = {}
@@ -104,7 +104,7 @@ def link_drops(match: str, links: Iterable[tuple[Link, Sequence[str]]]) -> list[
 
 
 def class_rules(classes: Mapping[tuple[str, str], int]) -> list[str]:
-    """The rule that tells a packet's class at its port of exit: (entry, exit) -> minor number."""
+    """The rule that selects a packet's class at its exit port: (entry, exit) -> minor number."""
     if not classes:
         return []
     elements = ", ".join(f'"{entry}" . "{exit_}" : 1:{minor:x}' for (entry, exit_), minor in classes.items())
@@ -116,9 +116,9 @@ def _chain(name: str, lines: Iterable[str]) -> list[str]:
 
 
 def router_rules(underlay: Underlay, links: Iterable[str] = ()) -> str:
-    """What routers pass on and whose addresses they translate, as one `nft -f` transaction. `links`: what these do.
+    """Routers' forwarding and address translation, as one `nft -f` transaction. `links`: their link rules.
 
-    The fabric's namespace is all routers at once, so that what is not said passes nowhere.
+    The fabric's namespace acts as all routers, so packets that no rule allows are dropped.
     """
     bridges = underlay.bridges
     forward = [f"    {family} saddr . {family} daddr @{CUT}{family} counter drop" for family in _FAMILIES]
@@ -130,7 +130,7 @@ def router_rules(underlay: Underlay, links: Iterable[str] = ()) -> str:
         if not router.translation.linux
     }
     forward += [f"    {line}" for rules in own.values() for line in rules.forward]
-    # Where the kernel shows bridged frames to this table (br_netfilter), they are none of the routers' business.
+    # If the kernel passes bridged frames to this table (br_netfilter), routers must ignore them.
     forward += [f'    iifname "{bridge}" oifname "{bridge}" accept' for bridge in bridges.values()]
     translate = [f"    {line}" for rules in own.values() for line in rules.after]
     for router in underlay.routers:
@@ -144,7 +144,7 @@ def router_rules(underlay: Underlay, links: Iterable[str] = ()) -> str:
                 hidden = "ct state established,related " if target == router.nat else ""
                 forward.append(f"    {way} {hidden}accept")
                 if source == router.nat and router.name not in own:
-                    # Not by masquerade, which takes the first of all routers' addresses in that network.
+                    # Not by masquerade, because it uses the first of all routers' addresses in that network.
                     outer = next(address for network, address in router.places if network == target)
                     translate.append(f"    {way} snat {family_of(outer)} to {outer}")
     sets = [f"  set {CUT}{family} {{ type {kind} . {kind}; }}" for family, kind in _FAMILIES.items()]
@@ -168,7 +168,7 @@ def router_rules(underlay: Underlay, links: Iterable[str] = ()) -> str:
 
 
 def routed_drops(links: Iterable[tuple[Link, Sequence[tuple[str, str]]]]) -> list[str]:
-    """The rules of `link_drops` for what goes over routers: of each link its (sender's, receiver's) addresses."""
+    """The rules of `link_drops` for packets over routers: for each link its (sender's, receiver's) addresses."""
     listed = list(links)
     return [
         line
@@ -184,7 +184,7 @@ def routed_drops(links: Iterable[tuple[Link, Sequence[tuple[str, str]]]]) -> lis
 
 
 def _drawn(loss: float) -> str:
-    """What chooses a packet with this probability."""
+    """A match that is true with this probability."""
     threshold = round(loss * _SCALE)
     return f"numgen random mod {_SCALE} < {threshold} " if threshold < _SCALE else ""
 
@@ -201,12 +201,12 @@ def cut_rules(pairs: Ports, at_routers: Ports | None = None) -> str:
 
 
 def cut_senders(elements: Iterable[str]) -> str:
-    """Cut exactly these (port of exit, address of the sender), as part of a transaction."""
+    """Cut exactly these (exit port, address of the sender), as part of a transaction."""
     return _replace(f"{FABRIC.table} {CUT_SENDERS}", elements)
 
 
 def replace_cut(place: HookPoint, elements: Iterable[str]) -> str:
-    """Cut exactly these, as one `nft -f` transaction."""
+    """Cut exactly these elements, as one `nft -f` transaction."""
     return _replace(f"{place.table} {CUT}", elements)
 
 
@@ -235,8 +235,8 @@ def obstacle_rules(
 
 
 def obstacles_by_sender(obstacles: Iterable[tuple[Obstruction, Obstruction]]) -> str:
-    """More rules behind those of `obstacle_rules`: the same where hosts of a topology's nodes are told by the port of
-    exit and the sender's address. Of each: with the hosts' ports, and with their addresses."""
+    """Rules to append to those of `obstacle_rules`, for hosts of a topology's nodes, which are identified by the exit
+    port and the sender's address. For each obstacle: with the hosts' ports, and with their addresses."""
     lines = []
     for (ports, protocol, port, mtu), (addresses, *_) in obstacles:
         names = "{ " + ", ".join(f'"{name}"' for name in ports) + " }"
@@ -246,7 +246,7 @@ def obstacles_by_sender(obstacles: Iterable[tuple[Obstruction, Obstruction]]) ->
 
 
 def replace_obstacles(table: str, obstacles: Iterable[tuple[str, str, int, int]]) -> str:
-    """Drop exactly these, as one `nft -f` transaction: (match of whose packets, protocol, its port or 0, MTU or 0)."""
+    """Drop exactly these, as one `nft -f` transaction: (match of the packets, protocol, its port or 0, MTU or 0)."""
     lines = [f"flush chain {table} {OBSTACLES}"]
     lines += [
         f"add rule {table} {OBSTACLES} {whose} {_dropped(protocol, port, mtu)}"
@@ -267,10 +267,10 @@ def _replace(where: str, elements: Iterable[str]) -> str:
 
 
 def family_of(address: str) -> str:
-    """The family of an address, as nft calls it."""
+    """The nft family of an address."""
     return "ip6" if ":" in address else "ip"
 
 
 def port_pairs(ports: Ports) -> list[str]:
-    """These pairs of ports as elements of a set."""
+    """These pairs of ports as set elements."""
     return [f'"{entry}" . "{exit_}"' for entry, exit_ in ports]

@@ -1,9 +1,9 @@
-"""How frames get into the relay: by a mark that a rule gives them, at the port that they were to leave by.
+"""How frames get to the relay: by a mark that a rule sets, at their exit port.
 
-Pure: text for `ip`, `tc` and `nft`. The rule is in the same chain as the rules that drop, behind them, so a frame of a
+Pure: text for `ip`, `tc` and `nft`. The rule is in the same chain as the drop rules, after them, so a frame of a
 direction that is cut or obstructed never gets here, and each copy of a broadcast is steered by its own port. A frame
-with a mark goes to a bridge without ports, where the relay's packet socket sees it before the bridge forgets it. So
-when the relay is not there, nothing passes.
+with a mark goes to a bridge without ports, where the relay's packet socket reads it before the bridge drops it. So
+without a relay, no frame passes.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def sink_commands() -> str:
 
 
 def steer_commands(port: str) -> str:
-    """For `tc -batch` in the fabric: what has a mark does not leave by this port."""
+    """For `tc -batch` in the fabric: redirect packets with a mark at this port."""
     return (
         f"qdisc replace dev {port} clsact\n"
         f'filter replace dev {port} egress pref 1 handle 1 protocol all bpf bytecode "{PROGRAM}" '
@@ -33,14 +33,14 @@ def steer_commands(port: str) -> str:
 
 
 def mark_ports(marks: Mapping[tuple[str, str], int]) -> list[str]:
-    """nft rules for the bridge: (port of entry, port of exit) -> mark."""
+    """nft rules for the bridge: (entry port, exit port) -> mark."""
     if not marks:
         return []
     return mark_elements("iifname . oifname", {f'"{one}" . "{other}"': mark for (one, other), mark in marks.items()})
 
 
 def mark_elements(match: str, marks: Mapping[str, int]) -> list[str]:
-    """nft rules: what `match` finds of a packet -> mark."""
+    """nft rules: elements that `match` looks up -> mark."""
     if not marks:
         return []
     elements = ", ".join(f"{element} : {mark}" for element, mark in marks.items())

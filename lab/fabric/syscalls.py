@@ -1,8 +1,8 @@
 """Thin wrappers of the Linux calls that Python 3.11 lacks: namespaces, mounts, host names, prctl.
 
-Owns the numbers and the error handling, nothing else: which namespaces a host or a container gets, and in what
-order, is decided by those who call. Every failure is an `OSError` whose text starts with the call's name and says
-what it was asked. Nothing here allocates threads or touches an event loop, so all of it may run between fork and exec.
+Owns only the numbers and the error handling: callers decide which namespaces a host or a container gets, and in what
+order. Every failure is an `OSError` whose text starts with the call's name and includes its arguments. Nothing here
+creates threads or touches an event loop, so all of it may run between fork and exec.
 """
 
 import ctypes
@@ -75,7 +75,7 @@ class Umount(IntFlag):
 
 
 def _check(result: int, call: str) -> None:
-    """Raise what errno says, named after the call, when it failed."""
+    """Raise the error in errno, with the call's name, if it failed."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{call}: {os.strerror(number)}")
@@ -87,7 +87,7 @@ def unshare(flags: int) -> None:
 
 
 def setns(fd: int, kind: int = 0) -> None:
-    """setns(2): enter the namespace behind a descriptor of /proc/PID/ns/*, or several at once of a pidfd."""
+    """setns(2): enter the namespace of a descriptor of /proc/PID/ns/*, or several at once of a pidfd."""
     _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(int(kind))), f"setns({fd}, {Clone(kind)!r})")
 
 
@@ -112,7 +112,7 @@ def clone_tree(path: str) -> int:
 
 
 def move_tree(fd: int, target: str) -> None:
-    """move_mount(2): attach what `clone_tree` gave."""
+    """move_mount(2): attach the tree from `clone_tree`."""
     result = _libc.syscall(
         ctypes.c_long(_SYS_MOVE_MOUNT),
         ctypes.c_int(fd),
@@ -154,7 +154,7 @@ def setdomainname(name: str) -> None:
 def set_parent_death_signal(signal: int) -> None:
     """prctl(PR_SET_PDEATHSIG): get this signal when the parent *thread* ends. Cleared by fork, kept over exec.
 
-    A parent that died before the call is not noticed: compare `os.getppid()` afterwards.
+    Does not detect a parent that died before the call: compare `os.getppid()` afterwards.
     """
     _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal), 0, 0, 0), f"prctl(PR_SET_PDEATHSIG, {signal})")
 
@@ -165,13 +165,13 @@ def set_child_subreaper(on: bool = True) -> None:
 
 
 def set_process_name(name: str) -> None:
-    """prctl(PR_SET_NAME): what `ps` and /proc/PID/comm show; the kernel keeps 15 bytes."""
+    """prctl(PR_SET_NAME): the name that `ps` and /proc/PID/comm show; the kernel keeps 15 bytes."""
     buffer = ctypes.create_string_buffer(name.encode()[:15])
     _check(_libc.prctl(_PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0), f"prctl(PR_SET_NAME, {name!r})")
 
 
 def pidfd_open(pid: int) -> int:
-    """pidfd_open(2): a descriptor that names this process for good; readable once it has ended."""
+    """pidfd_open(2): a descriptor that refers to this process permanently; readable once it has ended."""
     try:
         return os.pidfd_open(pid)
     except OSError as error:

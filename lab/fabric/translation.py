@@ -1,8 +1,8 @@
-"""Address translation of routers as nft text, for the kinds that the kernel's masquerade is not. Pure.
+"""Routers' address translation as nft text, for behaviours that the kernel's masquerade lacks. Pure.
 
-Maps hold what a mapping of RFC 4787 is: a hidden host's address and port -> the router's port, made by the first packet
-in the forward hook and renewed by each; a filter behind the translation writes down the way back. A set says which
-remotes a mapping lets in. Names end with the router's number. Only for UDP over IPv4.
+Maps hold the mappings of RFC 4787: a hidden host's address and port -> the router's port. The first packet creates a
+mapping in the forward hook, and each packet renews it; a rule after the translation stores the reverse mapping. A set
+holds the remotes that a mapping lets in. Names end with the router's index. Only for UDP over IPv4.
 """
 
 from collections.abc import Mapping
@@ -23,16 +23,17 @@ _SEEN = {
         "ip saddr . udp sport",
     ),
 }
-"""Filtering -> (type of the set, what of a packet that leaves is written down, what of one that comes is looked up)."""
+"""Filtering -> (type of the set, the field of outgoing packets that is stored, the field of incoming ones that is
+looked up)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NatRules:
-    """Lines for each place of the routers' table."""
+    """Lines for each chain of the routers' table."""
 
     sets: tuple[str, ...] = ()
     forward: tuple[str, ...] = ()
-    """Before all else that passes between networks."""
+    """Rules before all others for packets between networks."""
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     known: tuple[str, ...] = ()

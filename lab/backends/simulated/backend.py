@@ -1,7 +1,7 @@
 """The sim backend: a resolved scenario's underlay becomes objects in virtual time.
 
-Owns how a lab of simulated hosts is put together, and what of a scenario this backend refuses. A run is a function of
-scenario, seed and code: no clock, no randomness and no file of this machine has a part in it.
+Owns how a lab of simulated hosts is assembled, and what this backend refuses. A run is a function of scenario, seed and
+code: it uses no clock, no randomness and no file of this machine.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ __all__ = ["SimBackend", "SimLab"]
 
 T = TypeVar("T")
 
-# What daemons note of their engines is for the log of a host; here it would be on the terminal of the user who plays.
+# Daemons' messages about their engines belong in a host's log, not on the user's terminal.
 logging.getLogger("overlay.docker").addHandler(logging.NullHandler())
 
 
@@ -73,7 +73,7 @@ class SimLab:
         self._down = False
 
     def figures(self) -> tuple[RunFigure, ...]:
-        """What the run has come to so far, of an overlay that is a protocol."""
+        """Metrics of the run so far, if the overlay is a protocol."""
         return tuple(self.members.figures()) if self.members is not None else ()
 
     async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
@@ -119,7 +119,7 @@ class SimLab:
         return EPOCH + self.world.now
 
     async def sleep_until(self, t: int) -> None:
-        """Let time pass until `now()` is at least `t`."""
+        """Advance virtual time until `now()` is at least `t`."""
         await self._loop.until(t)
 
     async def down(self) -> None:
@@ -127,7 +127,7 @@ class SimLab:
         if self._down:
             return
         self._down = True
-        for peer in self.world.peers.values():  # what ends now ends with the lab, and is no news
+        for peer in self.world.peers.values():  # what ends now ends with the lab, and is not reported
             if isinstance(peer, TracedPeer):
                 peer.tracer = None
         if self.members is not None:
@@ -143,28 +143,28 @@ class SimBackend:
     virtual = True
 
     traced = False
-    """The next run is traced (`lab.records.trace`)."""
+    """Whether the next run is traced (`lab.records.trace`)."""
     tracer: Tracer | None = None
-    """Of the last run that was."""
+    """Trace of the last traced run."""
 
     def traces(self) -> Mapping[str, Sequence[Sequence[Any]]]:
         """See `lab.contracts.lab.Traceable`."""
         return self.tracer.tables() if self.tracer is not None else {}
 
     def refuse(self, scenario: Resolved) -> list[str]:
-        """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
+        """Features of this scenario that this backend does not support, one sentence each; starts nothing."""
         return list(_refusals(scenario))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Carry out a coroutine in virtual time: the loop that `up` needs."""
+        """Run a coroutine in virtual time, on the loop that `up` needs."""
         return run_virtual(work)
 
     async def watch(self, lab: SimLab, scenario: Resolved) -> None:
-        """Wait, as long as the lab is up, for an invariant that does not hold; raises `Violation`."""
+        """While the lab is up, wait for a violated invariant; raises `Violation`."""
         raise await asyncio.shield(lab.violation)
 
     async def up(self, scenario: Resolved) -> SimLab:
-        """Make all hosts and the network between them; no overlay yet."""
+        """Create all hosts and the network between them; no overlay yet."""
         if reasons := self.refuse(scenario):
             raise LabError("\n".join(reasons))
         loop = current()
@@ -209,7 +209,7 @@ class SimBackend:
         taps = PeerPackets(packets), FlowPackets(packets, engines)
 
         def tapped() -> None:
-            """Nothing is told as long as nobody captures."""
+            """Observe messages only while somebody captures."""
             world.tap, reach.tap = taps if packets.wanted else (None, None)
 
         for host in hosts.values():
@@ -226,7 +226,7 @@ class SimBackend:
 
 
 def _port_of(scenario: Resolved) -> Callable[[str], int]:
-    """Where the container of a name answers HTTP."""
+    """The HTTP port of the container with this name."""
 
     def port(name: str) -> int:
         service = scenario.services.get(name) or scenario.services.get(name.rpartition("-")[0])
@@ -273,7 +273,7 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
 
 
 def _own_program(scenario: Resolved, url: str) -> str:
-    """The service that a URL asks, if that is somebody's own command."""
+    """The service that a URL addresses, if it runs a user's own command."""
     place = url.removeprefix("http://").partition("/")[0]
     host = place.rpartition(":")[0] or place
     for service in scenario.services.values():

@@ -1,6 +1,6 @@
-"""Lines of shell on a simulated host: which commands there are, and how pipelines of them are carried out.
+"""Shell lines on a simulated host: which commands exist, and how their pipelines run.
 
-Owns the table of commands and what each may be asked; `network_commands` has those that need the network. Knows the
+Owns the table of commands and their supported options; `network_commands` has those that need the network. Knows the
 host only as `CommandPlace`.
 """
 
@@ -33,30 +33,30 @@ class CommandPlace(Protocol):
 
 
 Program = Callable[[CommandPlace, Sequence[str], str], Awaitable[CommandResult]]
-"""(where, words, standard input) -> how it ended."""
+"""(place, words, standard input) -> result."""
 
 PROGRAMS = ("weave", "curl", "ping", "ifconfig", "ip", "bridge", "nsenter", "hostname", "python3")
-"""What hosts and containers have besides filters and the shell's own words; `weave` on hosts only."""
+"""Programs of hosts and containers, without filters and shell builtins; `weave` on hosts only."""
 _UNTOLD = ("bridge", "nsenter", "exit", "bash")
-"""What there is for the lab's own use, and the shell's own words."""
+"""Programs for the lab's own use, and shell builtins."""
 _OWN = ("sh", "bash", "sudo", "sleep", "exit")
 _NOT_SIMULATED = {
     "launch-proxy": "simulated hosts have no Docker clients that a proxy could serve",
 }
-"""Commands of `weave` that need what no simulated host has."""
+"""Commands of `weave` that need features that simulated hosts do not have."""
 _PIPE, _COMPLAINTS = "", "\0"
-"""Where output goes that no file takes: to the next command, or to standard error."""
+"""Destinations of output without a file: the next command, or standard error."""
 _SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash")
 
 
 def known() -> tuple[str, ...]:
-    """All commands that people type, sorted."""
+    """All commands for users, sorted."""
     words = (*FILTERS, *PROGRAMS, *_OWN)
     return tuple(sorted(word for word in words if word.isalpha() and word not in _UNTOLD))
 
 
 def unknown(argv: Sequence[str], *, container: bool) -> str:
-    """Why a command cannot be run on a simulated host (or in a container of one); empty when it can."""
+    """Why a command cannot run on a simulated host (or in one of its containers); empty when it can."""
     words = _bare(argv)
     if not words:
         return ""
@@ -82,7 +82,7 @@ def unknown(argv: Sequence[str], *, container: bool) -> str:
 
 
 async def run_argv(place: CommandPlace, argv: Sequence[str], stdin: str = "") -> CommandResult:
-    """Run one command, which may be a shell with a line of its own."""
+    """Run one command, which may be a shell with its own line."""
     words = _bare(argv)
     if not words:
         return CommandResult(0, "", "")

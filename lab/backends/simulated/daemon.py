@@ -1,7 +1,7 @@
 """The daemon of a simulated host: the real `Containers`, `Control` and `Router` around a node of the simulated world.
 
-The counterpart of `overlay.daemon.daemon` and `overlay.daemon.router`: what those do with sockets, disk and kernel is
-done here with the world's. Decides nothing.
+The counterpart of `overlay.daemon.daemon` and `overlay.daemon.router`, on the world's sockets, disk and kernel instead
+of real ones. Decides nothing.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ _IDENTITY = "identity"
 
 
 class _Disk:
-    """A peer's disk, as the journal and the control API see one."""
+    """A peer's disk, as the journal and the control API see it."""
 
     def __init__(self, peer: Peer) -> None:
         self._disk = peer.disk
@@ -73,7 +73,7 @@ class _Ports:
         return made
 
     def guard(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
-        pass  # no simulated engine plugs containers itself
+        pass  # no simulated engine attaches containers itself
 
     def unplug(self, container: str) -> None:
         self._kernel.unplug(container)
@@ -84,7 +84,7 @@ class _Ports:
 
 
 class _HostPort:
-    """The host's own place on the overlay, on a simulated kernel, where no packet filter could be in the way."""
+    """The host's own port on the overlay, on a simulated kernel, where no packet filter can block it."""
 
     def __init__(self, kernel: Kernel, mac: str) -> None:
         self._kernel = kernel
@@ -105,7 +105,7 @@ class _HostPort:
 
 
 class SimRouter(Router):
-    """One running node and what its effects reach, in virtual time."""
+    """One running node and the targets of its effects, in virtual time."""
 
     def __init__(self, peer: Peer, kernel: Kernel) -> None:
         super().__init__(disk=_Disk(peer), forwarding=kernel, clock=peer.now, wall=peer.wall)
@@ -113,7 +113,7 @@ class SimRouter(Router):
         self._runner: NodeRunner | None = None
         self.log: list[str] = []
         self.dns_answers: dict[int, bytes | None] = {}
-        """Query to answer; None: to be forwarded."""
+        """The answer to a query; None: forward it."""
         self._do: dict[type[e.Effect], Callable[[Any], None]] = {
             e.Reply: lambda effect: self.runner.reply(effect),
             e.Evicted: lambda effect: self.on_evicted(effect),
@@ -131,7 +131,7 @@ class SimRouter(Router):
 
     @property
     def runner(self) -> NodeRunner:
-        """Of this life of the host's router, also when that has ended."""
+        """The runner of this life of the host's router, even after it has ended."""
         if self._runner is None:
             self._runner = self.peer.runner
         assert self._runner is not None, "the daemon has not started"
@@ -143,13 +143,13 @@ class SimRouter(Router):
         self.peer.start(config)
 
     def query(self, payload: bytes) -> bytes | None:
-        """A DNS query's answer; None: it would be forwarded to name servers, of which there are none."""
+        """The answer to a DNS query; None: it would be forwarded to name servers, and there are none."""
         number = self.runner.number()
         self.feed(i.DnsQuery(number, payload, tcp=True))
         return self.dns_answers.pop(number, None)
 
     def stop(self) -> None:
-        """Nothing is answered any more."""
+        """Stop answering."""
         self.peer.sink = None
         super().stop()
 
@@ -219,11 +219,11 @@ class SimDaemon:
             resolve=_literal,
         )
         self.on_end: Callable[[], None] = lambda: None
-        """Called when the daemon has ended in good order."""
+        """Called when the daemon has ended gracefully."""
 
     @property
     def mtu(self) -> int:
-        """Of the overlay."""
+        """The MTU of the overlay."""
         return self._plan.mtu
 
     def start(self) -> None:
@@ -240,12 +240,12 @@ class SimDaemon:
         self.router.note("info", f"router {self.config.name} ({self.config.nickname}) runs on port {self.config.port}")
 
     async def die(self) -> None:
-        """The process is gone: nothing it was about to do is done."""
+        """The process is gone: pending work is dropped."""
         self.router.stop()
         await self.containers.end()
 
     async def leave(self, surrender: bool, restart: bool = False) -> None:
-        """A farewell, after which the process ends; `restart`: no farewell, and what the kernel forwards stays."""
+        """Send a farewell, then end the process; `restart`: no farewell, and kernel forwarding stays."""
         router = self.router
         if surrender:
             await self.containers.surrender()
@@ -288,14 +288,14 @@ class SimDaemon:
         return found
 
     async def lookup(self, name: str) -> tuple[str, ...]:
-        """The addresses of `name` as a container of this host would get them, sorted."""
+        """The addresses of `name` as a container of this host resolves it, sorted."""
         return tuple(sorted(self.resolve(name)))
 
     def resolve(self, name: str) -> list[str]:
         """The addresses of `name` in the order of the answer."""
         found: dict[str, None] = {}
         for kind in ("A", "AAAA"):
-            payload = self.router.query(b"\0\0" + question(name, kind)[2:])  # drawn at random: the query's number
+            payload = self.router.query(b"\0\0" + question(name, kind)[2:])  # random: the query's number
             for entry in DNSRecord.parse(payload).rr if payload else ():  # type: ignore[no-untyped-call]
                 if entry.rtype in (QTYPE.A, QTYPE.AAAA):
                     found[str(entry.rdata)] = None

@@ -1,6 +1,6 @@
-"""The interfaces that commands make on a simulated host: the bridge, VXLAN device and veth pairs of a static overlay.
+"""Interfaces that commands create on a simulated host: the bridge, VXLAN device and veth pairs of a static overlay.
 
-Owns what `ip link`, `ip addr` and `bridge fdb` do to the host's simulated kernel, for exactly the forms that
+Owns the effect of `ip link`, `ip addr` and `bridge fdb` on the host's simulated kernel, for exactly the forms that
 `lab.overlays.vxlan` uses; anything else is refused. A VXLAN device floods to its static list, the bridge has ports.
 """
 
@@ -17,7 +17,7 @@ _DONE = CommandResult(0, "", "")
 
 
 class SimDevices:
-    """One host's."""
+    """Devices of one host."""
 
     def __init__(self, address: str, kernel: Kernel) -> None:
         self.mtu = 1500

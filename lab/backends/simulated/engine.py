@@ -1,7 +1,7 @@
-"""A container engine whose containers are objects. It answers what a router and the lab ask of an engine.
+"""A container engine whose containers are objects. It answers the requests that a router and the lab send to an engine.
 
-Owns containers, their lives and their first network (`eth0`). What a container serves follows from its image; it runs
-no process.
+Owns containers, their lifecycle and their first network (`eth0`). The image determines what a container serves; there
+is no process.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from overlay.errors import EnvironmentProblem, UsageError
 from overlay.policy.names import labels_of
 
 _FIRST_PORT = 32768
-"""Where ports that nobody asked for by number begin."""
+"""The first of the ports that the engine assigns."""
 
 
 class SimContainer:
@@ -35,16 +35,16 @@ class SimContainer:
         self.image = str(body.get("Image") or "")
         self.args = tuple(body.get("Cmd") or ())
         self.port = port
-        """Where it answers HTTP; 0: nowhere."""
+        """HTTP port; 0: it serves no HTTP."""
         self.files = served(self.args) if self.image == PROCESS else None
-        """Path -> what it serves there; None: what it would say is unknown."""
+        """Path -> served content; None: the content is unknown."""
         self.labels = labels_of(body.get("Labels") or {})
         self.pid = 0
         self.stopped = False
-        """Its processes have got a SIGSTOP: the kernel answers for it, nothing else does."""
+        """Its processes got SIGSTOP: the kernel answers for it, its processes do not."""
         self.eth0 = ""
         self.bindings: dict[int, int] = {}
-        """Published ports: inside -> asked for outside; 0: any."""
+        """Published ports: inside -> requested outside; 0: any."""
         for inside, places in ((body.get("HostConfig") or {}).get("PortBindings") or {}).items():
             number, _, protocol = str(inside).partition("/")
             if protocol in ("", "tcp"):
@@ -52,17 +52,17 @@ class SimContainer:
 
     @property
     def running(self) -> bool:
-        """It runs."""
+        """Whether it runs."""
         return self.pid > 0
 
     @property
     def greets(self) -> bool:
-        """It is the walk-through's service."""
+        """Whether it is the walk-through's service."""
         return self.image.partition(":")[0] == "ksahnine/dummy-http"
 
 
 class SimEngine:
-    """The engine of one host, in the place of `overlay.docker.engine.EngineClient`."""
+    """The engine of one host, in place of `overlay.docker.engine.EngineClient`."""
 
     path = "/var/run/docker.sock"
 
@@ -76,7 +76,7 @@ class SimEngine:
     ) -> None:
         self._host = host
         self.bridge = IPv4Interface(bridge)
-        """The engine's bridge, where the daemon serves DNS; the same on every host."""
+        """The address of the engine's bridge, where the daemon serves DNS; the same on every host."""
         self._seed = seed
         self._port_of = port_of
         self._changed = changed
@@ -86,7 +86,7 @@ class SimEngine:
         """Port of the host -> container, port inside."""
         self.containers: dict[str, SimContainer] = {}
         self.answers = True
-        """It runs; its containers may without it."""
+        """Whether the engine runs; its containers may run without it."""
 
     # --- overlay.docker.engine.EngineClient ---------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ class SimEngine:
         return id
 
     async def inspect(self, reference: str) -> Container:
-        """One container by id, prefix of an id, or name. Raises `UsageError` for none."""
+        """A container by id, id prefix or name. Raises `UsageError` if there is none."""
         self._must_answer()
         found = self.find(reference)
         return Container(
@@ -180,32 +180,32 @@ class SimEngine:
     # --- the rest ---------------------------------------------------------------------------------------------------
 
     def find(self, reference: str) -> SimContainer:
-        """By id, prefix of an id, or name. Raises `UsageError` for none."""
+        """A container by id, id prefix or name. Raises `UsageError` if there is none."""
         for container in self.containers.values():
             if reference == container.name or (len(reference) >= 4 and container.id.startswith(reference)):
                 return container
         raise UsageError(f"No such container: {reference}")
 
     def published(self, port: int) -> tuple[str, int] | None:
-        """The container (its id) and the port in it behind a port of the host."""
+        """The container (its id) and its port that a port of the host is published for."""
         return self._published.get(port)
 
     def by_pid(self, pid: int) -> SimContainer | None:
-        """The container whose first process that is."""
+        """The container whose first process has this pid."""
         return next((found for found in self.containers.values() if found.pid == pid > 0), None)
 
     def end(self) -> None:
-        """The engine ends; its containers go on."""
+        """The engine ends; its containers keep running."""
         self.answers = False
         for queue in self._listeners:
             queue.put_nowait(None)
 
     def begin(self) -> None:
-        """It answers again."""
+        """The engine answers again."""
         self.answers = True
 
     def power_off(self) -> None:
-        """All die, and nobody is told."""
+        """All containers die without an event."""
         self._published.clear()
         for container in self.containers.values():
             container.pid = 0
@@ -214,7 +214,8 @@ class SimEngine:
         self._changed()
 
     async def request(self, method: str, path: str, body: str) -> tuple[int, str]:
-        """What the lab asks over the engine's socket: (status, text). Raises `EnvironmentProblem` without an engine."""
+        """A request from the lab over the engine's socket: (status, text). Raises `EnvironmentProblem` without an
+        engine."""
         self._must_answer()
         what, _, query = path.partition("?")
         name, _, verb = what.partition("/containers/")[2].partition("/")

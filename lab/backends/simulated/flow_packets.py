@@ -1,7 +1,7 @@
 """Packets of simulated containers and commands, for captures: pings, datagrams and connections as frames.
 
-Owns their content, which is made up to the size that the simulator counts, and how they look at each interface on the
-way: at the containers' own, and on the cables within VXLAN, WireGuard or the userspace tunnel.
+Owns their content, which is generated with the size that the simulator counts, and their form at each interface on the
+path: the container's own, and cables within VXLAN, WireGuard or the userspace tunnel.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Filler: "
 
 
 class FlowEnd(Struct, frozen=True):
-    """One side of a flow: which container (empty: the host itself), by which interface, and its addresses."""
+    """One side of a flow: its container (empty: the host itself), interface and addresses."""
 
     host: str
     container: str
@@ -36,18 +36,18 @@ class FlowEnd(Struct, frozen=True):
     address: str
 
     def sides(self, other: "FlowEnd") -> Sides:
-        """Of a frame from here to there."""
+        """Both sides of a frame from here to `other`."""
         return self.mac, other.mac, self.address, other.address
 
 
 class OpenFlow(Struct):
-    """A connection: the port at its beginning, and what both sides have sent."""
+    """A connection: its source port, and the bytes sent by both sides."""
 
     port: int
     sent: int
     got: int
     heard: list[int]
-    """Of each direction, what was acknowledged of it at most, packet by packet."""
+    """For each direction, the highest acknowledged byte, when packets are simulated one by one."""
 
 
 class FlowPackets:
@@ -58,7 +58,7 @@ class FlowPackets:
         self._engines = engines
         self._count = 0
         self._flows: dict[tuple[str, str, str, int], OpenFlow] = {}
-        """The connections that were opened last."""
+        """The most recently opened connections."""
 
     def exchanged(
         self, asked: AskedRoute, route: Route, times: Times, sizes: Sizes, crossings: BothCrossings, *, refused: bool
@@ -71,7 +71,7 @@ class FlowPackets:
             self._crosses(answer, other, one, times[1], times[2], crossings[1])
 
     def unanswered(self, asked: AskedRoute, now: int, size: int) -> None:
-        """See `FlowTap`: it leaves the container, and nobody says how far it comes."""
+        """See `FlowTap`: it leaves the container; where it is lost is unknown."""
         one, other = self._ends(asked, "", "")
         question, _ = self._opening(asked, one, other, (size, 0), refused=True)
         self._crosses(question, one, other, now, None, [])
@@ -79,7 +79,7 @@ class FlowPackets:
     def _opening(
         self, asked: AskedRoute, one: FlowEnd, other: FlowEnd, sizes: tuple[int, int], *, refused: bool
     ) -> tuple[bytes, bytes]:
-        """A first packet, and its answer."""
+        """The first packet of a flow, and its reply."""
         self._count += 1
         port, number = _FIRST_PORT + self._count % _PORTS, self._count * 0x9E3779B1
         there, back = one.sides(other), other.sides(one)
@@ -140,7 +140,7 @@ class FlowPackets:
         return there, back
 
     def flowing(self, asked: AskedRoute, route: Route, *, back: bool) -> tuple[Seen | None, Seen | None]:
-        """See `FlowTap`: segments are the model's own, retransmitted ones too; what they hold is made up."""
+        """See `FlowTap`: segments come from the model, including retransmissions; their content is generated."""
         flow = self._flows.get((asked.host, asked.container, asked.address, asked.port))
         if flow is None:
             return None, None
@@ -177,14 +177,14 @@ class FlowPackets:
             packets.on_cable(host, now, address, _wrapped(frame, hop, own, other), out=out)
 
     def _ends(self, asked: AskedRoute, host: str, container: str) -> tuple[FlowEnd, FlowEnd]:
-        """Who asks, and who is asked (on no host: nobody knows), with the addresses that the packets have."""
+        """Sender and receiver (on no host: unknown), with the addresses in the packets."""
         network = self._packets.world.network
         source = self._engines[asked.host].containers.get(asked.container)
         target = self._engines[host].containers.get(container) if host else None
         own = asked.own
         if not own and source is not None and host in ("", asked.host):
             own = source.eth0
-        # By the engine's network, and behind the host's address where it goes further.
+        # Over the engine's network, and behind the host's address if it leaves the host.
         own = own or network.near(asked.host, asked.address) or network.addresses(asked.host)[0]
         interface = "ethwe" if asked.own else "eth0"
         mac, other_mac = asked.own_mac or mac_of(own), asked.mac or mac_of(asked.address)
@@ -194,7 +194,7 @@ class FlowPackets:
     def _crosses(
         self, frame: bytes, source: FlowEnd, target: FlowEnd, begun: int, ended: int | None, crossings: Crossings
     ) -> None:
-        """One frame at every interface that it passes."""
+        """Record one frame at every interface on its path."""
         packets = self._packets
         if source.container:
             packets.in_container(source.host, source.container, begun, source.interface, frame, out=True)
@@ -210,7 +210,7 @@ class FlowPackets:
             packets.in_container(target.host, target.container, ended, target.interface, frame, out=False)
 
     def _addresses(self, hop: Hop) -> tuple[str, str]:
-        """Of the sender's and the receiver's cable."""
+        """Addresses of the sender's and the receiver's cable."""
         network = self._packets.world.network
         other = network.addresses(hop.receiver)[0]
         own = network.near(hop.sender, other) or network.addresses(hop.sender)[0]
@@ -218,7 +218,7 @@ class FlowPackets:
 
 
 def _wrapped(frame: bytes, hop: Hop, own: str, other: str) -> bytes:
-    """A frame as it is on the cable."""
+    """A frame with its encapsulation on the cable."""
     if not hop.overhead:
         return frame
     sides = (mac_of(own), mac_of(other), own, other)
@@ -234,6 +234,6 @@ def _wrapped(frame: bytes, hop: Hop, own: str, other: str) -> bytes:
 
 
 def _filled(head: bytes, size: int) -> bytes:
-    """A text of this size that begins so, and ends as a header does."""
+    """A text of this size that begins with `head`, and ends like an HTTP header."""
     end = b"\r\n\r\n"
     return (head + b"x" * max(0, size - len(head) - len(end)) + end)[: max(size, 1)] if size else b""

@@ -1,6 +1,7 @@
 """One host of a simulated lab, as the runner sees it: power, commands, the daemon's view, probes, disk and clock.
 
-Owns the life of the host's daemon and engine, and how long what is done on a host takes. Knows nothing of scenarios.
+Owns the lifecycle of the host's daemon and engine, and the duration of operations on a host. Knows nothing of
+scenarios.
 """
 
 import asyncio
@@ -41,16 +42,16 @@ from overlay.options import LaunchOptions
 from overlay.view import PeerView as Belief
 
 _DEAD = 137
-"""Exit code of a command that did not end by itself but was killed."""
+"""Exit code of a command that was killed."""
 _COST = MachineCost(cores=2, per_message=50 * MICROSECOND, per_byte=0)
-"""What a host is like under stress whose scenario does not say."""
+"""The machine model under stress, if the scenario has none."""
 _LEAVE = "/leave"
 _REFRESHES = 50
-"""Views a second of all hosts together, at most, that say nothing new but how much was sent."""
+"""Maximum number of views per second of all hosts together whose only news is the traffic."""
 
 
 class SimHost:
-    """A machine that is an object."""
+    """A simulated machine."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class SimHost:
         invariants: Invariants,
         loop: VirtualLoop,
     ) -> None:
-        """`names` are all hosts and where they are."""
+        """`names` maps all hosts to their addresses."""
         self.name = peer.name
         self.address = peer.address
         self._interfaces = tuple(interfaces)
@@ -74,7 +75,7 @@ class SimHost:
         self.files: Files = {}
         self.daemon: SimDaemon | None = None
         self.cost: MachineCost | None = None
-        """What a message costs here; None: nothing, as long as nothing keeps the cores busy."""
+        """CPU cost of a message on this host; None: no cost, unless the host is under stress."""
         self.packets = SimPackets(peer.world)
         self.tapped: Callable[[], None] = lambda: None
         """Called when captures begin and end."""
@@ -85,30 +86,30 @@ class SimHost:
         self._loop = loop
         self._rng = Random(f"{peer.world.seed} {peer.name} machine")
         self._going = asyncio.Event()
-        """The daemon is not stopped."""
+        """Set while the daemon is not stopped."""
         self._going.set()
         self._ended: asyncio.Future[None] | None = None
-        """Done when the daemon that runs has ended."""
+        """Done when the running daemon has ended."""
         self._viewers: list[asyncio.Queue[View | PeerGone]] = []
         self._devices = SimDevices(self.address, kernel)
         self._prober = Prober(self)
         self._told_bytes = 0
-        """What the last view said of the traffic."""
+        """Traffic in the last view."""
         self._refresh = max(WATCH_REFRESH, len(names) / _REFRESHES)
-        """Seconds without a change after which a view says how much was sent meanwhile."""
+        """Seconds without a change after which a view reports the traffic."""
 
     @property
     def powered(self) -> bool:
-        """It is switched on."""
+        """Whether it is switched on."""
         return self._peer.powered
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Of its interfaces ("192.168.0.2/24"), the first first."""
+        """Addresses of its interfaces ("192.168.0.2/24"), in order."""
         return tuple(f"{place.address}/{place.prefix}" for place in self._interfaces)
 
     def readdress(self, network: str, address: str) -> None:
-        """It has another address in this network from now on, and all hosts' files of names say so."""
+        """Change its address in this network, and update the hosts files of all hosts."""
         before = next(place.address for place in self._interfaces if place.network == network)
         if before == address:
             return
@@ -119,20 +120,20 @@ class SimHost:
         self.address = self._names[self.name] = self._interfaces[0].address
         self.reach.changed()
 
-    # --- what places of this host ask -------------------------------------------------------------------------------
+    # --- used by places on this host ---------------------------------------------------------------------------------
 
     @property
     def mtu(self) -> int:
-        """Of the overlay's interfaces."""
+        """The MTU of the overlay's interfaces."""
         return self.daemon.mtu if self.daemon is not None else self._devices.mtu
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Interfaces that an overlay has made."""
+        """Interfaces that an overlay has created."""
         return ("weave",) if self.daemon is not None else tuple(self._devices.names)
 
     def named(self, name: str) -> list[str]:
-        """The address of a host by its name, whole or short, as /etc/hosts has it."""
+        """The address of a host by its full or short name, from /etc/hosts."""
         found = [address for host, address in self._names.items() if name in (host, host.partition(".")[0])]
         return found[:1]
 
@@ -141,18 +142,18 @@ class SimHost:
         await self._loop.until(time)
 
     def configure(self, argv: Sequence[str]) -> CommandResult:
-        """`ip` and `bridge` on the host, with words that change something."""
+        """`ip` or `bridge` on the host, with arguments that change something."""
         return self._devices.configure(argv)
 
     def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> CommandResult:
-        """`ip` in a container, with words that change something."""
+        """`ip` in a container, with arguments that change something."""
         return self._devices.configure_inside(container, argv)
 
     # --- power ------------------------------------------------------------------------------------------------------
 
     @property
     def runs(self) -> bool:
-        """A daemon of the overlay is there."""
+        """Whether a daemon of the overlay runs."""
         return self.daemon is not None
 
     async def kill_daemon(self) -> None:
@@ -165,7 +166,7 @@ class SimHost:
         await daemon.die()
 
     async def signal(self, number: int, *, container: str = "", daemon: bool = False) -> None:
-        """See `lab.contracts.lab.Host`: those that stop, go on and end."""
+        """See `lab.contracts.lab.Host`: signals that stop, continue and end a process."""
         if number not in (SIGSTOP, SIGCONT, SIGKILL):
             raise LabError(f"simulated processes do not know signal {number}")
         whole = not container and not daemon
@@ -188,7 +189,7 @@ class SimHost:
             self._going.set()
 
     async def end_engine(self, number: int, *, live_restore: bool) -> None:
-        """See `lab.contracts.lab.Engined`. Asked to end it takes its containers along; killed it leaves them alone."""
+        """See `lab.contracts.lab.Engined`. SIGTERM ends its containers too; SIGKILL leaves them running."""
         if number != SIGKILL and not live_restore:
             await self._end_containers()
         self.engine.end()
@@ -201,18 +202,18 @@ class SimHost:
         self.engine.begin()
 
     async def _end_containers(self) -> None:
-        """All die, and nobody is told: the daemon finds out when it hears of the engine again."""
+        """All containers end without an event: the daemon learns of it when it reconnects to the engine."""
         for container in [found.id for found in self.engine.containers.values() if found.running]:
             self.kernel.unplug(container)
         self.engine.power_off()
 
     @property
     def daemon_stopped(self) -> bool:
-        """The daemon is there and gets no turns."""
+        """Whether the daemon exists but is stopped."""
         return self._peer.stopped
 
     async def kill(self) -> None:
-        """Power off: everything that runs is gone, what is on disk stays."""
+        """Power off: everything that runs is lost, the disk stays."""
         daemon = self.daemon
         self._power_cuts += 1
         self._peer.power_off()
@@ -248,7 +249,7 @@ class SimHost:
         self._peer.disk.full = "no space left on device" if full else ""
 
     async def set_clock(self, *, offset: int | None, drift: int) -> None:
-        """See `lab.contracts.lab.Adjustable`; no clock is put back."""
+        """See `lab.contracts.lab.Adjustable`; the clock is never moved backwards."""
         ahead = self._peer.clock.read(self.world.now) - self.world.now
         self._peer.set_clock(ahead if offset is None else max(offset, ahead), drift)
 
@@ -258,9 +259,10 @@ class SimHost:
         return (self.cost or _COST).cores
 
     async def set_stress(self, *, millicores: int, memory: int) -> None:
-        """See `lab.contracts.lab.Stressed`: the daemon gets its share of the cores, and waits for its turn first.
+        """See `lab.contracts.lab.Stressed`: the daemon gets its share of the cores, and first waits for its turn.
 
-        Memory has no bounds here."""
+        Memory is not limited here.
+        """
         cost = self.cost or _COST
         cores = 1000 * cost.cores
         share = max(cores, millicores + 1000)
@@ -276,7 +278,7 @@ class SimHost:
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
     ) -> CommandResult:
-        """Run a command on the host, or inside one of its containers; see `lab.backends.simulated.commands`."""
+        """Run a command on the host, or in one of its containers; see `lab.backends.simulated.commands`."""
         place: HostPlace = HostPlace(self)
         if not self._peer.powered:
             raise LabError(f"host {self.name} is switched off")
@@ -379,7 +381,7 @@ class SimHost:
         self.reach.changed()
 
     async def _pass(self, mean: int) -> None:
-        """Let about so much time pass."""
+        """Let approximately `mean` nanoseconds pass."""
         spread = mean // self.world.model.spread_parts
         await self.until(self.world.now + mean - spread + self._rng.randrange(2 * spread + 1))
 
@@ -394,19 +396,19 @@ class SimHost:
                 yield self._look()
             while True:
                 try:
-                    # Not `wait_for`, which forgets a cancellation that comes in the instant of the timeout.
+                    # Not `wait_for`, because it loses a cancellation that arrives at the same time as the timeout.
                     async with asyncio.timeout(self._refresh):
                         record = await queue.get()
                     yield record
                 except TimeoutError:
                     told = self._peer.stopped or self._peer.sent_bytes == self._told_bytes
                     if self.runs and not told:
-                        self._tell(self._look())  # counters, no news
+                        self._tell(self._look())  # counters only, no news
         finally:
             self._viewers.remove(queue)
 
     def _look(self) -> View:
-        """What the daemon believes now."""
+        """The daemon's current beliefs."""
         assert self.daemon is not None
         return self._view(self.daemon.router.node.view(self._peer.now()))
 
@@ -430,7 +432,7 @@ class SimHost:
             queue.put_nowait(record)
 
     async def sniff(self, wanted: Sniffing, take: Callable[[bytes], None], enough: asyncio.Event) -> None:
-        """See `lab.contracts.lab.Sniffed`: frames around what simulated hosts send."""
+        """See `lab.contracts.lab.Sniffed`: frames are built around the messages of simulated hosts."""
         interfaces = CONTAINER_INTERFACES if wanted.container else self.packets.interfaces(self.name)
         unknown = [name for name in wanted.interfaces if name not in (*interfaces, "any")]
         if unknown:
@@ -451,7 +453,7 @@ class SimHost:
 
 
 def _typed(asked: Asked) -> list[str]:
-    """The addresses that somebody chose, in a request to the control API."""
+    """The addresses chosen by a user, in a request to the control API."""
     if asked.path == "/run":
         return list(json.loads(asked.body).get("addresses") or ())
     return asked.form.every("address") if asked.path.startswith(("/attach/", "/expose")) else []

@@ -1,7 +1,7 @@
-"""An asyncio event loop in virtual time: where all wait, time jumps to whatever comes next.
+"""An asyncio event loop in virtual time: when all tasks wait, time jumps to the next event.
 
-What runs in the world's `Scheduler` and what runs as coroutines share one clock and one order, so that the runner, the
-daemon's container code and the simulated network are one deterministic run.
+Events of the world's `Scheduler` and coroutines share one clock and one order, so that the runner, the daemon's
+container code and the simulated network are one deterministic run.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ BILLION = 1_000_000_000
 
 
 class _Jump(selectors.SelectSelector):
-    """Never waits: lets the scheduler's events happen until the loop has something to do."""
+    """Never waits: executes the scheduler's events until the loop has something to do."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class _Jump(selectors.SelectSelector):
         self.woken = False
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        # Nothing is ever asked of the kernel: no file is watched, and a signal's handler wakes the loop by itself.
+        # Does not call the kernel: no file is watched, and a signal handler wakes the loop by itself.
         if timeout == 0:
             self.woken = False
             return []
@@ -83,13 +83,13 @@ def _settle(future: asyncio.Future[None]) -> None:
 
 
 def run_virtual(work: Coroutine[Any, Any, T], loop_factory: Callable[[], VirtualLoop] = VirtualLoop) -> T:
-    """The result of a coroutine in virtual time."""
+    """Run a coroutine in virtual time and return its result."""
     with rarely_collected(), asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(work)
 
 
 def current() -> VirtualLoop:
-    """The loop that runs; it must be a virtual one."""
+    """The running loop, which must be a virtual one."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop), "simulated hosts live in virtual time only"
     return loop

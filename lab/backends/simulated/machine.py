@@ -1,6 +1,6 @@
-"""A simulated host as what runs on it sees it: places of commands, and probes.
+"""A simulated host as its commands and probes see it.
 
-A border and no code, so that a host may be made of its parts and these need not know the host.
+An interface without code, so that a host may be built from its parts while these do not know the host.
 """
 
 from collections.abc import Sequence
@@ -31,31 +31,31 @@ class SimMachine(Protocol):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Of its interfaces, the first first: "192.168.0.2/24"."""
+        """Addresses of its interfaces ("192.168.0.2/24"), in order."""
         ...
 
     @property
     def powered(self) -> bool:
-        """It is switched on."""
+        """Whether it is switched on."""
         ...
 
     @property
     def daemon_stopped(self) -> bool:
-        """The daemon is there and gets no turns."""
+        """Whether the daemon exists but is stopped."""
         ...
 
     @property
     def mtu(self) -> int:
-        """Of the overlay's interfaces."""
+        """The MTU of the overlay's interfaces."""
         ...
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Interfaces that an overlay has made."""
+        """Interfaces that an overlay has created."""
         ...
 
     def named(self, name: str) -> list[str]:
-        """The address of a host by its name, whole or short, as /etc/hosts has it."""
+        """The address of a host by its full or short name, from /etc/hosts."""
         ...
 
     async def until(self, time: int) -> None:
@@ -63,11 +63,11 @@ class SimMachine(Protocol):
         ...
 
     def configure(self, argv: Sequence[str]) -> CommandResult:
-        """`ip` and `bridge` on the host, with words that change something."""
+        """`ip` or `bridge` on the host, with arguments that change something."""
         ...
 
     def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> CommandResult:
-        """`ip` in a container, with words that change something."""
+        """`ip` in a container, with arguments that change something."""
         ...
 
     async def weave(self, place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:

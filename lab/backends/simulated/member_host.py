@@ -1,6 +1,6 @@
-"""A simulated host on which a member of a protocol runs (`lab.protocols`), in the place of the overlay's daemon.
+"""A simulated host that runs a member of a protocol (`lab.protocols`) instead of the overlay's daemon.
 
-Owns the member's life as the runner sees it, and how what it believes becomes a view. Knows no protocol.
+Owns the member's lifecycle as the runner sees it, and the conversion of its beliefs to a view. Knows no protocol.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,11 @@ __all__ = ["MemberHost"]
 
 
 class MemberHost(SimHost):
-    """A machine that is an object, and may run a member. Implements `lab.contracts.lab.HoldsMember`."""
+    """A simulated machine that may run a member. Implements `lab.contracts.lab.HoldsMember`."""
 
     @property
     def member(self) -> MemberPeer:
-        """The host as the simulated world has it."""
+        """The host's peer in the simulated world."""
         assert isinstance(self._peer, MemberPeer)
         return self._peer
 
@@ -71,7 +71,7 @@ class MemberHost(SimHost):
             self.member.changed(self.name)
 
     def believes(self) -> None:
-        """The member believes something else than before, or its part of the group has changed."""
+        """The member changed a belief, or its connected component of the group changed."""
         if self.runs:
             self._tell(self._look())
 

@@ -1,6 +1,6 @@
-"""All members of a protocol in one simulated lab: when their views are told, and the figures that a run comes to.
+"""All members of a protocol in one simulated lab: when their views are published, and the metrics of a run.
 
-Owns how changes are gathered: what many members say in one moment is told once. Knows no protocol.
+Owns the batching of changes: changes of many members at one time are published once. Knows no protocol.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,9 @@ from overlay.env import MILLISECOND
 __all__ = ["Members"]
 
 GATHER = 5 * MILLISECOND
-"""For so long changes of views are gathered, as a daemon's are (`overlay.runtime.node_runner.COALESCE`)."""
+"""Time for which view changes are batched, as in a daemon (`overlay.runtime.node_runner.COALESCE`)."""
 GATHER_PARTS = 100 * MILLISECOND
-"""The same where every change may change the group of all: who is connected is looked at so often at most."""
+"""The same if every change may change the whole group: the minimum interval between computations of the components."""
 
 
 class Members:
@@ -46,7 +46,7 @@ class Members:
     def _tell(self) -> None:
         self._pending = False
         changed, self._changed = self._changed, {}
-        if self.group.partial:  # all whose part of the group is another one now
+        if self.group.partial:  # all members whose component changed
             for host in self.group.standing:
                 if self.group.view(host) != self._told.get(host):
                     changed[host] = None
@@ -56,13 +56,13 @@ class Members:
                 self._hosts[host].believes()
 
     def close(self) -> None:
-        """Take no more notice of what members do: the lab goes down."""
+        """Ignore members from now on, because the lab goes down."""
         for host in self._hosts.values():
             host.member.group = MemberGroup(self.group.partial)
             host.member.trace = host.member.changed = None
 
     def figures(self) -> Iterator[RunFigure]:
-        """What the run has come to so far."""
+        """Metrics of the run so far."""
         now = self._world.now
         for name, value, unit in self.group.figures(now):
             yield RunFigure(t=now, name=name, value=float(value), unit=unit)

@@ -1,7 +1,7 @@
-"""The commands of a simulated host that look at its network or use it: curl, ping, ifconfig, ip, bridge, hostname.
+"""Commands of a simulated host that read or use its network: curl, ping, ifconfig, ip, bridge, hostname.
 
-Owns what they print, after the programs of the same names. `NetworkPlace` says what is on a host, and `reach` which
-hosts reach each other. `ip` and `bridge` make the devices of the lab's static VXLAN and show addresses; no more.
+Owns their output, modelled on the real programs. `NetworkPlace` knows the host's state, and `reach` which hosts reach
+each other. `ip` and `bridge` create the devices of the lab's static VXLAN and show addresses; no more.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from overlay.errors import EnvironmentProblem
 __all__ = ["NETWORK", "HttpFetch", "NetworkPlace", "ShownInterface"]
 
 _DEFAULT_PATIENCE = 130.0
-"""Seconds that Linux tries to open a connection."""
+"""Linux's timeout for opening a connection, in seconds."""
 
 
 class ShownInterface(Struct, frozen=True):
@@ -34,7 +34,7 @@ class ShownInterface(Struct, frozen=True):
 
 
 class HttpFetch(Struct, frozen=True):
-    """What became of a GET: curl's exit code and words, or status and body."""
+    """The result of a GET: curl's exit code and message, or status and body."""
 
     code: int
     error: str = ""
@@ -53,21 +53,21 @@ class NetworkPlace(CommandPlace, Protocol):
     def interfaces(self) -> list[ShownInterface]: ...
 
     def resolve(self, name: str) -> list[str]:
-        """The addresses of a name, in the order of the answer; literals as they are."""
+        """The addresses of a name, in the order of the answer; a literal resolves to itself."""
         ...
 
     async def fetch(self, address: str, port: int, path: str, timeout: float) -> HttpFetch: ...
 
     async def echo(self, address: str, timeout: float, size: int) -> int | None:
-        """Nanoseconds until the answer to one echo request with `size` bytes of data; None: there was none."""
+        """Nanoseconds until the reply to one echo request with `size` bytes of data; None: no reply."""
         ...
 
     def configure(self, argv: Sequence[str]) -> CommandResult:
-        """`ip` or `bridge` with words that change something."""
+        """`ip` or `bridge` with arguments that change something."""
         ...
 
     def inside(self, pid: int) -> "NetworkPlace | None":
-        """The container whose first process that is."""
+        """The container whose first process has this pid."""
         ...
 
     async def engine(self, method: str, path: str, body: str) -> tuple[int, str]:
@@ -102,7 +102,7 @@ async def _curl(place: CommandPlace, argv: Sequence[str], stdin: str) -> Command
 
 
 def _number(options: Mapping[str, Sequence[str]], name: str, default: float) -> float:
-    """The value of an option that takes a number. Raises `BadUse`."""
+    """The value of a numeric option. Raises `BadUse`."""
     text = options.get(name, [str(default)])[-1]
     if not re.fullmatch(r"\d+(\.\d+)?", text):
         raise BadUse(2, f"{name} {text}: expected a number")
@@ -255,5 +255,5 @@ NETWORK: dict[str, Program] = {
 
 
 def page(name: str, eth0: str) -> str:
-    """What the walk-through's service answers."""
+    """The response of the walk-through's service."""
     return greeting(name, eth0).decode()

@@ -1,8 +1,8 @@
-"""Packets of simulated hosts, for captures: frames around the bytes that daemons send, and what hosts get of them.
+"""Packets of simulated hosts, for captures: frames around the bytes that daemons send and receive.
 
-Owns who captures where, and the control connections and datagrams of peers as frames; those of containers are
-`flow_packets`'. Messages are encoded by the overlay's own codec; headers are made up (docs/capture.md says how).
-Must not change anything: a run with captures is the run without.
+Owns the active captures, and peers' control connections and datagrams as frames; `flow_packets` owns the packets of
+containers. The overlay's own codec encodes messages; headers are generated (docs/capture.md describes how). Must not
+change anything: a run with captures equals the run without.
 """
 
 from collections.abc import Callable
@@ -28,14 +28,14 @@ from overlay.wire.codec import encode_datagram, encode_message
 __all__ = ["CONTAINER_INTERFACES", "SEGMENT", "PacketSink", "PeerPackets", "SimPackets"]
 
 SEGMENT = 1448
-"""Bytes of a TCP segment."""
+"""Maximum bytes of a TCP segment."""
 CONTAINER_INTERFACES = ("eth0", "ethwe")
 _HIDDEN = 32
-"""Bytes of WireGuard's header and tag around what cannot be read."""
+"""Bytes of WireGuard's header and tag around the encrypted part."""
 
 
 class PacketSink:
-    """One capture at one place."""
+    """One capture at one host or container."""
 
     def __init__(self, wanted: Sniffing, interfaces: tuple[str, ...], take: Callable[[bytes], None]) -> None:
         chosen = interfaces if wanted.interfaces in ((), ("any",)) else wanted.interfaces
@@ -68,22 +68,22 @@ class SimPackets:
         return tuple(f"eth{number}" for number in range(len(self.world.network.addresses(host))))
 
     def add(self, host: str, container: str, sink: PacketSink) -> None:
-        """Capture there from now on."""
+        """Start a capture."""
         self._sinks.setdefault((host, container), []).append(sink)
 
     def remove(self, host: str, container: str, sink: PacketSink) -> None:
-        """No more."""
+        """Stop a capture."""
         self._sinks[host, container].remove(sink)
         if not self._sinks[host, container]:
             del self._sinks[host, container]
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody captures anything."""
+        """Whether any capture is active."""
         return bool(self._sinks)
 
     def at(self, host: str, container: str = "") -> bool:
-        """Whether anybody captures there."""
+        """Whether a capture is active there."""
         return (host, container) in self._sinks
 
     def on_cable(self, host: str, t: int, own: str, frame: bytes, *, out: bool) -> None:
@@ -99,7 +99,7 @@ class SimPackets:
 
 
 class _ControlSide:
-    """What one end of a connection has sent and got."""
+    """Bytes that one end of a connection has sent and received."""
 
     __slots__ = ("got", "sent")
 
@@ -117,14 +117,14 @@ class PeerPackets:
         self._sides: dict[End, _ControlSide] = {}
 
     def opened(self, end: End) -> None:
-        """The handshake as it must have been, and both first frames."""
+        """Reconstruct the handshake and both first frames."""
         if not self._packets.at(end.site.name):
             return
         now, side = self._world.now, self._side(end)
         first = _framed(MAGIC + bytes((LOWEST_VERSION, HIGHEST_VERSION)))
         there, back = end.way.delay, end.back.delay
         dialled = end.dialled is not None
-        # The dialler knows of the other's first frame one round trip after the third packet; the other at once.
+        # The dialler gets the other's first frame one round trip after the third packet; the other gets it at once.
         stood = now - there - back if dialled else now
         asked = stood - there - back
         self._segment(end, asked, SYN, side.sent - 1, 0, out=dialled)
@@ -208,7 +208,7 @@ class PeerPackets:
         return side
 
     def _segment(self, end: End, t: int, flags: int, sent: int, got: int, payload: bytes = b"", *, out: bool) -> None:
-        """One segment: what this side has sent (or the other), and what it has got."""
+        """One segment: bytes that this side (or the other) has sent, and has received."""
         if flags & SYN and flags & ACK:
             got = _first(end.other.conn if out else end.conn) + 1
         here, there = (end.local, end.remote) if out else (end.remote, end.local)
@@ -241,7 +241,7 @@ class PeerPackets:
         self._packets.on_cable(peer.name, self._world.now, own, udp(sides, ports, payload), out=out)
 
     def _fast(self, peer: Peer, other: Address, found: ProbeHeard, receiver: str, *, hidden: bool, out: bool) -> None:
-        """A probe of the kernel's path: within VXLAN, and within WireGuard, where nobody can read it."""
+        """A probe of the kernel's path: within VXLAN, or encrypted within WireGuard."""
         inner = fast_probe.encode(fast_probe.FastProbe(found.peer, found.nonce, found.size, found.answer), receiver)
         if hidden:
             payload = b"\x04" + bytes(15 + len(inner) + _HIDDEN)
@@ -266,7 +266,7 @@ def _framed(data: bytes) -> bytes:
 
 
 def _first(conn: int) -> int:
-    """The first sequence number of a side."""
+    """The initial sequence number of a side."""
     return conn * 0x9E3779B1 & 0xFFFFFFFF
 
 

@@ -1,6 +1,6 @@
 """Where commands run on a simulated host: the host itself, or one of its containers (`network_commands.NetworkPlace`).
 
-Owns what `ip addr` shows, what a name resolves to there, and fetching and pinging from there in virtual time.
+Owns the output of `ip addr`, name resolution, and fetches and pings from there in virtual time.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ from overlay.env import SECOND
 __all__ = ["ContainerPlace", "HostPlace"]
 
 ECHO_HEADERS = 28
-"""Of IPv4 and ICMP."""
+"""Bytes of the IPv4 and ICMP headers."""
 _MTU = 1500
 
 
@@ -70,7 +70,7 @@ class HostPlace:
         return self.host.named(name)
 
     async def fetch(self, address: str, port: int, path: str, timeout: float) -> HttpFetch:
-        """GET, as curl does it: the connection first, tried again after pauses that double."""
+        """GET, as curl does it: connect first, retrying with exponential back-off."""
         host = self.host
         world, reach = host.world, host.reach
         deadline = world.now + round(timeout * SECOND)
@@ -96,7 +96,7 @@ class HostPlace:
         answer = _served(target, path)
         pause = RTO_MIN
         while world.now < deadline:
-            # A packet that some link is too small for is sent again, until there is another way or a larger link.
+            # A packet larger than a link's MTU is retransmitted until there is another path or a larger MTU.
             done = None
             if route is not None and not target.stopped:
                 done = reach.stream(route, world.now, REQUEST, ANSWER + len(answer.body), asked)
@@ -172,7 +172,7 @@ class ContainerPlace(HostPlace):
         daemon = self.host.daemon
         found: list[str] = []
         if daemon is not None and daemon.config.dns:
-            # As a resolver does whose search list is the overlay's domain.
+            # Resolve like a resolver with the overlay's domain as search list.
             found = daemon.resolve(name) or daemon.resolve(f"{name}.{daemon.config.dns_domain}")
         return found or self.host.named(name)
 
@@ -190,7 +190,7 @@ def _served(target: SimContainer, path: str) -> HttpFetch:
     if target.files is not None and path != "/":
         text = target.files.get(path)
         return HttpFetch(0, status=404) if text is None else HttpFetch(0, status=200, body=text)
-    # What a program of somebody's own would say is unknown; that it answers is what its `port` promises.
+    # The response of a user's program is unknown; its `port` only promises that it answers.
     return HttpFetch(0, status=200)
 
 

@@ -1,8 +1,8 @@
 """The probes of a simulated host: the schedule and the samples of `lab.probes.agent`, in virtual time.
 
-Owns when a try is sent and what becomes of it. Every try walks its way through the hosts' forwarding as it is at that
-moment (`reach` remembers it until it changes), takes what the links of that way take, and ends in exactly one sample,
-by its timeout at the latest.
+Owns when a try is sent and its result. Every try follows the hosts' forwarding at that moment (`reach` caches the path
+until it changes), takes the time of the links on the path, and ends in exactly one sample, by its timeout at the
+latest.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from overlay.errors import UsageError
 __all__ = ["Prober"]
 
 _COUNTED = 16
-"""Bytes in which a receiver says what it has counted (`lab.probes.kinds.throughput`)."""
+"""Bytes of a receiver's report (`lab.probes.kinds.throughput`)."""
 _Answer = tuple[bool, str, tuple[str, ...]]
 """(ok, error, answers)."""
 _REFUSED: _Answer = (False, "refused", ())
@@ -38,7 +38,7 @@ _OK: _Answer = (True, "", ())
 
 
 class _Stream:
-    """Some probes that began together, and the receiver of their samples."""
+    """Probes that were started together, and the receiver of their samples."""
 
     def __init__(self) -> None:
         self.open = True
@@ -58,7 +58,7 @@ class Prober:
         self.host = host
         self.scheduler = host.world.scheduler
         self._names: dict[tuple[object, ...], _Answer] = {}
-        """What names resolve to here, as long as nothing that says so changes."""
+        """Cache of name resolution here, valid until something that affects it changes."""
 
     async def run(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
         """Samples of these probes until the iterator is closed."""
@@ -80,7 +80,7 @@ class Prober:
             stream.open = False
 
     def _due(self, stream: _Stream, probe: Probe) -> None:
-        """A try is to be sent now; the next one is scheduled."""
+        """Send a try now, and schedule the next one."""
         if not stream.open:
             return
         scheduler = self.scheduler
@@ -90,11 +90,11 @@ class Prober:
         if container is None:
             if self.host.powered:
                 self.end(stream, probe, now, _GONE)
-            return  # on a host that is switched off nobody asks
+            return  # a host that is switched off sends nothing
         PROBES.get(probe.probe).simulate(_Try(self, stream, probe, now, container))
 
     def answer_of(self, name: str) -> _Answer:
-        """What the host's name server says of a name."""
+        """The answer of the host's name server for a name."""
         daemon = self.host.daemon
         if daemon is None or not daemon.config.dns:
             return _REFUSED
@@ -116,7 +116,7 @@ class Prober:
         took: int | None = None,
         measured: dict[str, int] | None = None,
     ) -> None:
-        """A try is over: its sample."""
+        """A try is over: emit its sample."""
         if not stream.open:
             return
         ok, error, answers = answer
@@ -144,7 +144,7 @@ class Prober:
 
 
 class _Try:
-    """One try under way (`lab.contracts.probe.SimulatedTry`)."""
+    """One try in progress (`lab.contracts.probe.SimulatedTry`)."""
 
     __slots__ = ("_asked", "_container", "_due", "_over", "_prober", "_size", "_stream", "_train", "measured", "probe")
 
@@ -173,7 +173,7 @@ class _Try:
             self._prober.scheduler.at(answered, self._answered, route, port, protocol)
 
     def train(self, packets: int, gap: int, size: int) -> None:
-        """Datagrams with numbers, each on its own way."""
+        """Numbered datagrams, each on its own path."""
         self._train = PacketTrain(packets)
         scheduler, due = self._prober.scheduler, self._due
         for number in range(packets):
@@ -187,11 +187,11 @@ class _Try:
         self._connect(size, 0, 0, self._prober.host.world.model.syn_retry)
 
     def connect(self, there: int = 0, back: int = 0, *, serving: int = 0) -> None:
-        """A TCP connection, a request and its answer."""
+        """A TCP connection, a request and its response."""
         self._connect(there, back, serving, self._prober.host.world.model.syn_retry)
 
     def resolve(self) -> None:
-        """The probe's target as a name."""
+        """Resolve the probe's target as a name."""
         reach = self._prober.host.reach
         self._prober.scheduler.at(self._due + reach.spread.around(2 * reach.model.local_delay), self._resolved)
 
@@ -200,7 +200,7 @@ class _Try:
         return self._due + self.probe.timeout
 
     def _connect(self, there: int, back: int, serving: int, pause: int) -> None:
-        """Open a connection, tried again after pauses that double, then ask."""
+        """Open a connection, retrying with exponential back-off, then send the request."""
         reach, scheduler, port = self._prober.host.reach, self._prober.scheduler, self.probe.port or 80
         now, deadline = scheduler.now, self._deadline
         route = reach.route(self._prober.host.name, self._container.id, self.probe.address, port)
@@ -227,7 +227,7 @@ class _Try:
             self._converse(route, opened, there, back, serving)
 
     def _connect_over(self, route: Route, there: int, back: int, serving: int, pause: int) -> None:
-        """The same where it is not known beforehand when the answer to a SYN comes, if it does."""
+        """The same if the arrival of the SYN's answer is not known in advance."""
         scheduler, opened = self._prober.scheduler, False
 
         def answered() -> None:
@@ -248,25 +248,25 @@ class _Try:
         again(pause)
 
     def _refused(self, route: Route) -> bool:
-        """Whether nobody listens there."""
+        """Whether the port is closed there."""
         target = self._prober.host.reach.target(route)
         return target is None or (target.port != route.port and not self._size)
 
     def _taken(self, route: Route) -> bool:
-        """Whether somebody listens there; if not it is over."""
+        """Whether the port is open there; if not, the try ends."""
         if self._refused(route):
             self._end(_REFUSED)
             return False
         return True
 
     def _converse(self, route: Route, opened: int, there: int, back: int, serving: int) -> None:
-        """What is asked and answered on a connection on whose way nothing gets lost or waits."""
+        """Request and response on a connection whose path neither loses nor queues packets."""
         reach, scheduler, deadline = self._prober.host.reach, self._prober.scheduler, self._deadline
         target = reach.target(route)
         if target is None or (target.port != route.port and not self._size):
             scheduler.at(opened, self._end, _REFUSED)
             return
-        if target.stopped and (there or back):  # the kernel takes the connection
+        if target.stopped and (there or back):  # the kernel accepts the connection
             scheduler.at(deadline, self._timeout)
             return
         if self._size:
@@ -282,7 +282,7 @@ class _Try:
             scheduler.at(done, self._answered, route, self.probe.port or 80)
 
     def _opened(self, route: Route, there: int, back: int, serving: int) -> None:
-        """The connection is open; its packets take their places in the queues of the way."""
+        """The connection is open; its packets take part in the queues of the path."""
         scheduler, port = self._prober.scheduler, self.probe.port or 80
         scheduler.at(self._deadline, self._timeout)
         if not self._taken(route):
@@ -311,7 +311,7 @@ class _Try:
         asks.write(True, there)
 
     def _packet(self, number: int, size: int) -> None:
-        """A packet of a train sets out."""
+        """Send one packet of a train."""
         host, now = self._prober.host, self._prober.scheduler.now
         self._train.sent(number, now)
         route = host.reach.route(host.name, self._container.id, self.probe.address, self.probe.port, "udp")
@@ -346,7 +346,7 @@ class _Try:
     def _answered(
         self, route: Route, port: int, protocol: Protocol | None = None, flows: Sequence[TcpFlow] = ()
     ) -> None:
-        """The answer is in, if the way is still there."""
+        """The response has arrived, if the path still exists."""
         host = self._prober.host
         for flow in flows:
             flow.end()
@@ -374,7 +374,7 @@ class _Try:
 
 
 def _ask(query: Callable[[bytes], bytes | None], target: str) -> _Answer:
-    """As `lab.probes.kinds.dns.DnsTry` judges an answer."""
+    """Judge an answer like `lab.probes.kinds.dns.DnsTry`."""
     name, _, kind = target.partition("/")
     question = DNSRecord.question(name, kind or "A")  # type: ignore[no-untyped-call]
     question.header.id = 0

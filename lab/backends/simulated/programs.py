@@ -1,6 +1,6 @@
-"""What a container's own command does, where that can be told without running it: files that it makes and then serves.
+"""What a container's own command does, if that is known without running it: files that it creates and then serves.
 
-Owns the reading of a line such as `cd /srv; head -c 4000 /dev/zero > big; exec python3 -m http.server 9000`: the text
+Owns the parsing of a line such as `cd /srv; head -c 4000 /dev/zero > big; exec python3 -m http.server 9000`: the text
 filters and redirections of simulated hosts, then Python's file server. Of any other program only its `port` is known.
 """
 
@@ -17,7 +17,7 @@ _SERVER = ("python3", "-m", "http.server")
 
 
 def served(argv: Sequence[str]) -> Mapping[str, str] | None:
-    """Path -> text of what the command serves over HTTP; None: that cannot be told."""
+    """Path -> text that the command serves over HTTP; None: unknown."""
     line = line_of(argv)
     if line is None:
         return {} if tuple(argv[:3]) == _SERVER else None
@@ -43,7 +43,7 @@ def served(argv: Sequence[str]) -> Mapping[str, str] | None:
 
 
 def _made(command: ShellCommand, here: str, files: Files) -> bool:
-    """Carry out a filter whose output goes to a file; False if it is something else."""
+    """Run a filter whose output goes to a file; False if the command is not one."""
     run = FILTERS.get(command.argv[0])
     if run is None or [redirect.how for redirect in command.redirects] not in ([">"], [">>"]):
         return False

@@ -1,7 +1,7 @@
-"""Where a packet from a container or a host ends, and how long a question and its answer take on the way.
+"""Where a packet from a container or a host arrives, and the time of a request and its response.
 
-Owns which kind of address leads where: the overlay (`lab.sim.walk`), the engine's network of one host, published ports
-and hosts themselves. What it found is remembered until something that forwards changes.
+Owns the routing by kind of address: the overlay (`lab.sim.walk`), the engine's network of one host, published ports and
+the hosts themselves. Results are cached until forwarding changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +26,12 @@ from overlay.docker.containers import EXPOSED
 from overlay.env import MICROSECOND, MILLISECOND, SECOND
 
 _LOOK = SECOND
-"""How often a daemon looks at what its kernel has forwarded (`overlay.runtime.sleeve`)."""
+"""Interval at which a daemon checks what its kernel has forwarded (`overlay.runtime.sleeve`)."""
 _ETHERNET = 1500
 
 
 class Route(Struct, frozen=True):
-    """A way there that the answer comes back on. `container` empty: the host itself; `port`: as seen in there."""
+    """A path there on which the reply comes back. `container` empty: the host itself; `port`: as seen in there."""
 
     host: str
     container: str
@@ -41,8 +41,8 @@ class Route(Struct, frozen=True):
 
 
 class AskedRoute(Struct, frozen=True):
-    """What a route was asked for: from whom (`own`: the address, empty where it is not on the overlay), to whom, with
-    which MACs on the overlay."""
+    """The request for a route: the sender (`own`: its address, empty if it is not on the overlay), the receiver, and
+    their MACs on the overlay."""
 
     host: str
     container: str
@@ -55,19 +55,19 @@ class AskedRoute(Struct, frozen=True):
 
 
 Crossings = list[tuple[Hop, int, int | None]]
-"""Hops with when a packet sets out there, and when it arrives; None: it was lost."""
+"""Each hop with the times when a packet enters it and arrives; None: it was lost."""
 BothCrossings = tuple[Crossings, Crossings]
-"""Of the way there, and of the way back."""
+"""Crossings of the forward path, and of the return path."""
 Sizes = tuple[int, int]
-"""Of a packet and of its answer."""
+"""Bytes of a packet and of its reply."""
 Times = tuple[int, int | None, int | None]
-"""When a packet sets out, when it arrives, when its answer is in; None: lost."""
+"""When a packet is sent, when it arrives, when its reply arrives; None: lost."""
 Seen = Callable[[Hop | None, bool, Any], None]
-"""(hop, or None: the container; whether it sets out there, or arrives; what the packet is): told as it happens."""
+"""(hop, or None: the container; whether the packet is sent there, or arrives; the packet): called as it happens."""
 
 
 class FlowTap(TypingProtocol):
-    """Told of what containers and commands send."""
+    """Observes the packets of containers and commands."""
 
     def exchanged(
         self, asked: AskedRoute, route: Route, times: Times, sizes: Sizes, crossings: BothCrossings, *, refused: bool
@@ -76,7 +76,7 @@ class FlowTap(TypingProtocol):
         ...
 
     def unanswered(self, asked: AskedRoute, now: int, size: int) -> None:
-        """One packet that gets nowhere, or whose answer does not."""
+        """One packet that does not arrive, or whose reply does not."""
         ...
 
     def streamed(
@@ -87,29 +87,29 @@ class FlowTap(TypingProtocol):
         sizes: tuple[int, int],
         crossings: tuple[Crossings, Crossings],
     ) -> None:
-        """A request and its answer on an open connection."""
+        """A request and its response on an open connection."""
         ...
 
     def asking(self, asked: AskedRoute, route: Route, sizes: tuple[int, int], *, refused: bool) -> tuple[Seen, Seen]:
-        """Who is told of one packet there, and of the one back."""
+        """Observers of one packet there, and of the reply."""
         ...
 
     def flowing(self, asked: AskedRoute, route: Route, *, back: bool) -> tuple[Seen | None, Seen | None]:
-        """Who is told of the segments of one direction of an open connection, and of their acknowledgements."""
+        """Observers of the segments of one direction of an open connection, and of their acknowledgements."""
         ...
 
 
 class _Found(Struct, frozen=True):
-    """What was found out about a route, as long as nothing that forwards changes."""
+    """A cached route, valid until forwarding changes."""
 
     route: Route | None
     overlay: bool = False
-    """It leads over the overlay, where it depends on neighbour caches too."""
+    """It leads over the overlay, where it also depends on neighbour caches."""
     trip: RoundTrip | None = None
 
 
 class LabRoutes:
-    """All routes of a lab. `spoken_to` is told which MACs the containers of a host have sent to lately."""
+    """All routes of a lab. `spoken_to` gets the MACs to which the containers of a host have sent frames recently."""
 
     def __init__(
         self,
@@ -127,28 +127,28 @@ class LabRoutes:
         self._spoken_to = spoken_to
         self.spread = spread
         self._spoken: dict[str, dict[str, None]] = {}
-        """Host -> MACs elsewhere that it has sent frames to since it looked last."""
+        """Host -> remote MACs to which it has sent frames since its last check."""
         self._known: dict[tuple[str, str, str, int, Protocol], _Found] = {}
         self._decided: dict[Flow, bool] = {}
-        """What the packet filters of both hosts say, as long as nothing changes."""
+        """Cached results of both hosts' packet filters."""
         self.passed: Callable[[Flow], None] = lambda flow: None
-        """Told of each packet that opens a flow and gets through."""
+        """Called for the first packet of each flow that passes."""
         self._cuts = 0
         self.tap: FlowTap | None = None
-        """Told of each packet, while packets are captured."""
+        """Called for each packet, while packets are captured."""
         self.asked = AskedRoute("", "", "", "", 0, "icmp")
-        """What the last route was asked for, while packets are captured."""
+        """The request for the last route, while packets are captured."""
         self.walks = Walks(network, kernels, self.alive, tunnel, EXPOSED)
 
     def alive(self, host: str, container: str) -> bool:
-        """Whether the network of a container exists; that of the host itself does as long as it is switched on."""
+        """Whether the network of a container exists; the host's own exists while it is switched on."""
         if container == EXPOSED:
             return True
         found = self._engines[host].containers.get(container)
         return found is not None and found.running
 
     def changed(self) -> None:
-        """Something that forwards is not what it was."""
+        """Forwarding has changed: invalidate the cache."""
         self._known.clear()
         self._decided.clear()
         self.walks.forget()
@@ -156,9 +156,10 @@ class LabRoutes:
     def route(
         self, host: str, container: str, address: str, port: int, protocol: Protocol | None = None
     ) -> Route | None:
-        """From a container (its id; empty: the host itself) to an address and port; None: no answer comes back.
+        """From a container (its id; empty: the host itself) to an address and port; None: no reply comes back.
 
-        By default ports are TCP's, and port 0 is ICMP."""
+        By default ports are TCP ports, and port 0 means ICMP.
+        """
         protocol = protocol or ("tcp" if port else "icmp")
         if self._cuts != self._network.cuts:
             self._cuts = self._network.cuts
@@ -186,7 +187,7 @@ class LabRoutes:
         return route
 
     def lost(self, now: int, size: int) -> None:
-        """A packet of this size sets out now on a route that was just asked for and is none."""
+        """A packet of this size is sent now, but the route that was just requested does not exist."""
         if self.tap is not None:
             self.tap.unanswered(self.asked, now, size)
 
@@ -201,16 +202,16 @@ class LabRoutes:
         return AskedRoute(host, container, own.addresses[0], address, port, protocol, own.mac)
 
     def target(self, route: Route) -> SimContainer | None:
-        """The container at the end of a route; None: a host."""
+        """The container at the end of a route; None: it ends at a host."""
         return self._engines[route.host].containers.get(route.container) if route.container else None
 
     def exchange(self, route: Route, now: int, there: int, back: int, *, refused: bool = False) -> int | None:
-        """When the answer to a packet of `there` bytes is in, if it has `back` bytes; None: one of them was lost.
-        `refused`: nobody listens at the port, so the answer says that."""
+        """When the reply of `back` bytes to a packet of `there` bytes arrives; None: one of them was lost. `refused`:
+        the port is closed, and the reply says so."""
         return self._both_ways(route, now, there, back, refused=refused, deviates=True)[1]
 
     def round_trip(self, route: Route, now: int, there: int, back: int) -> tuple[int | None, int | None]:
-        """When a packet of `there` bytes arrives, and when its answer is in; None: lost."""
+        """When a packet of `there` bytes arrives, and when its reply arrives; None: lost."""
         return self._both_ways(route, now, there, back, refused=False, deviates=False)
 
     def _both_ways(
@@ -227,13 +228,13 @@ class LabRoutes:
         return arrived, answered
 
     def _deviation(self, route: Route) -> int:
-        """How much longer than usual the kernels on a way take this time; may be negative."""
+        """Additional time of the kernels on a path for this packet; may be negative."""
         usual = 2 * self.model.local_delay + self.model.base_delay * (len(route.there) + len(route.back))
         return self.spread.around(usual) - usual
 
     def over(self, hops: Sequence[Hop], time: int, size: int, crossings: Crossings) -> int | None:
-        """When a packet that sets out at `time` is at the end of these hops; None: it was lost. `crossings` gets each
-        hop with when the packet sets out there, and when it arrives, if it does."""
+        """When a packet sent at `time` has crossed these hops; None: it was lost. Appends to `crossings` each hop with
+        the packet's send time, and its arrival time if it arrives."""
         for hop in hops:
             way = self._network.way(hop.sender, hop.receiver)
             arrivals = way.arrivals(time, size + hop.overhead, early=self._is_early(time))
@@ -244,12 +245,12 @@ class LabRoutes:
         return time
 
     def by_packets(self, route: Route) -> bool:
-        """Whether the packets of a TCP connection have to be simulated one by one: some get lost, or wait."""
+        """Whether the packets of a TCP connection must be simulated one by one, because some get lost or wait."""
         hops = (*route.there, *route.back)
         return any(self._network.way(hop.sender, hop.receiver).packets for hop in hops)
 
     def shared(self, route: Route) -> bool:
-        """Whether its packets cross cables with others, so that it is not known beforehand when they arrive."""
+        """Whether its packets cross shared cables, so that arrival times are not known in advance."""
         hops = (*route.there, *route.back)
         return any(self._network.way(hop.sender, hop.receiver).stepped for hop in hops)
 
@@ -262,7 +263,7 @@ class LabRoutes:
         number: int = 0,
         seen: Seen | None = None,
     ) -> None:
-        """Send a packet over these hops now; `arrives` is called if and when it is there. `seen` is told of it at the
+        """Send a packet over these hops now; `arrives` is called on arrival, if it arrives. `seen` is called at the
         sender, at both ends of each hop and at the receiver."""
         if seen is not None:
             seen(hops[number - 1] if number else None, not number, what)
@@ -286,8 +287,8 @@ class LabRoutes:
         *,
         refused: bool = False,
     ) -> None:
-        """Send a packet that is answered by one of `back` bytes. `asked`: what the route was asked for, if that was not
-        just now; `refused`: the answer says that nobody listens."""
+        """Send a packet whose reply has `back` bytes. `asked`: the request for the route, if that was not the last one;
+        `refused`: the reply says that the port is closed."""
         self.ask_timed(route, there, lambda arrived: answered(), back, asked, refused=refused)
 
     def ask_timed(
@@ -300,7 +301,7 @@ class LabRoutes:
         *,
         refused: bool = False,
     ) -> None:
-        """The same (`back`: of `there` bytes unless said); `answered` is told when the question was there."""
+        """The same (`back`: default `there` bytes); `answered` also gets the arrival time of the request."""
         scheduler = self._network.scheduler
         question, answer = None, None
         if self.tap is not None:
@@ -314,8 +315,8 @@ class LabRoutes:
         scheduler.after(self.model.local_delay, self.send, route.there, there, arrived, None, 0, question)
 
     def stream(self, route: Route, now: int, there: int, back: int, asked: AskedRoute | None = None) -> int | None:
-        """When the answer on an open TCP connection is in; None: full packets are too big. `asked`: what the route was
-        asked for, if that was not just now."""
+        """When the response on an open TCP connection arrives; None: full packets exceed the MTU. `asked`: the request
+        for the route, if that was not the last one."""
         time, arrived = now + self.model.local_delay, now
         told: tuple[Crossings, Crossings] = ([], [])
         for hops, size, crossings in ((route.there, there, told[0]), (route.back, back, told[1])):
@@ -332,8 +333,8 @@ class LabRoutes:
         return answered
 
     def transfer(self, route: Route, now: int, size: int) -> tuple[int, int]:
-        """(when the sender hears that all is there, nanoseconds from the first byte's arrival to the last's) of so many
-        bytes on an open TCP connection that loses and limits nothing: slow start, a round for each round trip."""
+        """(when the sender learns that everything has arrived, nanoseconds from the first byte's arrival to the last's)
+        for `size` bytes on an open TCP connection without loss or rate limit: slow start, one window per round trip."""
         ways = [self._network.way(hop.sender, hop.receiver) for hop in (*route.there, *route.back)]
         trip = 4 * self.model.local_delay + sum(way.delay for way in ways)
         left, window, rounds = -(-size // MSS), INITIAL_WINDOW, 0
@@ -350,8 +351,8 @@ class LabRoutes:
         answered: Callable[[Any], None],
         asked: AskedRoute | None = None,
     ) -> tuple[TcpFlow, ...]:
-        """Both directions of an open TCP connection, packet by packet: what is written to the first one is `heard` by
-        the other side, what is written to the second `answered`. `asked`: what the route was asked for."""
+        """Both directions of an open TCP connection, packet by packet: the other side receives data of the first as
+        `heard`, this side data of the second as `answered`. `asked`: the request for the route."""
         ways = [self._network.way(hop.sender, hop.receiver) for hop in (*route.there, *route.back)]
         trip = 2 * self.model.local_delay + sum(way.delay for way in ways)
         found: list[TcpFlow] = []
@@ -374,7 +375,7 @@ class LabRoutes:
         return tuple(found)
 
     def _is_early(self, time: int) -> bool:
-        """Whether a packet of that time is asked for before others that are sent earlier."""
+        """Whether a packet of that time is computed before others that are sent earlier."""
         return time - self._network.scheduler.now > MILLISECOND
 
     def _find(self, host: str, container: str, address: str, port: int, protocol: Protocol) -> _Found:
@@ -393,7 +394,7 @@ class LabRoutes:
         return _Found(self._along(trip, port), True, trip)
 
     def _along(self, trip: RoundTrip | None, port: int) -> Route | None:
-        """The route that a round trip over the overlay is, up to the host that is meant or a container of it."""
+        """The route of a round trip over the overlay, up to the target host or its container."""
         if trip is None:
             return None
         there, found = trip.there.host, trip.there.container
@@ -402,7 +403,7 @@ class LabRoutes:
         return Route(there, found, trip.there.hops, trip.back.hops, port)
 
     def _may(self, flow: Flow) -> bool:
-        """Whether the packet filters of both hosts let somebody open this flow; answers pass."""
+        """Whether the packet filters of both hosts allow this flow; replies pass."""
         decided = self._decided.get(flow)
         if decided is None:
             source, destination = ip_address(flow.source), ip_address(flow.destination)
@@ -415,7 +416,7 @@ class LabRoutes:
         return decided
 
     def _on_overlay(self, host: str, container: str, address: str) -> bool:
-        """Whether a container's route to an address goes by its interface on the overlay: the longest prefix wins."""
+        """Whether a container's route to an address uses its overlay interface: the longest prefix wins."""
         own = self._kernels[host].ports.get(container)
         asked, bridge = ip_address(address), self._engines[host].bridge.network
         nets = [ip_interface(cidr).network for cidr in own.cidrs] if own is not None else []
@@ -457,4 +458,4 @@ class LabRoutes:
 
 
 def _nothing() -> None:
-    """A probe has its own deadline."""
+    """Does nothing, because a probe has its own deadline."""

@@ -1,6 +1,6 @@
 """The real `weave` command on a simulated host, in virtual time: the same coroutines as on a real one.
 
-Owns what such a command finds on its host. What it awaits (the daemon's answer, a launch, a farewell) the host does
+Owns the environment of such a command. The host implements what it awaits (the daemon's answer, a launch, a farewell)
 while time passes. Knows nothing of what the commands mean.
 """
 
@@ -23,22 +23,22 @@ __all__ = ["RouterLife", "run_weave"]
 
 
 class RouterLife(Protocol):
-    """What commands do to the router of a simulated host. Whatever fails raises `OverlayError`."""
+    """Operations of commands on the router of a simulated host. Every failure raises `OverlayError`."""
 
     async def launch(self, options: LaunchOptions) -> None:
         """Start a daemon."""
         ...
 
     async def ask(self, asked: Asked) -> str:
-        """The text that the daemon answers."""
+        """The daemon's answer as text."""
         ...
 
     async def leave(self, *, surrender: bool, restart: bool) -> None:
-        """A farewell; returns when the daemon has ended."""
+        """Send a farewell; returns when the daemon has ended."""
         ...
 
     async def clean_up(self) -> None:
-        """Remove what a daemon that does not run has left."""
+        """Remove the leftovers of a daemon that does not run."""
         ...
 
 

@@ -10,5 +10,6 @@ libvirt   a libvirtd of the lab's own, in the lab's namespaces
 
 import logging
 
-# When it is imported, python-vagrant says on standard error that there is no Vagrant: `VagrantMachines.refuse` says it.
+# On import without Vagrant, python-vagrant warns on standard error; suppress it, because `VagrantMachines.refuse`
+# reports it.
 logging.getLogger("vagrant").addHandler(logging.NullHandler())

@@ -1,10 +1,10 @@
-"""The lab's hand inside of a machine: `python3 -m lab.backends.vagrant.agent`, reached through ssh.
+"""The lab's agent inside a machine: `python3 -m lab.backends.vagrant.agent`, reached through ssh.
 
-Owns one unix socket on which each connection is one order, and a zygote, so that a `weave` command costs a fork and
-not an interpreter (which takes seconds where a processor is emulated). Lives as long as the machine is on. Knows
-nothing of scenarios.
+Owns one unix socket on which each connection is one request, and a zygote, so that a `weave` command costs a fork
+instead of an interpreter (which takes seconds on an emulated CPU). Lives as long as the machine is on. Knows nothing of
+scenarios.
 
-An order is one JSON line. `exec` is answered by one line, an `AgentReply`; `clock` by one line with the machine's
+A request is one JSON line. `exec` is answered by one line, an `AgentReply`; `clock` by one line with the machine's
 monotonic clock, and one more for each line that follows; `probe` by `{}`, and from then on the connection is a probe
 agent's input and output.
 """
@@ -35,7 +35,7 @@ _PRELOAD = ("overlay.cli.main", "overlay.daemon.daemon", "lab.probes.agent", "as
 
 
 class AgentRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing to do."""
+    """One request."""
 
     do: Literal["exec", "clock", "skew", "probe"]
     call: str = ""
@@ -43,19 +43,19 @@ class AgentRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     env: dict[str, str] = {}
     timeout: float = 0.0
     offset: int | None = None
-    """skew: nanoseconds by which the wall clock is to be ahead of the right time; None: it stays as it is."""
+    """skew: nanoseconds by which the wall clock shall be ahead of the right time; None: unchanged."""
     drift: int = 0
     """skew: parts per billion by which the clock runs too fast from now on."""
 
 
 class AgentReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a command ended."""
+    """Result of a command."""
 
     code: int = 0
     out: str = ""
     err: str = ""
     error: str = ""
-    """Why it could not be run at all."""
+    """Why it could not be run."""
 
 
 def main() -> None:
@@ -87,23 +87,23 @@ async def _serve(orders: socket.socket) -> None:
 
 
 def probe(argv: Sequence[str]) -> int:
-    """A probe agent that leaves the processor to what it measures: an emulated one has not enough for both.
+    """A probe agent with low CPU priority, because an emulated CPU is too slow for it and the measured processes.
 
-    It then has tries that it does not begin, and says so; before, engines gave up while containers waited to start.
+    So it skips some tries, and reports that; before, engines timed out while containers waited to start.
     """
     os.nice(_NICE)
     return probes.main(argv)
 
 
 class _Hand:
-    """Carries orders out."""
+    """Executes requests."""
 
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
         self._loop = asyncio.get_running_loop()
 
     async def serve(self, connection: socket.socket) -> None:
-        """One connection from its order to its end."""
+        """One connection from its request to its end."""
         with connection, contextlib.suppress(ConnectionError):
             connection.setblocking(False)
             if not (line := await self._line(connection)):
@@ -124,7 +124,7 @@ class _Hand:
             await self._loop.sock_sendall(connection, msgspec.json.encode(done) + b"\n")
 
     async def _exec(self, order: AgentRequest, connection: socket.socket) -> AgentReply:
-        """Run a command to its end, or until nobody waits for it any more."""
+        """Run a command to its end, or until the client disconnects."""
         work = asyncio.ensure_future(
             self._spawner.collect(host=0, call=order.call, argv=order.argv, env=order.env, timeout=order.timeout)
         )
@@ -146,14 +146,14 @@ class _Hand:
         await self._loop.sock_sendall(connection, b"{}\n")
         log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            # It ends by itself at the end of its input, when the caller goes.
+            # It ends by itself when its input ends, because the client has left.
             fds = (connection.fileno(), connection.fileno(), log)
             await self._spawner.spawn(call=f"{__spec__.name}:probe", env=order.env, fds=fds)
         finally:
             os.close(log)
 
     async def _line(self, connection: socket.socket) -> bytes:
-        """The next line; its sender sends nothing more before its answer. Empty at the end."""
+        """The next line; the client sends nothing more before its answer. Empty at the end."""
         data = bytearray()
         while not data.endswith(b"\n"):
             if not (more := await self._loop.sock_recv(connection, 1 << 16)):
@@ -166,11 +166,11 @@ class _Hand:
 
 _ADJ_FREQUENCY, _ADJ_TICK = 0x0002, 0x4000
 _TICK = 10_000
-"""Microseconds of a nominal tick; one more or less is 100 ppm."""
+"""Microseconds of a nominal tick; a difference of one is 100 ppm."""
 
 
 class _Timex(ctypes.Structure):
-    """`struct timex` as far as it is set here; the rest is zero."""
+    """The used part of `struct timex`; the rest is zero."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -189,11 +189,11 @@ class _Timex(ctypes.Structure):
 
 
 _RIGHT = time.time_ns() - time.monotonic_ns()
-"""What the wall clock was ahead of the monotonic one by before anybody set it wrong."""
+"""How far the wall clock was ahead of the monotonic clock before the first skew."""
 
 
 def _skew(offset: int | None, drift: int) -> AgentReply:
-    """Set the wall clock ahead, and let the clock run at another rate."""
+    """Move the wall clock ahead, and change the clock's rate."""
     ticks, rest = divmod(drift + 50_000, 100_000)
     timex = _Timex(modes=_ADJ_FREQUENCY | _ADJ_TICK, tick=_TICK + ticks, freq=(rest - 50_000) * 65_536 // 1000)
     libc = ctypes.CDLL(None, use_errno=True)

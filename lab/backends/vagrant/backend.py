@@ -1,8 +1,8 @@
-"""The vagrant backend: a resolved scenario's hosts become virtual machines; cuts and links are rules inside of them.
+"""The vagrant backend: a resolved scenario's hosts become virtual machines; cuts and links are rules inside them.
 
-Owns the order in which such a lab comes up and goes down, and what this backend refuses. All of it lives inside of a
-lab's namespaces (`lab.backends.netns.launch`): hypervisor, machines and ssh are processes of the lab, so nothing
-reaches the machine's own network and nothing outlives the lab.
+Owns the order in which such a lab comes up and goes down, and what this backend refuses. Everything is inside a lab's
+namespaces (`lab.backends.netns.launch`): hypervisor, machines and ssh are processes of the lab, so nothing reaches the
+machine's own network and nothing outlives the lab.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from lab.kinds.backends import lacking
 from lab.scenario.resolve import Resolved
 
 _EMULATED = 4
-"""How many times as long as on real processors a scenario may take: they are ten times faster, its waits no slower."""
+"""Factor by which a scenario is slowed down on emulated CPUs: CPU work is about ten times slower there, waits are not."""
 
 
 class VagrantLab(FabricLab[VagrantHost]):
@@ -44,19 +44,19 @@ class VagrantLab(FabricLab[VagrantHost]):
         self._machines = machines
 
     async def end(self) -> None:
-        """Let go of all machines, and destroy them."""
+        """Release all machines, and destroy them."""
         await asyncio.gather(*(host.leave() for host in self.hosts.values()), return_exceptions=True)
         await self._machines.down()
 
     async def watch(self) -> None:
-        """Wait for a machine that dies by itself, and raise what is known of it."""
+        """Wait until a machine fails by itself, and raise the details."""
         deaths = [host.died for host in self.hosts.values()]
         done, _ = await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
         raise done.pop().result()
 
 
 def refusals(scenario: Resolved) -> list[str]:
-    """What of a scenario machines cannot honour, one sentence each; starts nothing."""
+    """Features of a scenario that machines do not support, one sentence each; starts nothing."""
     lacks = lacking("vagrant")
     reasons = [f"underlay.routers.{name}: {lacks['routers']}" for name in scenario.routers]
     reasons += step_refusals(scenario, "vagrant")
@@ -81,7 +81,7 @@ def _by_vagrant() -> Machines:
 
 
 class VagrantBackend:
-    """Hosts are virtual machines. `machines` makes what runs them; by default Vagrant does."""
+    """Hosts are virtual machines. `machines` creates the machine manager; Vagrant by default."""
 
     name = "vagrant"
 
@@ -95,7 +95,7 @@ class VagrantBackend:
         return launch(work, detach=detach, name=name)
 
     def refuse(self, scenario: Resolved) -> list[str]:
-        """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
+        """Features of this scenario that this backend does not support, one sentence each; starts nothing."""
         try:
             return refusals(scenario) + self._make_machines().refuse(scenario)
         except LabError as error:
@@ -113,12 +113,12 @@ class VagrantBackend:
         await lab.watch()
 
     async def up(self, scenario: Resolved) -> VagrantLab:
-        """Boot all machines and make hosts of them; no overlay yet."""
+        """Boot all machines and set them up as hosts; no overlay yet."""
         origin = time.monotonic_ns()
         runtime.current()
         if reasons := self.refuse(scenario):
             raise LabError("\n".join(reasons))
-        # The same layer that hosts of the dind backend have on top.
+        # The top layer of the dind backend's hosts.
         project = (await asyncio.to_thread(store.build, lambda _: None))[0].layers[-1]
         machines = self._make_machines()
         hosts: dict[str, VagrantHost] = {}

@@ -1,8 +1,9 @@
-"""The lab's way into a machine: one ssh connection, and over it everything else.
+"""The lab's connection to a machine: one ssh connection that carries everything else.
 
-Owns the ssh master with its forwarded unix sockets (a call costs a few milliseconds, where a new connection to an
-emulated machine costs half a second and `vagrant ssh` five), how this project and the agent get onto the machine, and
-the reading of its clock. Works as root, who may open the engine's and the daemon's sockets. Knows nothing of scenarios.
+Owns the ssh master with its forwarded unix sockets (a call costs a few milliseconds, while a new connection to an
+emulated machine costs half a second and `vagrant ssh` five), the installation of this project and the agent, and the
+reading of the machine's clock. Works as root, who may open the engine's and the daemon's sockets. Knows nothing of
+scenarios.
 """
 
 import asyncio
@@ -31,21 +32,21 @@ _OPTIONS = (
 )  # fmt: skip
 _DOCKER = "/run/docker.sock"
 _CONNECT, _START = 60.0, 90.0
-"""Seconds that a connection to a machine that is up, and the first start of an agent on a busy one, may take."""
+"""Timeouts in seconds for a connection to a running machine, and for the first start of an agent on a busy one."""
 _LOOK = 0.02
 _MARK = "/var/lib/overlay-lab/project"
-"""On the machine: the digest of the project that it has."""
+"""File on the machine with the digest of its copy of the project."""
 _READINGS = 8
 _GRACE = 30.0
-"""Seconds after a command's own time-out in which the machine must have answered."""
+"""Seconds after a command's own timeout within which the machine must answer."""
 
 
 class GuestConnectionLost(LabError):
-    """A connection ended before its answer: the machine is gone, or what answers on it is not up yet."""
+    """A connection ended before its answer: the machine is gone, or its service is not up yet."""
 
 
 class Guest:
-    """One machine. `folder` is short, for the paths of unix sockets are, and holds this machine's alone."""
+    """One machine. `folder` belongs to this machine only, and is short because unix socket paths are limited."""
 
     def __init__(self, name: str, config: Path, folder: Path) -> None:
         self.name = name
@@ -58,18 +59,18 @@ class Guest:
 
     @property
     def doorway(self) -> tuple[str, ...]:
-        """A command that runs what is added to it on the machine, on the caller's own terminal."""
+        """A command prefix that runs a command on the machine, on the caller's own terminal."""
         return ("ssh", "-F", "/dev/null", "-S", self._control, "-o", "LogLevel=ERROR", self.name, "--")
 
     @property
     def connection(self) -> asyncio.subprocess.Process | None:
-        """The process that holds the connection: when it ends by itself the machine is gone."""
+        """The process that holds the connection: if it ends by itself, the machine is gone."""
         return self._master
 
     # The connection
 
     async def connect(self) -> None:
-        """Open the connection to a machine whose sshd answers. Raises `LabError` with what ssh says."""
+        """Open the connection to a machine whose sshd answers. Raises `LabError` with ssh's error output."""
         self._clear()
         command = ["ssh", "-F", str(self._config), "-l", "root", "-M", "-N", "-S", self._control]
         command += [word for option in _OPTIONS for word in ("-o", option)]
@@ -97,14 +98,14 @@ class Guest:
             Path(socket).unlink(missing_ok=True)
 
     async def disconnect(self) -> None:
-        """Close the connection, and everything that goes over it."""
+        """Close the connection, and everything that uses it."""
         master, self._master = self._master, None
         if master is not None and master.returncode is None:
             master.kill()
             await master.wait()
 
     async def shell(self, script: str, data: bytes = b"", *, timeout: float = 120.0) -> str:
-        """Run a script by ssh alone, before there is an agent; returns what it wrote."""
+        """Run a script by plain ssh, before there is an agent; returns its output."""
         process = await asyncio.create_subprocess_exec(
             *self.doorway,
             f"sh -ec {shlex.quote(script)}",
@@ -124,11 +125,11 @@ class Guest:
         return out.decode(errors="replace")
 
     async def furnish(self, project: Layer) -> None:
-        """Bring this project onto the machine, unless it has it already, and start the agent."""
+        """Copy this project to the machine, unless it is there already, and start the agent."""
         mark = await self.shell(f"cat {_MARK} 2>/dev/null || true")
         if mark.strip() != project.digest:
             packed = await asyncio.to_thread(lambda: gzip.compress(Path(project.path).read_bytes(), 1))
-            # Written down and synced last: a machine that loses power in between gets it again.
+            # The digest is written and synced last, so a machine that loses power in between gets the project again.
             script = (
                 f"tar -C / -xzf -\nsync\nmkdir -p {_MARK.rpartition('/')[0]}\necho {project.digest} > {_MARK}\nsync"
             )
@@ -137,7 +138,7 @@ class Guest:
         await self.shell(f"[ -S {agent.ORDERS} ] || {start}")
 
     async def ready(self) -> None:
-        """Wait until the agent carries out orders: what it has to load takes a while on an emulated processor."""
+        """Wait until the agent answers requests: its imports take a while on an emulated CPU."""
         try:
             async with asyncio.timeout(_START):
                 while True:
@@ -152,7 +153,7 @@ class Guest:
     # Orders
 
     async def exec(self, argv: Sequence[str], *, env: Mapping[str, str], timeout: float) -> CommandResult:
-        """Run a command; one that is not done after `timeout` seconds is killed (exit code 124)."""
+        """Run a command; after `timeout` seconds it is killed (exit code 124)."""
         call, words = preloaded(argv)
         order = AgentRequest(do="exec", call=call, argv=tuple(words), env=dict(env), timeout=timeout)
         done = await self._ask(order, timeout + _GRACE)
@@ -172,12 +173,12 @@ class Guest:
             yield reader, write
 
     async def ahead(self) -> tuple[int, int]:
-        """Nanoseconds by which the machine's monotonic clock is ahead of ours: at least, and at most."""
+        """Nanoseconds by which the machine's monotonic clock is ahead of ours: lower and upper bound."""
         best = None
         sent = time.monotonic_ns()
         async with self._order(AgentRequest(do="clock")) as (reader, writer):
             for reading in range(_READINGS):
-                if reading:  # the order itself is answered first, maybe before we are back here
+                if reading:  # the request itself is answered first, possibly before we are back here
                     sent = time.monotonic_ns()
                     writer.write(b"\n")
                 if not (line := await reader.readline()):

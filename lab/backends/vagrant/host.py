@@ -1,7 +1,7 @@
 """One machine of a lab, as the runner sees it: power, commands, the daemon's view, probes, its clock.
 
-Owns what is done to a machine whenever it has booted, and notices when it is gone although nobody switched it off. Its
-hypervisor is behind `Machines`; commands go through `Guest`. Knows nothing of scenarios or partitions.
+Owns the set-up of a machine after each boot, and detects when it is gone without a request. `Machines` hides the
+hypervisor; commands go through `Guest`. Knows nothing of scenarios or partitions.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from lab.images import reference, store
 from lab.images.archive import Layer
 
 _ENGINE = 180.0
-"""Seconds that the engine of a machine may need, where a processor is emulated and many machines boot at once."""
+"""Timeout for a machine's engine, in seconds, on an emulated CPU while many machines boot at once."""
 _PATIENCE = 0.2
 _WATCH_CLOCK = 5.0
 """Seconds between two readings of a machine's clock: an emulated time stamp counter is calibrated only roughly."""
@@ -50,7 +50,8 @@ done
 cat /dev/zero >> /var/lib/overlay-lab/filler 2> /dev/null || true
 sync
 """
-"""The rest that no extent takes is written. A machine that boots drops the file, or its engine would not come up."""
+"""Writes the rest that no extent takes. A booting machine removes the file, because its engine could not start
+otherwise."""
 _MAKE_ROOM = "rm -f /var/lib/overlay-lab/filler /etc/tmpfiles.d/overlay-lab.conf"
 _END_ENGINE = """\
 pid=$(systemctl show --property MainPID --value docker)
@@ -69,11 +70,11 @@ systemctl reset-failed docker.service docker.socket 2> /dev/null || true
 systemctl start docker.socket docker.service
 sed -i 's/"live-restore": *[a-z]*/"live-restore": true/' $config
 """
-"""Without `live-restore` only this once: an engine that ends by other means leaves its containers alone."""
+"""Only this stop is without `live-restore`: an engine that ends in any other way leaves its containers running."""
 
 
 class Machines(Protocol):
-    """The machines of a lab, whatever runs them. All of it raises `LabError` that names the machine."""
+    """The machines of a lab, independent of the hypervisor. Every method raises `LabError` that names the machine."""
 
     @property
     def ssh_config(self) -> Path:
@@ -81,7 +82,7 @@ class Machines(Protocol):
         ...
 
     def refuse(self, scenario: Any) -> list[str]:
-        """What is missing for machines of this scenario, one sentence each with its remedy; starts nothing."""
+        """Missing requirements for machines of this scenario, one sentence each with a remedy; starts nothing."""
         ...
 
     async def up(self, scenario: Any) -> None:
@@ -93,7 +94,7 @@ class Machines(Protocol):
         ...
 
     async def off(self, name: str) -> None:
-        """Wait until it has no power, no matter why."""
+        """Wait until it has no power, for whatever reason."""
         ...
 
     async def power_on(self, name: str) -> None:
@@ -110,14 +111,14 @@ class Machines(Protocol):
 
 
 class VagrantHost(ObservedHost):
-    """A virtual machine. `Machines.up` boots it the first time, `enter` makes a host of what has booted."""
+    """A virtual machine. `Machines.up` boots it the first time, `enter` sets the booted machine up as a host."""
 
     def __init__(
         self, name: str, address: str, guest: Guest, machines: Machines, fabric: GuestFabric, hosts: str, origin: int
     ) -> None:
         super().__init__(name, address, origin)
         self.died: asyncio.Future[LabError] = asyncio.get_running_loop().create_future()
-        """Set when the machine is gone and nobody had switched it off."""
+        """Set when the machine is gone without a request to switch it off."""
         self.doorway, self.inside = guest.doorway, True
         self.patience = _PATIENCE
         self._guest, self._machines, self._fabric, self._hosts = guest, machines, fabric, hosts
@@ -127,7 +128,7 @@ class VagrantHost(ObservedHost):
 
     @property
     def pid(self) -> int:
-        """Of the connection to the machine; 0 while it is off."""
+        """Pid of the connection to the machine; 0 while it is off."""
         connection = self._guest.connection
         return connection.pid if connection is not None and self.booted.is_set() else 0
 
@@ -138,19 +139,19 @@ class VagrantHost(ObservedHost):
 
     @property
     def weave_socket(self) -> str:
-        """The daemon's control socket; while no daemon runs a connection ends at once."""
+        """The daemon's control socket; without a running daemon a connection ends at once."""
         return self._guest.weave
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of commands on the machine."""
+        """Environment of commands on the machine."""
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return {"PATH": path, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", "HOSTNAME": self.name}
 
     # Power
 
     async def enter(self, project: Layer) -> None:
-        """Make a host of a machine that has booted: the lab's way in, its name and addresses, its engine."""
+        """Set up a booted machine as a host: the connection, its name and addresses, its engine."""
         self._project = project
         try:
             await self._furnish(project)
@@ -176,7 +177,7 @@ class VagrantHost(ObservedHost):
         self.ahead = sum(await self._guest.ahead()) // 2
 
     async def load(self, names: Sequence[str], files: Sequence[Path]) -> None:
-        """Give its engine those of these images that it has not got, or only older ones of, and these archives."""
+        """Load into its engine those images that are missing or outdated there, and these archives."""
 
         def work() -> None:
             missing = []
@@ -191,7 +192,7 @@ class VagrantHost(ObservedHost):
         await asyncio.to_thread(work)
 
     async def start(self) -> None:
-        """Power on again after `kill`; the disk is what it was."""
+        """Power on again after `kill`; the disk is unchanged."""
         if self.booted.is_set():
             raise LabError(f"host {self.name} is running already")
         assert self._project is not None
@@ -206,7 +207,7 @@ class VagrantHost(ObservedHost):
         await self._machines.power_off(self.name)
 
     async def leave(self) -> None:
-        """Let go of the machine, which goes on."""
+        """Close the connection to the machine, which keeps running."""
         self.booted.clear()
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
@@ -215,7 +216,7 @@ class VagrantHost(ObservedHost):
         await self._guest.disconnect()
 
     async def _notice(self) -> None:
-        """The machine is gone when it has no power, or its connection ends: it crashed, or somebody switched it off."""
+        """The machine is gone when it has no power, or when its connection ends: it crashed, or was switched off."""
         if self._guest.connection is None:
             return
         ends = [asyncio.create_task(self._guest.connection.wait()), asyncio.create_task(self._machines.off(self.name))]
@@ -236,11 +237,12 @@ class VagrantHost(ObservedHost):
             self.died.set_result(LabError(f"the machine {self.name} died, and nobody had switched it off{words}"))
 
     async def _follow_clock(self) -> None:
-        """Keep what is known of the machine's clock right."""
+        """Keep the offset of the machine's clock up to date."""
         while True:
             await asyncio.sleep(_WATCH_CLOCK)
             with contextlib.suppress(LabError, OSError):
-                # What is known stays while it can be true: a reading on a busy machine is wide.
+                # Keep the known offset while it is within the bounds of the new reading, because bounds are wide on a
+                # busy machine.
                 least, most = await self._guest.ahead()
                 self.ahead = min(max(self.ahead, least), most)
 
@@ -252,7 +254,7 @@ class VagrantHost(ObservedHost):
         await self._guest.skew(offset, drift)
 
     async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
-        """See `lab.contracts.lab.Adjustable`; scenarios that want a slow disk are refused. Full is really full."""
+        """See `lab.contracts.lab.Adjustable`; a slow disk is refused in scenarios. Full means really full."""
         self._powered()
         if torn or (latency and not full):
             raise LabError(f"the disk of {self.name} cannot be slowed: a hypervisor's disks have no such knob")
@@ -266,7 +268,7 @@ class VagrantHost(ObservedHost):
     # The engine
 
     async def end_engine(self, number: int, *, live_restore: bool) -> None:
-        """See `lab.contracts.lab.Engined`: masked, so that neither systemd nor its socket starts it again."""
+        """See `lab.contracts.lab.Engined`: masked, so that neither systemd nor its socket unit starts it again."""
         self._powered()
         await self._guest.shell(_END_ENGINE.format(number=number))
 
@@ -280,14 +282,15 @@ class VagrantHost(ObservedHost):
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
     ) -> CommandResult:
-        """Run a command on the machine, or inside one of its containers; its output is collected."""
+        """Run a command on the machine, or in one of its containers, and collect its output."""
         self._powered()
         if container:
             return await self.exec_inside(container, argv, timeout=timeout, env=env)
         return await self._guest.exec(argv, env={**self.environment, **env}, timeout=timeout)
 
     async def shell(self, argv: Sequence[str]) -> str:
-        """What a command on the machine writes, while it boots too; raises `LabError` with its complaint."""
+        """Run a command on the machine, also during boot, and return its output; raises `LabError` with its error
+        output."""
         return await self._guest.shell(shlex.join(argv))
 
     @contextlib.asynccontextmanager

@@ -1,8 +1,8 @@
-"""A libvirtd of the lab's own, in the lab's namespaces: no systemd, no service of the machine, nothing on its network.
+"""The lab's own libvirtd, in the lab's namespaces: without systemd, services of the machine, or its network.
 
-Owns its configuration, the directories that it gets for itself (tmpfs in the lab's mount namespace), its start, and the
-answer to whether KVM boots anything here. It and all of its machines are processes of the lab and end with it. Must run
-inside of `lab.backends.netns.launch`. Knows nothing of Vagrant and scenarios.
+Owns its configuration, its own directories (tmpfs in the lab's mount namespace), its start, and the check whether KVM
+boots anything here. It and all of its machines are processes of the lab and end with it. Must run inside
+`lab.backends.netns.launch`. Knows nothing of Vagrant and scenarios.
 """
 
 import asyncio
@@ -22,23 +22,23 @@ from lab.this_machine import program, search_path
 
 DIRECTORY = STATE / "libvirt"
 POOL = Path("/var/lib/libvirt/images")
-"""Where libvirt keeps disks, and Vagrant expects it to."""
+"""Where libvirt keeps disks, and Vagrant expects them."""
 SOCKET = Path("/run/libvirt/libvirt-sock")
 _RUN = Path("/run/libvirt/qemu")
-"""Where libvirt writes the process ids of emulators."""
+"""Where libvirt writes the pids of emulators."""
 QEMU = "qemu-system-x86_64"
 PROGRAMS = {
     "libvirtd": "libvirt-daemon-system", "virsh": "libvirt-clients", QEMU: "qemu-system-x86", "qemu-img": "qemu-utils",
     "dnsmasq": "dnsmasq-base", "iptables": "iptables",
 }  # fmt: skip
-"""What has to be there -> Debian's package of it."""
+"""Required program -> its Debian package."""
 BOOTED = b"lab: userspace"
-"""What the box's initial RAM disk says first on the console."""
+"""The first console output of the box's initial RAM disk."""
 _OWN = ("/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
 _DEADLINE = 60.0
-"""Seconds that the daemon may need to answer: it asks every QEMU of the machine what it can do."""
+"""Timeout for the daemon's first answer, in seconds: it queries the features of every QEMU on the machine."""
 _TRIAL = 12.0
-"""Seconds after which KVM is taken not to work; where it does, a guest speaks within two."""
+"""Timeout after which KVM is considered broken, in seconds; a working guest prints something within two."""
 
 DAEMON_CONF = """\
 auth_unix_ro = "none"
@@ -59,12 +59,12 @@ remember_owner = 0
 
 
 def missing() -> list[str]:
-    """Debian's packages of programs that are not here."""
+    """Debian packages of missing programs."""
     return [package for name, package in PROGRAMS.items() if program(name) is None]
 
 
 def emulator_script(emulator: str, translation_cache: int = 128) -> str:
-    """A QEMU whose emulation of instructions takes less memory: 128 MB of translated code instead of a gigabyte."""
+    """A QEMU whose instruction emulation uses less memory: 128 MB of translated code instead of a gigabyte."""
     return (
         "#!/bin/sh\n"
         f'for word; do shift; [ "$word" = tcg ] && word=tcg,tb-size={translation_cache}; set -- "$@" "$word"; done\n'
@@ -79,9 +79,9 @@ class Libvirt:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it and wait until it answers. Raises `LabError` with the end of what it said."""
+        """Start it and wait until it answers. Raises `LabError` with the end of its output."""
         daemon = program("libvirtd")
-        assert daemon is not None  # `missing` was asked
+        assert daemon is not None  # `missing` was checked before
         _own_directories()
         DIRECTORY.mkdir(exist_ok=True)
         log = DIRECTORY / "libvirtd.log"
@@ -99,14 +99,14 @@ class Libvirt:
             raise LabError(f"the lab's own libvirtd did not come up; the end of its log:\n{tail(log, 8)}") from None
 
     async def virsh(self, *words: str) -> str:
-        """What `virsh WORDS` prints. Raises `LabError` with its complaint."""
+        """The output of `virsh WORDS`. Raises `LabError` with its error output."""
         code, out, err = await self._ask(*words)
         if code:
             raise LabError(f"virsh {' '.join(words)}: {err.strip() or out.strip()}")
         return out
 
     async def ended(self, domain: str) -> None:
-        """Wait until the emulator of a running domain has ended, no matter why."""
+        """Wait until the emulator of a running domain has ended, for whatever reason."""
         process = os.pidfd_open(int((_RUN / f"{domain}.pid").read_text(encoding="utf-8")))
         gone = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -128,13 +128,14 @@ class Libvirt:
 
 
 def environment() -> dict[str, str]:
-    """For everything that talks to the lab's libvirtd: nothing of the user's own settings for another one."""
+    """Environment of all clients of the lab's libvirtd: without the user's own settings for another one."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("LIBVIRT_", "VAGRANT_", "VIRSH_"))}
     return kept | {"PATH": search_path(), "LC_ALL": "C.UTF-8"}
 
 
 def _own_directories() -> None:
-    """Empty ones in place of the machine's: its networks would start here too, its settings hold for another use."""
+    """Replace the machine's directories by empty ones, because its networks would start here too and its settings do
+    not apply."""
     for place in _OWN:
         mounts.ensure(place, directory=True)
         mount("tmpfs", place, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=755")
@@ -149,20 +150,20 @@ def _own_directories() -> None:
 
 
 def bring_in(image: Path, name: str) -> None:
-    """Make a disk image of the machine one of the pool, without copying it."""
+    """Add a disk image of the machine to the pool, without copying it."""
     (POOL / name).touch()
     mount(str(image), str(POOL / name), flags=Mount.BIND)
 
 
 def no_kvm() -> str:
-    """Why there is no KVM, where `kvm_works` has said so."""
+    """Why KVM is not available, after `kvm_works` returned False."""
     return "KVM boots nothing on this machine" if Path("/dev/kvm").exists() else "there is no /dev/kvm"
 
 
 async def kvm_works(image: Path) -> bool:
-    """Whether a guest reaches its userspace by KVM: /dev/kvm may be there and boot nothing.
+    """Whether a guest reaches its userspace with KVM: /dev/kvm may exist and boot nothing.
 
-    Remembered for each of the machine's kernels, where the Vagrantfile finds it too.
+    Cached for each of the machine's kernels, where the Vagrantfile finds it too.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
@@ -175,7 +176,7 @@ async def kvm_works(image: Path) -> bool:
 
 
 async def boots(emulator: Sequence[str], image: Path, seconds: float) -> bool:
-    """Whether this emulator brings a box to its userspace in time; its disk stays as it is."""
+    """Whether this emulator boots a box to its userspace in time; its disk is not changed."""
     command = [*emulator, "-m", "256", "-machine", "q35", "-display", "none", "-monitor", "none", "-serial", "stdio"]
     command += ["-nic", "none", "-no-reboot", "-drive", f"file={image},if=virtio,format=qcow2,snapshot=on"]
     process = await asyncio.create_subprocess_exec(
@@ -199,7 +200,7 @@ async def boots(emulator: Sequence[str], image: Path, seconds: float) -> bool:
 
 
 def tail(file: Path, lines: int) -> str:
-    """The last lines of a log; empty without one."""
+    """The last lines of a log; empty if there is none."""
     try:
         text = file.read_bytes()[-20_000:].decode(errors="replace").replace("\r", "")
     except OSError:

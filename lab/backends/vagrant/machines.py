@@ -36,24 +36,24 @@ from lab.this_machine import free_memory, program
 
 DIRECTORY = STATE / "vagrant"
 PREFIX = "lab_"
-"""Before a machine's name in libvirt; the Vagrantfile says it too."""
+"""Prefix of a machine's name in libvirt; the Vagrantfile uses it too."""
 _ODD = "host_"
 MEMORY = 768
-"""MB of a machine: enough for a Docker Engine and some containers."""
+"""Memory of a machine in MB: enough for a Docker Engine and some containers."""
 _OVERHEAD = 250
-"""MB that an emulator takes besides its machine's own memory, and a machine's disk in the lab's tmpfs."""
+"""MB that an emulator uses on top of its machine's memory, and MB of a machine's disk in the lab's tmpfs."""
 _MANAGEMENT = ("192.168.121.0/24", "172.30.121.0/24", "10.121.121.0/24")
-"""Where Vagrant reaches machines: the first that no network of the scenario overlaps."""
+"""Candidate networks for Vagrant's ssh: the first that does not overlap a network of the scenario is used."""
 _DOCKER = "172.17.0.0/16"
-"""What the Docker Engine in a machine takes for its own bridge."""
+"""The network of the bridge of the Docker Engine in a machine."""
 _BOOT = 600
-"""Seconds that a boot may take."""
+"""Timeout for a boot, in seconds."""
 _PROVIDERS = "/usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json"
 INSTALL = "sudo sh .ci/setup vms"
 
 
 class VagrantMachines:
-    """The machines of one lab. `docker`: with the Docker Engine in them. `say` hears of what takes long."""
+    """The machines of one lab. `docker`: with the Docker Engine in them. `say` gets messages about slow operations."""
 
     ssh_config = DIRECTORY / "ssh_config"
 
@@ -66,7 +66,7 @@ class VagrantMachines:
         self._names: tuple[str, ...] = ()
 
     def refuse(self, scenario: Resolved) -> list[str]:
-        """What is missing on this machine for this scenario, one sentence each with its remedy; starts nothing."""
+        """Missing requirements on this machine for this scenario, one sentence each with a remedy; starts nothing."""
         if os.geteuid() != 0:
             return ["only root can start the libvirtd that runs the machines: run the same command with sudo"]
         reasons = []
@@ -104,7 +104,7 @@ class VagrantMachines:
         return reasons
 
     async def up(self, scenario: Resolved) -> None:
-        """Boot all machines and wait until ssh answers in each. Raises `LabError`, with what the consoles said last."""
+        """Boot all machines and wait until ssh answers in each. Raises `LabError`, with the end of the consoles."""
         found = box.find(docker=self._docker)
         if reasons := self.refuse(scenario):
             raise LabError("\n".join(reasons))
@@ -138,7 +138,7 @@ class VagrantMachines:
             raise LabError(f"vagrant ssh-config says nothing of {', '.join(missing)}; it printed:\n{text.strip()}")
 
     def _write_ssh_config(self, text: str) -> list[str]:
-        """Write it with hosts' own names in it. Returns the hosts that it lacks."""
+        """Write it with the hosts' own names. Returns the hosts that it lacks."""
         for name in self._names:
             text = re.sub(rf"^Host {re.escape(machine_name(name))}$", f"Host {name}", text, flags=re.MULTILINE)
         self.ssh_config.write_text(text, encoding="utf-8")
@@ -151,11 +151,11 @@ class VagrantMachines:
         return {name: found[machine_name(name)] for name in self._names}
 
     async def halt(self, name: str) -> None:
-        """Shut a machine down in good order."""
+        """Shut a machine down gracefully."""
         await self._run("halt", vm_name=machine_name(name))
 
     async def reload(self, name: str) -> None:
-        """Shut a machine down in good order and boot it again."""
+        """Shut a machine down gracefully and boot it again."""
         await self._run("reload", vm_name=machine_name(name), provision=False)
 
     async def suspend(self, name: str) -> None:
@@ -163,22 +163,22 @@ class VagrantMachines:
         await self._run("suspend", vm_name=machine_name(name))
 
     async def resume(self, name: str) -> None:
-        """Go on with a suspended machine."""
+        """Resume a suspended machine."""
         await self._run("resume", vm_name=machine_name(name))
 
     async def destroy(self, name: str) -> None:
-        """Remove one machine with its disk; the networks stay as long as another is in them."""
+        """Remove one machine with its disk; a network stays while another machine uses it."""
         await self._run("destroy", vm_name=machine_name(name))
 
     async def power_off(self, name: str) -> None:
-        """Cut a machine's power: what its kernel had not written is lost."""
+        """Cut a machine's power: unsynced data is lost."""
         await self._domain("destroy", name)
 
     async def off(self, name: str) -> None:
-        """Wait until a machine has no power, no matter why."""
+        """Wait until a machine has no power, for whatever reason."""
         try:
             await self._libvirt.ended(PREFIX + machine_name(name))
-        except (OSError, ValueError):  # there is no such process any more
+        except (OSError, ValueError):  # the process is already gone
             return
 
     async def power_on(self, name: str) -> None:
@@ -195,11 +195,11 @@ class VagrantMachines:
             ) from None
 
     async def console_tail(self, name: str, lines: int = 12) -> str:
-        """The last lines that a machine's console has said."""
+        """The last lines of a machine's console."""
         return tail(_consoles() / f"{name}.log", lines)
 
     async def down(self) -> None:
-        """End all machines, wherever they are. Their disks and all else go with the lab's tmpfs."""
+        """End all machines, whatever their state. Their disks and all else are removed with the lab's tmpfs."""
         for name in self._names:
             with contextlib.suppress(LabError):
                 await self._libvirt.virsh("destroy", PREFIX + machine_name(name))
@@ -242,7 +242,7 @@ class VagrantMachines:
 
 
 def plan(scenario: Resolved, found: Box, *, kvm: bool, emulator: Path, timeout: int) -> dict[str, Any]:
-    """What the Vagrantfile is told: the resolved scenario, and `machines` with what they are like."""
+    """Input of the Vagrantfile: the resolved scenario, and `machines` with their properties."""
     addresses = [place.address for spec in scenario.hosts.values() for place in spec.interfaces]
     return scenario.to_json() | {
         "machines": {
@@ -259,22 +259,22 @@ def plan(scenario: Resolved, found: Box, *, kvm: bool, emulator: Path, timeout: 
 
 
 def machine_name(host: str) -> str:
-    """What Vagrant calls a host's machine; the Vagrantfile does the same.
+    """Vagrant's name for a host's machine; the Vagrantfile computes the same.
 
-    Vagrant takes a name that begins the id of any machine, 32 hexadecimal digits, for that machine: `b` for the machine
-    of `a` once in sixteen times. Host names have no underscore, so there is no host of that name.
+    Vagrant takes a name that is a prefix of any machine's id, 32 hexadecimal digits, for that machine: `b` for the
+    machine of `a` once in sixteen times. Host names have no underscore, so no host has such a name.
     """
     return _ODD + host if re.fullmatch("[0-9a-f]{1,32}", host) else host
 
 
 def management(subnets: Any) -> str | None:
-    """The network for ssh into the machines, which overlaps none of these; None if all do."""
+    """The network for ssh to the machines, which overlaps none of these; None if all candidates do."""
     taken = list(subnets)
     return next((one for one in _MANAGEMENT if not any(_overlap(one, subnet) for subnet in taken)), None)
 
 
 def volume_name(found: Box) -> str:
-    """What the provider calls the box's disk in libvirt's pool; where it finds one of that name, it copies none."""
+    """The provider's name for the box's disk in libvirt's pool; if a disk of that name exists, it copies none."""
     place = found.name.replace("/", "-VAGRANTSLASH-")
     return f"{place}_vagrant_box_image_0_{int(found.image.stat().st_mtime)}_box.img"
 
@@ -286,14 +286,14 @@ def vagrantfile() -> Path:
 
 
 class Vagrant(vagrant.Vagrant):
-    """Vagrant, whose command can be ended: a user who interrupts a lab does not wait for a boot."""
+    """Vagrant with commands that can be killed, so that a user who interrupts a lab does not wait for a boot."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         super().__init__(root=str(vagrantfile().parent), env=dict(env))  # type: ignore[no-untyped-call]
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def end(self) -> None:
-        """Kill the commands that run; the methods that wait for them raise `CalledProcessError`."""
+        """Kill the running commands; the methods that wait for them raise `CalledProcessError`."""
         for process in self._running:
             process.kill()
 
@@ -321,14 +321,14 @@ class Vagrant(vagrant.Vagrant):
 
 
 def _vagrant(found: Box, resolved: Path) -> Vagrant:
-    """Vagrant with a home of its own, in which this box is added already."""
+    """Vagrant with its own home directory, in which this box is already added."""
     home = DIRECTORY / "home"
     place = home / "boxes" / found.name.replace("/", "-VAGRANTSLASH-") / "0"
     place.mkdir(parents=True)
     (place / "libvirt").symlink_to(found.directory)
     (home / "setup_version").write_text("1.5", encoding="utf-8")
     theirs = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
-    for name in ("plugins.json", "gems"):  # where Vagrant is not Debian's, its provider is a plugin of the user
+    for name in ("plugins.json", "gems"):  # if Vagrant is not Debian's, its provider is a plugin of the user
         if (theirs / name).exists():
             (home / name).symlink_to(theirs / name)
     settings = {

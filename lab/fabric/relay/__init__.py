@@ -1,6 +1,6 @@
-"""The relay: impaired links of real hosts where the kernel has no queue for them.
+"""The relay: impairs links of real hosts when the kernel has no suitable queue.
 
-A process in the fabric's network namespace (`worker`) gets the frames of impaired directions, holds each as long as the
-model of `lab.links` says (`direction`), and sends it out of the port that it was for (`frames`). The lab orders it
-about (`process`, `orders`). Every other pair's frames stay in the kernel.
+A process in the fabric's network namespace (`worker`) receives the frames of impaired directions, delays each according
+to the model of `lab.links` (`direction`), and sends it out of its original port (`frames`). The lab controls it
+(`process`, `orders`). Frames of all other pairs stay in the kernel.
 """

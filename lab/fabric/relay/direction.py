@@ -1,6 +1,6 @@
-"""One direction of a pair in the relay: its model, and what it did. Pure.
+"""One direction of a pair in the relay: its model and its counters. Pure.
 
-Owns the counts. What is lost, and when what is not leaves, is decided by `lab.links.model` alone.
+Owns the counters. `lab.links.model` alone decides which packets are lost, and when the others leave.
 """
 
 from lab.fabric.relay.orders import DirectionCounts
@@ -14,7 +14,7 @@ _KEPT = 4096
 
 
 class Sampled:
-    """Figures of a period: all of them while they are few, later every second one, every fourth, and so on."""
+    """Samples of a period: all of them while they are few, later every second one, every fourth, and so on."""
 
     __slots__ = ("_every", "_skip", "_values")
 
@@ -24,7 +24,7 @@ class Sampled:
         self._skip = 0
 
     def add(self, value: int) -> None:
-        """One more."""
+        """Add a sample."""
         if self._skip:
             self._skip -= 1
             return
@@ -35,7 +35,7 @@ class Sampled:
             self._every *= 2
 
     def at(self, *percents: int) -> list[int]:
-        """The values at these percentiles; 0 where there are none."""
+        """The values at these percentiles; 0 without samples."""
         ordered = sorted(self._values)
         if not ordered:
             return [0 for _ in percents]
@@ -53,7 +53,7 @@ class RelayedDirection:
     def __init__(self, sender: str, receiver: str, seed: int) -> None:
         self.sender, self.receiver = sender, receiver
         self.cut = False
-        """Nothing leaves."""
+        """The direction is cut."""
         self.rng = Random(f"{seed}/{sender}/{receiver}")
         self._model = DirectionModel(Link(), self.rng)
         self._reset(0)
@@ -65,7 +65,7 @@ class RelayedDirection:
         self._held, self._late = Sampled(), Sampled()
 
     def change(self, link: Link, now: int) -> DirectionCounts | None:
-        """From now on packets meet this link; returns what the direction did under the one before, if it was any."""
+        """Use this link from now on; returns the counters under the previous link, if there was one."""
         done = None if self._model.link.perfect else self.counts(now)
         self._model.change(link, now)
         self._reset(now)
@@ -73,11 +73,11 @@ class RelayedDirection:
 
     @property
     def idle(self) -> bool:
-        """It does nothing to packets, and none are steered here."""
+        """Whether it does not change packets, and none are steered here."""
         return self._model.link.perfect
 
     def packet(self, now: int, size: int) -> list[PacketCopy]:
-        """When a packet of `size` bytes that comes now leaves: once, never, or more often."""
+        """When a packet of `size` bytes that arrives now leaves: one time, none, or several."""
         self._packets += 1
         self._bytes += size
         arrivals = self._model.packet(now, size)
@@ -94,20 +94,20 @@ class RelayedDirection:
         self._late.add(now - due)
 
     def corrupts(self) -> int:
-        """A packet is corrupted: a number by which its bit is chosen."""
+        """Count a corrupted packet; returns a random number that selects the flipped bit."""
         self._corrupted += 1
         return self.rng.getrandbits(32)
 
     def stopped(self) -> None:
-        """A packet was under way when the direction was cut."""
+        """Count a packet that was in flight when the direction was cut."""
         self._stopped += 1
 
     def fails(self) -> None:
-        """A packet could not be delivered."""
+        """Count a packet that could not be delivered."""
         self._failed += 1
 
     def counts(self, now: int) -> DirectionCounts:
-        """What happened since the link was set."""
+        """Counters since the link was set."""
         (held, held_99), (late, late_99) = self._held.at(50, 99), self._late.at(50, 99)
         return DirectionCounts(
             sender=self.sender,

@@ -1,8 +1,8 @@
-"""Frames with the kernel's notes on them: what comes through the relay's sink, what goes out of ports, and bit flips.
+"""Frames with the kernel's metadata: received through the relay's sink, sent out of ports, and bit flips.
 
-Owns the packet sockets and the layout of their control data. A frame keeps the header that the kernel puts in front of
-it (PACKET_VNET_HDR), because checksums that the kernel left for a network card are finished by the sender of the frame
-on. Knows nothing of links.
+Owns the packet sockets and the layout of their control data. A frame keeps the header that the kernel puts before it
+(PACKET_VNET_HDR), because a checksum that the kernel left to the network card is finished by whoever forwards the
+frame. Knows nothing of links.
 """
 
 import contextlib
@@ -26,25 +26,25 @@ _TIMESTAMPNS, _RCVBUFFORCE, _RCVMARK = 35, 33, 75
 _BUFFER: Final = 32 << 20
 _CONTROL: Final = 64
 _NOTES: Final = struct.Struct("@8xiiqq8xiiI12x")
-"""Of control data: level and type of the time stamp, seconds, nanoseconds; level and type of the mark, the mark."""
+"""Control data: level and type of the time stamp, seconds, nanoseconds; level and type of the mark, the mark."""
 _SOCKET, _MARK = int(socket.SOL_SOCKET), int(socket.SO_MARK)
 _OLDEST: Final = 200_000_000
-"""Nanoseconds that a frame may have waited for this process; an older time stamp is of a clock that was set."""
+"""Maximum nanoseconds that a frame waits for this process; an older time stamp means that the clock was set."""
 
 
 MarkedFrame = tuple[int, int, int, bytes]
-"""When it came (nanoseconds of the monotonic clock), its mark, bytes of the IP packet in it, and the frame with the
-kernel's header in front. A plain tuple: there is one for each packet."""
+"""Arrival time (nanoseconds of the monotonic clock), mark, bytes of the IP packet, and the frame with the kernel's
+header before it. A plain tuple, because there is one for each packet."""
 
 
 class FrameTap(ReceiveBuffers):
-    """What is steered to a device is read here, each frame with its mark and the time at which it came."""
+    """Reads the frames steered to a device, each with its mark and arrival time."""
 
     def __init__(self, device: str, count: int = 64) -> None:
         super().__init__(count, VNET + ETHERNET + 65_535, control=_CONTROL)
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         for option in (_RCVBUFFORCE, socket.SO_RCVBUF):
-            with contextlib.suppress(PermissionError):  # the first goes beyond the machine's limit
+            with contextlib.suppress(PermissionError):  # may exceed the machine's limit
                 self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
                 break
         self._socket.setsockopt(_SOL_PACKET, _VNET_HDR, 1)
@@ -54,7 +54,7 @@ class FrameTap(ReceiveBuffers):
         self.fd = self._socket.fileno()
 
     def frames(self) -> Iterator[MarkedFrame]:
-        """What has come, as much of it as there are buffers; nothing when nothing has."""
+        """The frames that have arrived, at most as many as there are buffers; empty if there are none."""
         number = self.receive(self.fd)
         if not number:
             return
@@ -73,20 +73,20 @@ class FrameTap(ReceiveBuffers):
             start += stride
 
     def overruns(self) -> int:
-        """Frames that found no room since the last time this was asked."""
+        """Frames dropped because of a full buffer since the last call."""
         _, dropped = struct.unpack("@II", self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
         return int(dropped)
 
 
 class Port:
-    """Sends frames out of a device, past its queues and filters."""
+    """Sends frames out of a device, bypassing its queues and filters."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
-        """Bind to the device that has this name now; it may not be there."""
+        """Bind to the device that currently has this name; it may not exist."""
         self.close()
         found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
@@ -100,16 +100,16 @@ class Port:
         self._socket = found
 
     def close(self) -> None:
-        """Send nothing more."""
+        """Stop sending."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def send(self, frame: bytes) -> bool:
-        """Whether the frame went out: the device may be gone, with its host."""
+        """Send a frame; returns False if it failed, because the device may be gone with its host."""
         if self._socket is None:
             return False
-        for _ in range(2):  # the first may tell of a carrier that was away meanwhile
+        for _ in range(2):  # the first error may be about a carrier that was lost meanwhile
             with contextlib.suppress(OSError):
                 self._socket.send(frame)
                 return True
@@ -117,13 +117,13 @@ class Port:
 
 
 def flipped(frame: bytes, drawn: int) -> bytes:
-    """The frame with one bit of its IP packet flipped, chosen by a number that was drawn, and its checksum as it was.
+    """The frame with one bit of its IP packet flipped, selected by a random number, and its checksum unchanged.
 
-    A checksum that the kernel has not computed yet is finished first, or nobody would notice the flip.
+    A checksum that the kernel has not computed yet is finished first, because the flip would otherwise not be detected.
     """
     flags, _, _, _, start, offset = inner.VNET.unpack_from(frame)
     if flags & inner.NEEDS_CSUM:
-        with contextlib.suppress(IndexError):  # a container may send a frame that names no such place
+        with contextlib.suppress(IndexError):  # a container may send a frame without such an offset
             frame = bytes(VNET) + inner.completed(frame[VNET:], start, offset)
     data, first = bytearray(frame), VNET + ETHERNET
     if len(data) > first:

@@ -1,7 +1,7 @@
-"""The lab's end of its relay: starting it, ordering, and hearing at once when it is gone.
+"""The lab's side of its relay: starts it, sends orders, and reports at once when it ends.
 
-Owns the pipe and the orders that are not answered. When the process ends, for any reason, what is steered to it goes
-nowhere: its directions carry nothing, and `died` says so.
+Owns the pipe and the unanswered orders. When the process ends, for any reason, frames steered to it are dropped: its
+directions carry nothing, and `died` reports it.
 """
 
 import asyncio
@@ -19,16 +19,17 @@ from lab.fabric.relay.orders import RelayOrder, RelayReply
 __all__ = ["LINE", "Relay", "RelayLauncher"]
 
 RelayLauncher = Callable[[str], AbstractAsyncContextManager[tuple[asyncio.StreamReader, Callable[[bytes], object]]]]
-"""Starts `lab.fabric.relay.worker` on a device; gives what it writes, and what writes to it. Ends with the context."""
+"""Starts `lab.fabric.relay.worker` on a device; yields its output, and a function that writes to its input. It ends
+with the context."""
 LINE = 1 << 25
-"""Bytes of an answer, at most."""
+"""Maximum bytes of an answer."""
 
 
 class Relay:
-    """A relay that runs. Made by `Relay.start`."""
+    """A running relay. Created by `Relay.start`."""
 
     def __init__(self, names: Callable[[], str]) -> None:
-        """`names` says what it carries, for a complaint."""
+        """`names` returns the links that it carries, for an error message."""
         self._names = names
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[RelayReply]] = {}
@@ -36,11 +37,11 @@ class Relay:
         self._write: Callable[[bytes], object] = lambda data: None
         self._reading: asyncio.Task[None] | None = None
         self.died: asyncio.Future[LabError] = asyncio.get_running_loop().create_future()
-        """What is to be said, once it has ended by itself."""
+        """The error message, once it has ended by itself."""
 
     @classmethod
     async def start(cls, launcher: RelayLauncher, device: str, names: Callable[[], str]) -> "Relay":
-        """Start one that reads this device."""
+        """Start a relay that reads this device."""
         relay = cls(names)
         reader, relay._write = await relay._stack.enter_async_context(launcher(device))
         relay._reading = asyncio.create_task(relay._read(reader))
@@ -52,7 +53,7 @@ class Relay:
         return relay
 
     async def order(self, **order: Any) -> RelayReply:
-        """Have something done; returns once it is. Raises `LabError`."""
+        """Send an order; returns once it is executed. Raises `LabError`."""
         if self.died.done():
             raise self.died.result()
         number = next(self._ids)
@@ -64,7 +65,7 @@ class Relay:
         return reply
 
     async def close(self) -> None:
-        """End it."""
+        """End the relay."""
         if self._reading is not None:
             self._reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -1,7 +1,7 @@
-"""Waking in time: what a process may ask of Linux so that it runs soon after it could. Best effort, nothing is raised.
+"""Wakes up in time: options of Linux that let a process run soon after it becomes ready. Best effort, no errors.
 
-Owns the numbers of the calls. Root gets a real-time class; an ordinary user gets timers that are not rounded up and
-short slices, with which the scheduler prefers a thread that just woke (Linux 6.12 and later).
+Owns the numbers of the calls. Root gets a real-time class; an ordinary user gets timers without rounding and short
+slices, with which the scheduler prefers a thread that just woke (Linux 6.12 and later).
 """
 
 import contextlib
@@ -17,31 +17,31 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274, "ppc64le": 355,
 _ATTRIBUTES = struct.Struct("@IIQiIQQQ")
 """`struct sched_attr`: size, policy, flags, nice, priority, slice, deadline, period."""
 _SLICE = 100_000
-"""Nanoseconds, the least that there is."""
+"""The minimum slice, in nanoseconds."""
 
 
 _MOST = 250_000
-"""Nanoseconds before it is needed for which a process may be awake, at most."""
+"""Maximum nanoseconds that a process may wake up early."""
 _LEAST = 20_000
 _SHARE = 4
-"""Of its time at most a part of this many may be spent awake for nothing."""
+"""At most one part in this many of its time may be spent awake without work."""
 _SAVED = 5_000_000
-"""Nanoseconds that may be saved up for this."""
+"""Maximum nanoseconds of this budget that may be saved."""
 
 
 class Alarm:
-    """When to wake so as to be there in time: as much earlier as waking up took lately, within a budget. Pure."""
+    """Computes when to wake up: as early as recent wake-ups were late, within a budget. Pure."""
 
     def __init__(self) -> None:
         self._early = 50_000
-        """Nanoseconds that waking up takes."""
+        """Nanoseconds that a wake-up takes."""
         self._budget = _SAVED
         self._last = self._until = 0
         self._awake = False
-        """Since `_last` it was awake for nothing."""
+        """Nanoseconds awake without work since `_last`."""
 
     def sleep(self, now: int, due: int) -> int:
-        """For how many nanoseconds to sleep, as something is due at a time; 0: not at all."""
+        """For how many nanoseconds to sleep before something that is due at a time; 0: do not sleep."""
         passed = now - self._last
         self._budget = self._budget - passed if self._awake else min(self._budget + passed // _SHARE, _SAVED)
         self._last, self._awake = now, False
@@ -54,14 +54,14 @@ class Alarm:
         return self._until - now
 
     def woke(self, now: int) -> None:
-        """It is awake because its time has come."""
+        """The process is awake because its time has come."""
         late = now - self._until
         step = (late - self._early) // 4 if late > self._early else (late - self._early) // 16
         self._early = min(max(self._early + step, _LEAST), _MOST)
 
 
 def be_punctual() -> str:
-    """Ask for what this process may have; says what it got."""
+    """Request the options that this process may have; returns a description of those it got."""
     _libc.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))

@@ -1,7 +1,7 @@
-"""The relay's process: frames come in by the sink, wait as long as their direction's model says, and leave by a port.
+"""The relay's process: frames arrive through the sink, wait as their direction's model says, and leave by a port.
 
-Owns the one loop and the queue of what is under way. Decides nothing: what a direction does is `direction.py`'s and the
-model's. Ends when its orders do, for then the lab is gone. `python -m lab.fabric.relay.worker DEVICE`.
+Owns the one loop and the queue of waiting frames. Decides nothing: `direction.py` and the model own what a direction
+does. Ends when its input ends, because then the lab is gone. `python -m lab.fabric.relay.worker DEVICE`.
 """
 
 import gc
@@ -21,14 +21,14 @@ from lab.fabric.relay.punctual import Alarm, be_punctual
 from lab.fabric.syscalls import set_process_name
 
 _AT_ONCE = 64
-"""Frames that leave before it is seen what has come."""
+"""Frames sent before the next check for arrivals."""
 _ROOM = 256 << 20
-"""Bytes of frames under way, at most, with what each takes in memory on top."""
+"""Maximum bytes of waiting frames, and the memory overhead of each."""
 _EACH = 250
 _IDLE = 1_000_000_000
-"""Nanoseconds to sleep where nothing is under way."""
+"""Nanoseconds to sleep while no frame waits."""
 _LOOK = 64
-"""Turns after which it is seen whether something is ordered, when there is no time to sleep."""
+"""Iterations between checks for orders, when there is no time to sleep."""
 
 
 class Worker:
@@ -41,14 +41,14 @@ class Worker:
         self._ports: dict[str, Port] = {}
         self._cut: frozenset[tuple[str, str]] = frozenset()
         self._queue: list[tuple[int, int, int, bytes, RelayedDirection, Port]] = []
-        """(due, number, came, frame, direction, port)."""
+        """(due, number, arrival, frame, direction, port)."""
         self._number = 0
         self._held = 0
-        """Bytes under way."""
+        """Bytes of waiting frames."""
         self._text = b""
 
     def run(self) -> None:
-        """Until the orders end."""
+        """Run until the orders end."""
         queue, clock, alarm = self._queue, time.monotonic_ns, Alarm()
         turns = 0
         while True:
@@ -66,12 +66,12 @@ class Worker:
                 self._release()
 
     def _take(self) -> bool:
-        """Put what has come under way; whether there was anything."""
+        """Queue the frames that have arrived; returns whether there were any."""
         queue, ways, number = self._queue, self._ways, self._number
         came = 0
         for came, mark, size, frame in self._sink.frames():
             if (way := ways.get(mark)) is None:
-                continue  # the machine's own, as it greets new networks
+                continue  # the machine's own, sent when it sees a new network
             direction, port = way
             for due, corrupt in direction.packet(came, size):
                 if self._held > _ROOM:
@@ -85,7 +85,7 @@ class Worker:
         return came > 0
 
     def _release(self) -> None:
-        """Send what is due."""
+        """Send the frames that are due."""
         queue, clock = self._queue, time.monotonic_ns
         for _ in range(_AT_ONCE):
             if not queue or queue[0][0] > clock():
@@ -100,10 +100,10 @@ class Worker:
                 direction.fails()
 
     def _obey(self) -> bool:
-        """Carry out what has been ordered; False: nothing more will be."""
+        """Execute waiting orders; False: the input has ended."""
         data = os.read(0, 1 << 20)
         for _ in range(_LOOK):
-            if not self._take():  # what came before an order is not subject to it
+            if not self._take():  # frames that arrived before an order are not affected by it
                 break
         *lines, self._text = (self._text + data).split(b"\n")
         for line in lines:
@@ -144,12 +144,12 @@ class Worker:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Relay what is steered to the device."""
+    """Relay the frames steered to the device."""
     set_process_name("lab-relay")
     worker = Worker(argv[0])
     gc.collect()
     gc.freeze()
-    gc.disable()  # nothing in here is a cycle, and a collection makes frames late
+    gc.disable()  # there are no reference cycles here, and a collection delays frames
     be_punctual()
     worker.run()
     return 0
