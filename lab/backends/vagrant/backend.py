@@ -33,7 +33,7 @@ from lab.kinds.backends import lacking
 from lab.scenario.resolve import Resolved
 
 _EMULATED = 4
-"""Factor by which a scenario is slowed down on emulated CPUs: CPU work is about ten times slower there, waits are not."""
+"""Slow-down factor for scenarios on emulated CPUs: CPU work is about ten times slower there, waits are not."""
 
 
 class VagrantLab(FabricLab[VagrantHost]):
