@@ -1,8 +1,8 @@
-"""A test lab for container overlay networks: deploys `overlay` onto hosts of several kinds, breaks the network
-underneath on purpose, and shows what happened. Needs the extra `overlay-lab[lab]`.
+"""A test lab for container overlay networks: deploys `overlay` onto hosts of several kinds, breaks the network below it
+on purpose, and shows what happened. Needs the extra `overlay-lab[lab]`.
 
-The names below are the public Python API (docs/api.md). Each is imported when it is used, because every command of
-the lab begins with this module.
+The names below are the public Python API (docs/api.md). Each is imported on first use, because every command of the lab
+begins with this module.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
-"""A `lab` command as the child of a program (pytest, a sweep): it ends when that program does, however that ends.
+"""A `lab` command as the child of a program (pytest, a sweep): it ends when that program does, for whatever reason.
 
-Owns both ends of this: how the child is started, and what it does about its parent first. The kernel tells a child
-of its parent's end by a signal, which the command takes as any request to stop: its lab goes down.
+Owns both sides: how the child is started, and how it watches its parent. The kernel signals a parent's end to the
+child; the command handles it like any request to stop, so its lab goes down.
 """
 
 import json
@@ -15,17 +15,17 @@ from typing import IO, Any
 __all__ = ["finish", "follow_parent", "interrupt", "start", "summary_in"]
 
 _PARENT = "LAB_PARENT"
-"""In the environment: the pid of who started this command and wants it to end with itself."""
+"""Environment variable: the pid of the parent with which this command must end."""
 _GOING_DOWN = 90.0
-"""Seconds for a command that was interrupted; more than its lab gets."""
+"""Seconds for an interrupted command to end; more than its lab gets."""
 
 
 def start(
     words: Sequence[str], *, stdin: int = subprocess.DEVNULL, stderr: IO[str] | int = subprocess.PIPE
 ) -> "subprocess.Popen[str]":
-    """Start `lab WORDS`, its output in pipes; a terminal's Ctrl-C does not reach it (`finish` passes it on).
+    """Start `lab WORDS`, with its output in pipes; a terminal's Ctrl-C does not reach it (`finish` forwards it).
 
-    The thread that calls this must live as long as the command may: the kernel takes its end for the parent's.
+    The thread that calls this must live as long as the command, because the kernel takes its end for the parent's.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "lab.cli", *words],
@@ -39,7 +39,7 @@ def start(
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """What the command wrote, once it has ended. Interrupted meanwhile, it is interrupted too, and waited for."""
+    """The command's output, once it has ended. If this is interrupted, it interrupts the command and waits for it."""
     with process:
         try:
             return process.communicate()
@@ -49,7 +49,7 @@ def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
 
 
 def interrupt(process: "subprocess.Popen[str]") -> None:
-    """Ask the command to stop, and wait until it has; what does not stop is killed, its lab with it."""
+    """Ask the command to stop, and wait; a command that does not stop is killed, with its lab."""
     process.send_signal(signal.SIGINT)
     try:
         process.communicate(timeout=_GOING_DOWN)
@@ -58,7 +58,7 @@ def interrupt(process: "subprocess.Popen[str]") -> None:
 
 
 def summary_in(out: str) -> dict[str, Any] | None:
-    """The JSON object with which the output of `lab run --json` ends; None where it does not."""
+    """The JSON object at the end of the output of `lab run --json`; None if there is none."""
     try:
         found = json.loads(out.rstrip().rpartition("\n")[2])
     except json.JSONDecodeError:
@@ -67,7 +67,7 @@ def summary_in(out: str) -> dict[str, Any] | None:
 
 
 def follow_parent() -> None:
-    """In a `lab` command: from now on end with the parent that asked for it; it may be gone already."""
+    """In a `lab` command: from now on end with the parent that requested it, which may already be gone."""
     parent = os.environ.pop(_PARENT, "")
     if not parent.isdecimal():
         return

@@ -1,7 +1,7 @@
 """Cuts of the underlay: which hosts can no longer send to which. Pure functions of host names.
 
-A cut is a set of directions (sender, receiver). Cuts may be in force together: what is cut is the union of them. After
-Jepsen's "grudges" (complete, bridge, majorities ring) and blockade's rule that hosts not named form one more group.
+A cut is a set of directions (sender, receiver). Several cuts may be active; the effective cut is their union. Modelled
+on Jepsen's "grudges" (complete, bridge, majorities ring) and blockade's rule that hosts not named form one more group.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ def complete(groups: Iterable[Sequence[str]]) -> Pairs:
 
 
 def with_rest(hosts: Sequence[str], groups: Iterable[Sequence[str]]) -> Groups:
-    """The groups, and those that none of them names as one more."""
+    """The groups, plus one group of all hosts that they do not name."""
     listed = tuple(tuple(group) for group in groups if group)
     named = {name for group in listed for name in group}
     rest = tuple(name for name in hosts if name not in named)
@@ -32,7 +32,7 @@ def with_rest(hosts: Sequence[str], groups: Iterable[Sequence[str]]) -> Groups:
 
 
 def one_way(senders: Sequence[str], receivers: Sequence[str]) -> Pairs:
-    """Nothing goes from these to those; the other direction stays."""
+    """Nothing passes from `senders` to `receivers`; the other direction is open."""
     return frozenset((sender, receiver) for sender in senders for receiver in receivers if sender != receiver)
 
 
@@ -42,14 +42,14 @@ def isolated(hosts: Sequence[str], alone: Sequence[str]) -> Groups:
 
 
 def bridge(hosts: Sequence[str], between: str) -> Pairs:
-    """Two halves that do not see each other, and one host that sees both."""
+    """Two halves that cannot reach each other, and one host that reaches both."""
     others = [name for name in hosts if name != between]
     middle = (len(others) + 1) // 2
     return complete((others[:middle], others[middle:]))
 
 
 def majorities_ring(hosts: Sequence[str]) -> Pairs:
-    """Every host sees a majority, itself included, and no two see the same: its neighbours on a ring."""
+    """Every host reaches a majority, itself included, and no two the same: its neighbours on a ring."""
     number = len(hosts)
     reach = (number // 2 + 1) // 2
     near = {(index, (index + step) % number) for index in range(number) for step in range(-reach, reach + 1)}
@@ -59,14 +59,14 @@ def majorities_ring(hosts: Sequence[str]) -> Pairs:
 
 
 def union(cuts: Mapping[int, Pairs]) -> Pairs:
-    """What is cut when all of these are in force."""
+    """The effective cut of all of these."""
     return frozenset[tuple[str, str]]().union(*cuts.values())
 
 
 def groups_of(hosts: Sequence[str], cut: Pairs) -> Groups:
-    """Hosts that can reach each other over paths on which both directions pass, in the order of the hosts.
+    """Hosts that can reach each other over paths that are open in both directions, in the order of the hosts.
 
-    A peer relays for others, so a bridge joins what it sees; one direction alone carries no connection.
+    Peers relay for others, so a bridge connects the hosts that it reaches; a single direction carries no connection.
     """
     left = list(hosts)
     groups = []

@@ -1,4 +1,4 @@
-"""Errors that the lab raises on purpose: what was found, what was expected, what to do about it."""
+"""Errors that the lab raises deliberately: what was found, what was expected, and the remedy."""
 
 import errno
 
@@ -6,31 +6,31 @@ from overlay.clean import LINES, clean
 
 
 class LabError(Exception):
-    """The lab cannot do what it was asked; the text says why and names the remedy."""
+    """The lab cannot do what was requested; the text says why and names the remedy."""
 
     def __str__(self) -> str:
-        # It is made to be printed, and may hold words of a scenario, a container or an engine.
+        # The text is printed, and may contain text of a scenario, a container or an engine.
         return clean(super().__str__(), keep=LINES)
 
 
 class Unreadable(LabError):
-    """Stored data that nothing of this version has written: what it would say is unknown, and no verdict."""
+    """Stored data that this version cannot read: its meaning is unknown, and there is no verdict."""
 
 
 class BackendRefused(LabError):
-    """The backend cannot honour what the scenario asks; nothing was started. One line for each reason."""
+    """The backend does not support the scenario; nothing was started. One line for each reason."""
 
 
 class StepRefused(LabError):
-    """What was asked of a live lab is no step, or not possible there; nothing was done. One line for each reason."""
+    """The request to a live lab is not a step, or not possible there; nothing was done. One line for each reason."""
 
 
 class StepFailed(AssertionError):
-    """A step or an expectation of a live lab did not come true; the text is the runner's own sentence."""
+    """A step or an expectation of a live lab failed; the text is the runner's own sentence."""
 
 
 class Exhausted(LabError):
-    """This machine, or this user's limits, have no room for the lab: which says nothing of the scenario."""
+    """This machine, or this user's limits, have no room for the lab: this says nothing about the scenario."""
 
 
 _ROOM = {
@@ -43,7 +43,7 @@ _ROOM = {
 
 
 def no_room(error: BaseException | int) -> str:
-    """What ran out, if an error (or its number) says so; else empty."""
+    """The exhausted resource, if an error (or its number) names one; else empty."""
     if isinstance(error, MemoryError):
         return _ROOM[errno.ENOMEM]
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
@@ -53,9 +53,9 @@ def no_room(error: BaseException | int) -> str:
 
 
 class Violation(LabError):
-    """Something that must always hold of the overlay does not: the run is invalid, whatever it expects.
+    """An invariant of the overlay does not hold: the run is invalid, whatever it expects.
 
-    `what` in two words, `text` whole, and the hosts and addresses that it is about.
+    `what` is the violation in two words, `text` the whole description; also the hosts and addresses involved.
     """
 
     def __init__(self, what: str, text: str, hosts: tuple[str, ...] = (), addresses: tuple[str, ...] = ()) -> None:

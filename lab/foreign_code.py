@@ -1,7 +1,7 @@
-"""Which code of a scenario may be imported: exactly the classes that somebody named on the command line.
+"""Which code of a scenario may be imported: only the classes that were named on the command line.
 
-A scenario file is foreign: what it names (`overlay: {kind: "ring:Ring"}`) is looked for nowhere unless this process, or
-the one that started it, was told to. Owns that list, which children inherit by the environment, and the import.
+A scenario file is foreign: a class that it names (`overlay: {kind: "ring:Ring"}`) is not looked up unless this process,
+or its parent, was told to allow it. Owns that list, which children inherit through the environment, and the import.
 """
 
 import os
@@ -16,19 +16,19 @@ from lab.errors import LabError
 __all__ = ["NAME", "allow", "allowed", "import_allowed", "is_code", "words"]
 
 _VARIABLE = "LAB_PROTOCOLS_ALLOWED"
-"""In the environment: what is allowed, as absolute paths or modules, one a line."""
+"""Environment variable: the allowed entries, as absolute paths or modules, one per line."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
 NAME = _NAME.pattern
 """`module:Class`."""
 
 
 def is_code(name: str) -> bool:
-    """Whether a name means a class of a module."""
+    """Whether a name means a class in a module."""
     return _NAME.fullmatch(name) is not None
 
 
 def allow(what: str) -> None:
-    """Allow `module:Class`, or `path/to/module.py:Class`, whose folder comes last where modules are looked for."""
+    """Allow `module:Class`, or `path/to/module.py:Class`, whose folder is appended to the module search path."""
     place, _, name = what.rpartition(":")
     path = Path(place)
     if path.suffix == ".py":
@@ -43,12 +43,12 @@ def allow(what: str) -> None:
 
 
 def words() -> tuple[str, ...]:
-    """All that is allowed, as `allow` takes it."""
+    """All allowed entries, in the form that `allow` takes."""
     return tuple(line for line in os.environ.get(_VARIABLE, "").split("\n") if line)
 
 
 def allowed(name: str) -> str:
-    """The entry that allows `module:Class`; empty: none does."""
+    """The entry that allows `module:Class`; empty: there is none."""
     module, _, attribute = name.partition(":")
     for entry in words():
         place, _, given = entry.rpartition(":")
@@ -58,7 +58,7 @@ def allowed(name: str) -> str:
 
 
 def import_allowed(name: str) -> Any:
-    """The class; raises `LabError` where nobody allowed it, or where it cannot be imported."""
+    """The class; raises `LabError` if it is not allowed, or cannot be imported."""
     entry = allowed(name)
     if not entry:
         module, _, attribute = name.partition(":")
@@ -70,7 +70,7 @@ def import_allowed(name: str) -> Any:
     module, _, attribute = name.partition(":")
     folder = str(Path(place).parent) if place.endswith(".py") else ""
     if folder and folder not in sys.path:
-        sys.path.append(folder)  # last: it hides no module of Python's or of a package
+        sys.path.append(folder)  # last, so that it hides no module of Python or of a package
     try:
         loaded = import_module(module)
         found = getattr(loaded, attribute)

@@ -1,7 +1,7 @@
-"""The container engine of a host, asked over its own API from inside the host.
+"""The container engine of a host, accessed through its own API from inside the host.
 
-Owns the few requests that the lab makes when no `weave` command does it: run, remove, kill, start, inspect. They are
-sent by a Python one-liner on the host, so that neither a `docker` client nor this package need be installed there.
+Owns the few requests that the lab makes without a `weave` command: run, remove, kill, start, inspect. A Python
+one-liner on the host sends them, so neither a `docker` client nor this package needs to be installed there.
 """
 
 import json
@@ -27,11 +27,11 @@ head, _, body = answer.partition(b"\\r\\n\\r\\n")
 print(head.split()[1].decode())
 sys.stdout.write(body.decode())
 """
-"""HTTP/1.0 by hand: the interpreter is up sooner than with its HTTP library, and the answer comes unchunked."""
+"""HTTP/1.0 by hand: the interpreter starts faster without its HTTP library, and the response is not chunked."""
 
 
 class EngineError(LabError):
-    """The engine refused a request; `status` is HTTP's."""
+    """The engine refused a request; `status` is the HTTP status."""
 
     def __init__(self, host: str, what: str, status: int, text: str) -> None:
         self.status = status
@@ -66,19 +66,19 @@ class HostEngine:
         await self.start(replica.name)
 
     async def start(self, name: str) -> None:
-        """Start a container; one that runs already is fine."""
+        """Start a container; does nothing if it runs already."""
         await self._ask("POST", f"/containers/{quote(name)}/start", fine=(304,))
 
     async def kill(self, name: str) -> None:
-        """SIGKILL; a container that does not run is fine."""
+        """SIGKILL; does nothing if it does not run."""
         await self._ask("POST", f"/containers/{quote(name)}/kill", fine=(409,))
 
     async def remove(self, name: str) -> None:
-        """`docker rm -f`; a container that is not there is fine."""
+        """`docker rm -f`; does nothing if it does not exist."""
         await self._ask("DELETE", f"/containers/{quote(name)}?force=1", fine=(404,))
 
     async def inspect(self, name: str) -> Mapping[str, Any]:
-        """What the engine says about a container."""
+        """The engine's data about a container."""
         answer: Mapping[str, Any] = json.loads(await self._ask("GET", f"/containers/{quote(name)}/json"))
         return answer
 

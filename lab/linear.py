@@ -1,9 +1,9 @@
-"""Regular expressions that others wrote, in linear time: those of a scenario, of its commands, of a class's page.
+"""Foreign regular expressions in linear time: those of a scenario, of its commands, and of pages.
 
-Python's `re` tries ways one after the other, and a short expression can have more of them than a life has seconds. RE2
-has no such case, and the same text gets the same answer however busy the machine is (a time limit would not). What RE2
-cannot do (looking ahead or behind, referring to a group) is refused here; `lab.verbs._match` allows it. Expressions in
-this project's own code stay with `re`; `tests/unit/test_regular_expressions.py` shows that each of them is linear.
+Python's `re` backtracks, and a short expression can take exponential time. RE2 cannot, and the same text gives the same
+result however busy the machine is (unlike a time limit). Features that RE2 lacks (lookahead, lookbehind,
+backreferences) are refused here; `lab.verbs._match` allows it. Expressions in this project's own code use `re`;
+`tests/unit/test_regular_expressions.py` checks that each of them is linear.
 """
 
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ import re2
 
 __all__ = ["BadPattern", "Pattern", "compile", "escape"]
 
-_re2: Any = re2  # not annotated: taken as it is
+_re2: Any = re2  # without annotations: taken as it is
 _MOST_MEMORY = 8 << 20
 
 
 class BadPattern(ValueError):
-    """No regular expression, or one that takes more than linear time; the text says what is wrong."""
+    """Not a regular expression, or one that needs more than linear time; the text says what is wrong."""
 
 
 class Pattern:
@@ -29,22 +29,22 @@ class Pattern:
         self._compiled = compiled
 
     def found(self, text: str) -> bool:
-        """Whether it is in the text."""
+        """Whether the text contains a match."""
         return self._compiled.search(text) is not None
 
     def end(self, text: str) -> int:
-        """Where its first match in the text ends; -1: there is none."""
+        """The end of the first match in the text; -1: there is none."""
         match = self._compiled.search(text)
         return -1 if match is None else int(match.end())
 
     def matches(self, text: str) -> Iterator[str]:
-        """All that it matches, from left to right."""
+        """All matches, from left to right."""
         return (match[0] for match in self._compiled.finditer(text))
 
 
 @lru_cache(maxsize=256)
 def compile(text: str, *, lines: bool = False, ignore_case: bool = False) -> Pattern:
-    """`lines`: `^` and `$` are the borders of lines, not of the text. Raises `BadPattern`."""
+    """Compile an expression. `lines`: `^` and `$` match at lines, not only at the text's ends. Raises `BadPattern`."""
     options = _re2.Options()
     options.log_errors = False
     options.max_mem = _MOST_MEMORY
@@ -57,5 +57,5 @@ def compile(text: str, *, lines: bool = False, ignore_case: bool = False) -> Pat
 
 
 def escape(text: str) -> str:
-    """An expression that matches this text alone."""
+    """An expression that matches exactly this text."""
     return str(_re2.escape(text))

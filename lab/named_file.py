@@ -1,6 +1,7 @@
-"""Reading a file that somebody names on a command line or in a scenario: once, whole, bounded, and never for ever.
+"""Reads a file that a user names on a command line or in a scenario: once, completely, with limits of size and time.
 
-Owns what may be read: regular files and whatever gives bytes (`/dev/stdin`, `<(…)`, a named pipe), as long as it does.
+Owns which files may be read: regular files, and anything that yields bytes (`/dev/stdin`, `<(…)`, a named pipe), until
+it stops.
 """
 
 import errno
@@ -13,13 +14,13 @@ __all__ = ["read_named"]
 
 _LARGEST = 1 << 26
 _PATIENCE = 10_000
-"""Milliseconds without a byte from a pipe."""
+"""Timeout without a byte from a pipe, in milliseconds."""
 _CHUNK = 1 << 16
 
 
 def read_named(path: Path) -> bytes:
-    """What a file holds; raises `OSError` with the reason."""
-    # Not blocking: the opening of a named pipe would wait for somebody to write into it.
+    """The content of a file; raises `OSError` with the reason."""
+    # Non-blocking, because opening a named pipe would otherwise wait for a writer.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     data = bytearray()
     try:

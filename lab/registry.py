@@ -1,11 +1,11 @@
-"""The registry of one sort of thing that a scenario or a command names: verbs, overlays, backends, probes, checkers.
+"""The registry of one sort of kinds that scenarios or commands name: verbs, overlays, backends, probes, checkers.
 
 A registry has two sources. The lab's own kinds are the modules of one folder: `lab/probes/kinds/icmp.py` is the probe
-`icmp`. Kinds of other packages are the entry points of one group: `overlay_lab.probes`. Both give an object: a module
-of the folder as its `KIND`, an entry point as what it points at. No kind is imported before somebody asks for it, and
-a kind that cannot be imported hinders nobody who does not ask for it.
+`icmp`. Kinds of other packages are the entry points of one group: `overlay_lab.probes`. Both yield an object: a module
+of the folder its `KIND`, an entry point its target. A kind is imported on first use, and a kind that cannot be imported
+affects only its users.
 
-Must not know any kind, nor the sorts that there are: the owner of a sort makes its registry.
+Must not know any kind, nor which sorts exist: the owner of a sort creates its registry.
 """
 
 import re
@@ -26,19 +26,19 @@ __all__ = ["KindError", "Named", "Registry"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _ATTRIBUTE = "KIND"
-"""What a module of the folder calls its kind."""
+"""The name of the kind in a module of the folder."""
 
 
 class KindError(LabError):
-    """No kind of this name, or one that cannot be used; the text says which package it is of, and what to do."""
+    """No kind has this name, or it cannot be used; the text names its package, and the remedy."""
 
 
 class Named(Protocol):
-    """What every kind has."""
+    """The interface of every kind."""
 
     @property
     def name(self) -> str:
-        """As it stands in a scenario, or behind an option."""
+        """Its name in a scenario, or after an option."""
         ...
 
 
@@ -46,10 +46,10 @@ K = TypeVar("K", bound=Named)
 
 
 class Registry(Generic[K]):
-    """The kinds of one sort by name: the lab's own, then those of other packages, each in the order of names."""
+    """The kinds of one sort by name: the lab's own, then those of other packages, each sorted by name."""
 
     def __init__(self, sort: str, base: type[K], folder: str, *, first: Sequence[str] = ()) -> None:
-        """`sort`: the singular (`probe`); `folder`: a package (`lab.probes.kinds`); `first`: names that lead."""
+        """`sort`: the singular (`probe`); `folder`: a package (`lab.probes.kinds`); `first`: names listed first."""
         self.sort = sort
         self.group = f"overlay_lab.{sort}s"
         self._base = base
@@ -57,17 +57,17 @@ class Registry(Generic[K]):
         self._first = tuple(first)
         self._loaded: dict[str, K] = {}
         self._lacking: set[str] = set()
-        """Names that `find` has looked for in vain."""
+        """Names that `find` did not find."""
 
     def names(self) -> tuple[str, ...]:
-        """All names that may be asked for, also of kinds that turn out to be broken."""
+        """All known names, including those of broken kinds."""
         return tuple(dict.fromkeys([*self._own, *(name for name in self._foreign if _NAME.fullmatch(name))]))
 
     def __contains__(self, name: object) -> bool:
         return name in self._own or (name in self._foreign and bool(_NAME.fullmatch(str(name))))
 
     def __iter__(self) -> Iterator[K]:
-        """All kinds that can be used."""
+        """All usable kinds."""
         for name in self.names():
             try:
                 yield self.get(name)
@@ -83,7 +83,7 @@ class Registry(Generic[K]):
         return self._loaded[name]
 
     def find(self, name: str) -> K | None:
-        """The kind of this name; None if there is none, or none that can be used."""
+        """The kind of this name; None if there is none, or it cannot be used."""
         found = self._loaded.get(name)
         if found is None and name not in self._lacking:
             try:
@@ -106,7 +106,7 @@ class Registry(Generic[K]):
         return "" if name in self._own else _package(self._foreign[name][0])
 
     def broken(self) -> tuple[str, ...]:
-        """A sentence for each kind of another package that cannot be used. Imports all kinds."""
+        """A sentence for each unusable kind of another package. Imports all kinds."""
         found = []
         for name in dict.fromkeys([*self.names(), *self._foreign]):
             try:
@@ -161,7 +161,7 @@ class Registry(Generic[K]):
         return kind
 
     def _adapted(self, name: str, found: Any) -> Any:
-        """What an entry point names, as a kind, where the sort takes something plainer for one."""
+        """Convert the target of an entry point to a kind, if the sort accepts something simpler."""
         return found
 
     @property
@@ -182,7 +182,7 @@ class Registry(Generic[K]):
 
 @lru_cache(maxsize=1)
 def _entry_points(path: tuple[str, ...]) -> Any:
-    """Of all packages on this path: read once, because that takes as long for one group as for all."""
+    """All entry points of packages on this path: read once, because one group takes as long as all."""
     from importlib.metadata import entry_points  # slow to import, and few commands need it
 
     return entry_points()

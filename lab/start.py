@@ -1,4 +1,4 @@
-"""The `lab` command from its first instruction: an interrupt while modules are imported is one line and exit code 3."""
+"""The start of the `lab` command: an interrupt during imports prints one line and exits with 3."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
-"""What the machine that a lab runs on has: programs, the administrator's too, memory, and a place for caches.
+"""Resources of the machine that runs a lab: programs, including the administrator's, memory, and a cache directory.
 
-Owns where is looked. Knows nothing of what they are for.
+Owns where to look. Knows nothing of their use.
 """
 
 import os
@@ -11,17 +11,17 @@ from lab.errors import LabError
 
 
 def search_path() -> str:
-    """PATH with the administrator's directories, which an ordinary user's lacks."""
+    """PATH plus the administrator's directories, which an ordinary user's PATH lacks."""
     return f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin"
 
 
 def program(name: str) -> str | None:
-    """The path of a program, None where there is none."""
+    """The path of a program; None if there is none."""
     return shutil.which(name, path=search_path())
 
 
 def cache() -> Path:
-    """Where what can be made again is kept for this user: below XDG_CACHE_HOME."""
+    """The user's directory for data that can be regenerated: below XDG_CACHE_HOME."""
     if place := os.environ.get("XDG_CACHE_HOME"):
         return Path(place, "overlay-lab")
     try:
@@ -31,7 +31,7 @@ def cache() -> Path:
 
 
 def free_memory() -> int:
-    """Bytes that this machine can still give."""
+    """Available memory of this machine in bytes."""
     for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

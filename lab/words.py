@@ -1,4 +1,4 @@
-"""How counts, durations and names are put into words, and in which order names stand. Pure; knows nothing of a lab."""
+"""Formats counts, durations and names, and defines the order of names. Pure; knows nothing of a lab."""
 
 import re
 from collections.abc import Mapping
@@ -15,35 +15,35 @@ def count(number: int, singular: str, plural: str = "") -> str:
 
 
 def are(number: int) -> str:
-    """The verb after a count."""
+    """The verb after a count, in the present tense."""
     return "is" if number == 1 else "are"
 
 
 def were(number: int) -> str:
-    """The verb after a count, of what is over."""
+    """The verb after a count, in the past tense."""
     return "was" if number == 1 else "were"
 
 
 def step_number(index: int) -> str:
-    """A step of the timeline, of which the history has the index, as people count: the first is `step 1`."""
+    """The name of a step for users, from its index in the history: the first is `step 1`."""
     return f"step {index + 1}"
 
 
 def sample_line(sample: Mapping[str, Any]) -> str:
-    """One try of a probe, as plain data, for a person."""
+    """One try of a probe, as plain data, formatted for users."""
     became = "ok" if sample["ok"] else f"failed ({sample.get('error') or 'no answer'})"
     answers = f" {', '.join(sample['answers'])}" if sample.get("answers") else ""
     return f"{sample['t'] / 1e9:8.2f}s {sample['probe']} {sample['source']} → {sample['target']}: {became}{answers}"
 
 
 def natural(text: str) -> tuple[tuple[str, int], ...]:
-    """A key to sort names by: numbers in them count as numbers, so that web-2 stands before web-10."""
+    """A sort key for names: numbers in them compare as numbers, so that web-2 comes before web-10."""
     parts = _DIGITS.split(text)
     return tuple((parts[at], int(parts[at + 1]) if at + 1 < len(parts) else -1) for at in range(0, len(parts), 2))
 
 
 def span(ns: int | None) -> str:
-    """A duration in the unit that suits it: `0 s`, `850 µs`, `12 ms`, `1.34 s`, `95 s`."""
+    """A duration in a suitable unit: `0 s`, `850 µs`, `12 ms`, `1.34 s`, `95 s`."""
     if ns is None:
         return "not reached"
     if ns == 0:

@@ -1,7 +1,6 @@
-"""Compiles the modules into the user's cache: a copy of the sources, mypyc, a C compiler. Loads nothing of it.
+"""Compiles the modules into the user's cache: a copy of the sources, mypyc, a C compiler. Loads none of them.
 
-A build gets its name when it is complete. Builders wait for each other; the next one removes what a killed one
-left.
+A build gets its name when it is complete. Builders wait for each other; the next one removes what a killed one left.
 """
 
 import fcntl
@@ -25,7 +24,7 @@ from lab.fabric.syscalls import set_parent_death_signal
 __all__ = ["build", "missing"]
 
 KEPT = 4
-"""Builds that stay: of several checkouts, and of versions that one goes back to."""
+"""Number of builds to keep: for several checkouts, and for switching between versions."""
 _UNDONE = ".undone-"
 _SCRIPT = """
 from mypyc.build import mypycify
@@ -51,7 +50,7 @@ def missing() -> str:
 
 
 def build(say: Callable[[str], None], *, force: bool = False) -> Path:
-    """The build of these sources, made if there is none (`force`: in any case). Raises `LabError`."""
+    """The build of these sources, created if there is none (`force`: always). Raises `LabError`."""
     where = folder()
     if complete(where) and not force:
         return where
@@ -76,7 +75,7 @@ def build(say: Callable[[str], None], *, force: bool = False) -> Path:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Nobody else builds meanwhile."""
+    """Lock that excludes other builders."""
     place().mkdir(parents=True, exist_ok=True)
     with (place() / "lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -92,7 +91,7 @@ def _forget_old(newest: Path) -> None:
 
 
 def _compile(made: Path) -> None:
-    """Leave the modules in `made`, each under its full name, and nothing else."""
+    """Leave only the modules in `made`, each under its full name."""
     work = made / "work"
     for package in ("overlay", "lab"):
         shutil.copytree(TOP / package, work / package, ignore=shutil.ignore_patterns("__pycache__"))

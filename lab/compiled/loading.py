@@ -1,7 +1,7 @@
-"""Lets imports take the compiled modules, all of them or none. Builds nothing, says nothing.
+"""Lets imports use the compiled modules, all of them or none. Builds nothing, prints nothing.
 
-None, when they were built from other sources, when they are switched off, when somebody else may have put them there,
-or when one of the modules is imported already: two halves of one core would not know each other's classes.
+None is used if they were built from other sources, if they are switched off, if another user may have put them there,
+or if one of the modules is already imported: the compiled and the pure half of a core would not share classes.
 """
 
 import os
@@ -19,14 +19,14 @@ __all__ = ["complete", "in_use", "use"]
 
 
 class Finder:
-    """Finds modules of a folder that is flat: each lies there under its full name."""
+    """Finds modules in a flat folder: each has its full name there."""
 
     def __init__(self, where: Path) -> None:
         suffix = EXTENSION_SUFFIXES[0]
         self._files = {file.name.removesuffix(suffix): str(file) for file in where.glob(f"*{suffix}")}
 
     def complete(self) -> bool:
-        """Whether every module is there."""
+        """Whether every module exists."""
         return self._files.keys() >= set(MODULES)
 
     def find_spec(
@@ -40,12 +40,12 @@ class Finder:
 
 
 def use() -> bool:
-    """From now on imports take what was built of these sources; whether they do."""
+    """From now on imports use the build of these sources; returns whether there is one."""
     if in_use():
         return True
     if os.environ.get(SWITCH) == "0" or any(module in sys.modules for module in MODULES):
         return False
-    if not place().is_dir():  # spares those who never built anything the reading of all sources
+    if not place().is_dir():  # without any build, do not read all sources
         return False
     where = folder()
     finder = Finder(where)
@@ -56,16 +56,16 @@ def use() -> bool:
 
 
 def _ours(paths: Sequence[Path]) -> bool:
-    """Whether nobody but this user (or root) put code there: a cache may be another's, under sudo for example."""
+    """Whether only this user (or root) can have put code there: a cache may be another user's, as under sudo."""
     found = [path.stat() for path in paths]
     return all(one.st_uid in (0, os.geteuid()) and not one.st_mode & stat.S_IWOTH for one in found)
 
 
 def complete(where: Path) -> bool:
-    """Whether this is a build, and nothing of it is missing."""
+    """Whether this is a complete build."""
     return Finder(where).complete()
 
 
 def in_use() -> bool:
-    """Whether imports take compiled modules."""
+    """Whether imports use compiled modules."""
     return any(isinstance(finder, Finder) for finder in sys.meta_path)

@@ -1,7 +1,7 @@
-"""Which modules are compiled, where they lie and what they were built from. Builds and loads nothing.
+"""Which modules are compiled, where builds are kept, and what they were built from. Builds and loads nothing.
 
-Chosen is what a world in virtual time spends its time in. Left out is what defines msgspec structs (mypyc would forget
-that they are frozen) and what is called once.
+Compiled are the modules in which a world in virtual time spends its time. Excluded are modules that define msgspec
+structs (mypyc would lose that they are frozen) and those called only once.
 """
 
 import platform
@@ -40,18 +40,18 @@ MODULES = (
     ),
 )  # fmt: skip
 SWITCH = "OVERLAY_LAB_COMPILED"
-"""In the environment: 0 leaves what is built alone."""
+"""Environment variable: 0 ignores builds."""
 TOP = Path(__file__).resolve().parents[2]
-"""Where the packages lie."""
+"""The directory of the packages."""
 FOLDER = "compiled"
 _RULES = "1"
-"""Part of the hash: to be raised when `building` makes something else of the same sources."""
+"""Part of the hash: increase it when `building` changes its output for the same sources."""
 
 
 def inputs() -> str:
     """A short name for these sources on this interpreter.
 
-    Constants of modules that stay as they are become part of the code too, so all that may be imported counts.
+    Constants of modules that are not compiled become part of the code too, so every module that may be imported counts.
     """
     files = [
         *(TOP / "overlay").rglob("*.py"),
@@ -64,10 +64,10 @@ def inputs() -> str:
 
 
 def place() -> Path:
-    """Where all builds are kept."""
+    """The directory of all builds."""
     return cache() / FOLDER
 
 
 def folder() -> Path:
-    """Where the build of these sources is, or would be."""
+    """The directory of the build of these sources, whether or not it exists."""
     return place() / inputs()

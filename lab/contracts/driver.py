@@ -1,10 +1,10 @@
-"""The words between the lab and somebody else's overlay: one driver on each host, which knows how to run that overlay.
+"""The protocol between the lab and a foreign overlay: one driver on each host, which knows how to run that overlay.
 
-A driver is an executable that speaks JSON lines (`lab.driven.lines`), or a Python class with the same words as methods.
-Owns these words. Knows no overlay, and neither containers' engines nor scenarios: the lab starts containers, counts up
-addresses and breaks the network; a driver attaches a container, and says what its overlay believes.
+A driver is an executable that speaks JSON lines (`lab.driven.lines`), or a Python class with the same requests as
+methods. Owns these requests. Knows no overlay, no container engines and no scenarios: the lab starts containers,
+assigns addresses and breaks the network; a driver attaches a container, and reports the beliefs of its overlay.
 
-docs/overlays.md is the specification for people who write drivers.
+docs/overlays.md is the specification for authors of drivers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,51 +16,50 @@ from lab.contracts.lab import Host
 from lab.errors import LabError
 
 Addressing = Literal["chosen", "prefix", "own"]
-"""How containers get overlay addresses: any that the lab chooses, one of a prefix that the host has, or one that
-follows from a key or a certificate."""
+"""How containers get overlay addresses: any that the lab chooses, one of the host's prefix, or one derived from a key
+or a certificate."""
 
 
 class DriverFault(LabError):
-    """A driver failed, did not answer in time, or answered something else than the words allow."""
+    """A driver failed, did not answer in time, or gave an answer that the protocol does not allow."""
 
 
 class DriverPlace(Struct, frozen=True, kw_only=True):
-    """Where one driver works."""
+    """The environment of one driver."""
 
     host: str
     address: str
-    """Of this host on the underlay."""
+    """This host's address on the underlay."""
     hosts: Mapping[str, str]
-    """All hosts of the lab with their underlay addresses, this one too."""
+    """All hosts of the lab with their underlay addresses, including this one."""
     directory: str
-    """On the host's disk: keeps its files through a power cut."""
+    """Folder on the host's disk: its files survive a power cut."""
     subnet: str
-    """The range from which the lab chooses addresses (`chosen`), or whose prefixes hosts get (`prefix`)."""
+    """The range from which the lab chooses addresses (`chosen`), or from which hosts get prefixes (`prefix`)."""
     prefix: str
-    """This host's own part of the range, for overlays whose addresses come by `prefix`; its first address is for the
-    host itself."""
+    """This host's own part of the range, if addresses come by `prefix`; its first address is for the host itself."""
     options: Mapping[str, bool | int | str] = {}
     """The scenario's `overlay.options`."""
 
 
 class DriverHello(Struct, frozen=True, kw_only=True):
-    """What a driver says of its overlay, before anything is launched."""
+    """A driver's description of its overlay, before anything is launched."""
 
     name: str
     version: str
-    """Of the overlay's program, as it calls itself: `tinc 1.0.36`."""
+    """Version of the overlay's program, in its own words: `tinc 1.0.36`."""
     addresses: Addressing = "chosen"
     carries: Literal["frames", "packets"] = "packets"
-    """Ethernet frames, so that a broadcast reaches all containers, or IP packets."""
+    """Whether it carries Ethernet frames, so that a broadcast reaches all containers, or IP packets."""
     moves: bool = False
-    """Whether a container's address can go with it to another host."""
+    """Whether a container can move to another host with its address."""
     discovers: bool = False
-    """Whether peers find the rest when both ends of each connection are told of the other; else the lab tells each peer
-    of all others."""
+    """Whether peers discover the rest when both ends of each connection know of each other; otherwise the lab tells
+    each peer about all others."""
     daemon: bool = True
-    """Whether a process of the overlay runs on the host, which `kill` ends; a kernel's own device needs none."""
+    """Whether a process of the overlay runs on the host, which `kill` ends; a kernel device needs none."""
     card: str = ""
-    """What other peers need to know to connect to this one, a public key for example; given to them in `DriverPeer`."""
+    """Data that other peers need to connect to this one, for example a public key; passed to them in `DriverPeer`."""
 
 
 class DriverPeer(Struct, frozen=True, kw_only=True):
@@ -74,39 +73,40 @@ class DriverPeer(Struct, frozen=True, kw_only=True):
 
 
 class DriverPlug(Struct, frozen=True, kw_only=True):
-    """A container that is to have an interface of the overlay. `pid`: of a process in its network namespace."""
+    """A container that gets an interface of the overlay. `pid`: of a process in its network namespace."""
 
     container: str
     pid: int
     address: str = ""
-    """With its prefix length; empty where the overlay has its own way to addresses (`own`)."""
+    """Address with its prefix length; empty if the overlay assigns addresses itself (`own`)."""
 
 
 class DriverStatus(Struct, frozen=True, kw_only=True):
-    """What a peer believes."""
+    """The beliefs of a peer."""
 
     running: bool
-    """Whether its daemon runs, or its devices are there."""
+    """Whether its daemon runs, or its devices exist."""
     peers: tuple[str, ...] = ()
-    """Names of the hosts that it can reach, as far as it knows; overlays that cannot tell say none."""
+    """Names of the hosts that it believes reachable; empty for overlays that cannot tell."""
     detail: str = ""
 
 
 class Driver(Protocol):
-    """One host's driver. Every method may raise `LabError`; each is called for one thing at a time."""
+    """One host's driver. Every method may raise `LabError`; requests to a driver are sequential."""
 
     async def hello(self) -> DriverHello:
-        """What overlay this is. Makes keys if the overlay has some; starts nothing."""
+        """Describe this overlay. Creates keys if the overlay has any; starts nothing."""
         ...
 
     async def launch(self) -> None:
         """Start the overlay on this host, or start it again after `kill`, `stop` or a power cut.
 
-        Containers that were attached before a `kill` or `stop`, and still run, must be reached again afterwards."""
+        Containers that were attached before a `kill` or `stop`, and still run, must be reachable again afterwards.
+        """
         ...
 
     async def connect(self, peers: Sequence[DriverPeer]) -> None:
-        """From now on these are the peers to connect to, and no others. May be called again with more."""
+        """From now on connect to these peers, and no others. May be called again with more peers."""
         ...
 
     async def attach(self, what: DriverPlug) -> str:
@@ -114,15 +114,15 @@ class Driver(Protocol):
         ...
 
     async def detach(self, what: DriverPlug) -> None:
-        """Take the interface away; a container without one is fine."""
+        """Remove the interface; does nothing if the container has none."""
         ...
 
     async def status(self) -> DriverStatus:
-        """What it believes now."""
+        """The current beliefs."""
         ...
 
     async def stop(self) -> None:
-        """End the overlay in good order, as its own command does; nothing of it runs afterwards."""
+        """Stop the overlay gracefully, like its own command; no part of it runs afterwards."""
         ...
 
     async def kill(self) -> None:
@@ -130,16 +130,16 @@ class Driver(Protocol):
         ...
 
     async def logs(self) -> str:
-        """The last lines of the overlay's log, for a person."""
+        """The last lines of the overlay's log, for users."""
         ...
 
     async def close(self) -> None:
-        """The lab ends: let go of what the driver holds outside of the host."""
+        """The lab ends: release resources that the driver holds outside the host."""
         ...
 
 
 DriverFactory = Callable[[Host, DriverPlace], Driver]
-"""Makes the driver of one host; nothing runs yet."""
+"""Creates the driver of one host; nothing runs yet."""
 
 WORDS: Mapping[str, type[Any] | None] = {
     "hello": DriverHello,
@@ -152,4 +152,4 @@ WORDS: Mapping[str, type[Any] | None] = {
     "kill": None,
     "logs": None,
 }
-"""Each word of the wire, with what its answer holds besides `ok` (`attach`: `address`, `logs`: `text`)."""
+"""Each request of the protocol, with the fields of its answer besides `ok` (`attach`: `address`, `logs`: `text`)."""

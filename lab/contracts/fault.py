@@ -1,7 +1,7 @@
-"""What every fault brings: an injector, a healer, and a mark for the plots.
+"""The parts of every fault: an injector, a healer, and a mark for the plots.
 
-Owns the protocol and what a verb may use of a run. The runner keeps the schedule and writes the history, a fault only
-does and undoes.
+Owns the protocol and the interface of a run for verbs. The runner owns the schedule and writes the history; a fault
+only injects and heals.
 """
 
 import asyncio
@@ -30,57 +30,58 @@ class Mark(Struct, frozen=True):
 
 
 class Bench(Protocol):
-    """What a verb may touch and ask: the run, seen from a step."""
+    """The run as a verb sees it: what it may change and query."""
 
     lab: Lab
     overlay: Overlay
     scenario: Resolved
     live: "LiveState"
-    """What is true now: containers, daemons, cuts, the latest samples."""
+    """The current state: containers, daemons, cuts, the latest samples."""
     probing: "Probing"
-    """The probes that run; `sync` after every change of containers."""
+    """The running probes; call `sync` after every change of containers."""
     captures: "Captures"
-    """Files of packets that grow."""
+    """Open capture files."""
     upkeep: "Upkeep"
-    """Kills and starts things, for as long as faults in force hold them."""
+    """Kills and starts things, and keeps them down while active faults require it."""
 
     @property
     def broken(self) -> bool:
-        """Whether any fault is in force, that which is being healed apart."""
+        """Whether any fault is active, except the one that is being healed."""
         ...
 
     def containers(self) -> dict[str, Any]:
-        """Where every container runs and what its overlay address is, as events say it."""
+        """Host and overlay address of every container, according to events."""
         ...
 
     def record(self, record: AnyRecord) -> None:
-        """Append a record to the history and bring the live state up to date."""
+        """Append a record to the history and update the live state."""
         ...
 
     def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run this in parallel with the timeline, at most as long as the run; an error of it ends the run."""
+        """Run this in parallel with the timeline, until the run ends at the latest; an error in it ends the run."""
         ...
 
     def in_force(self, what: str) -> dict[int, "Fault"]:
-        """Step -> fault, of the faults of a verb that are not healed, in their order."""
+        """Step -> fault, for the active faults of a verb, in order."""
         ...
 
     async def heal(self, step: int) -> None:
-        """Heal the fault of a step, now, and say so."""
+        """Heal the fault of a step now, and record that."""
         ...
 
     async def restart(self, fault: "Restartable") -> list[str]:
-        """Start again what `fault` would have killed; faults in force with the same victim are over. Writes no event.
+        """Start again what `fault` would have killed; active faults with the same victim end. Writes no event.
 
-        Returns the hosts whose daemon runs again."""
+        Returns the hosts whose daemon runs again.
+        """
         ...
 
     async def resumed(self, host: str) -> None:
-        """Write down that what had failed to start on a host has started, and let probes follow."""
+        """Record that something that had failed to start on a host has started, and update probes."""
         ...
 
     async def tell(self, step: int, what: str, label: str, fault: "Fault") -> None:
-        """Write down what a fault that lasts does to another one's victim, and let probes follow."""
+        """Record an effect of a lasting fault on another fault's victim, and update probes."""
         ...
 
 
@@ -90,39 +91,40 @@ class Fault:
     what: str
     """The verb: partition, kill, churn …"""
     label: str
-    """Its step in a few words, as `partition orion.local | macbook.local`."""
+    """Its step in a few words, for example `partition orion.local | macbook.local`."""
     victim: tuple[str, str]
-    """Kind and name of what is hit, so that a `restart` finds the `kill` that it ends."""
+    """Kind and name of the victim, so that a `restart` finds the `kill` that it ends."""
     mark: Mark
     hosts: tuple[str, ...] = ()
     """Hosts whose daemon it stops and starts."""
     harmless: bool = False
     """Whether it breaks nothing, so that nothing may fail because of it."""
     switch: bool = False
-    """Whether its end takes effect the moment that it begins, and no container stops or starts."""
+    """Whether its end takes effect at once, and starts or stops no container."""
     frees: bool = False
-    """Whether its end lets go on what waits on its hosts: it must not wait for that in turn."""
+    """Whether its end releases what waits on its hosts: then it must not wait for that itself."""
     told: Mapping[str, Any] = {}
-    """What else its events say, as plain data."""
+    """Additional data of its events."""
 
     def works_on(self, bench: Bench) -> Sequence[str]:
-        """Hosts on which things are killed or started when it strikes and when it heals; nothing else is meanwhile."""
+        """Hosts on which it kills or starts things when it is injected and healed; nothing else does so at the same
+        time."""
         return ()
 
     async def inject(self, bench: Bench, step: int) -> None:
-        """Break it."""
+        """Inject the fault."""
         raise NotImplementedError
 
     async def heal(self, bench: Bench, step: int) -> None:
-        """Mend what `inject` of this step broke, or let it be mended as soon as other faults allow it."""
+        """Undo `inject` of this step, or let it be undone as soon as other faults allow it."""
         raise NotImplementedError
 
     async def host_joins(self, bench: Bench, step: int, host: str) -> None:
-        """The lab has one more host, the last of its hosts, while this is in force."""
+        """A new host joined the lab while this fault is active; it is the last of the lab's hosts."""
 
 
 class Restartable(Fault):
-    """A fault that a restart may end: without a step, `heal` lets whatever holds the victim let go of it."""
+    """A fault that a restart may end: `heal` without a step ends whatever holds the victim."""
 
     async def heal(self, bench: Bench, step: int | None) -> None:
         """See `Fault`."""

@@ -1,7 +1,7 @@
-"""What a backend can do: small protocols, one for each capability. The runner knows only these.
+"""The abilities of a backend: small protocols, one for each. The runner knows only these.
 
-A backend turns the underlay of a resolved scenario into a `Lab` of `Host`s. Everything that touches hosts goes
-through here and through `lab.fabric`; the overlay on the hosts is driven by its own `weave` command (`Host.exec`).
+A backend turns the underlay of a resolved scenario into a `Lab` of `Host`s. All access to hosts goes through here and
+through `lab.fabric`; the overlay on the hosts is driven by its own `weave` command (`Host.exec`).
 """
 
 import asyncio
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class CommandResult(Struct, frozen=True):
-    """How a command ended: exit code and what it wrote."""
+    """The result of a command: exit code and output."""
 
     code: int
     out: str
@@ -28,11 +28,11 @@ class CommandResult(Struct, frozen=True):
 
 
 KILLED_BY_TIMEOUT = 124
-"""Exit code of a command that took too long, as of timeout(1)."""
+"""Exit code after a timeout, as in timeout(1)."""
 
 
 def overdue(timeout: float, out: str = "", err: str = "") -> CommandResult:
-    """How a command ended that was killed after its timeout."""
+    """The result of a command that was killed after its timeout."""
     return CommandResult(KILLED_BY_TIMEOUT, out, f"{err}killed: not done after {timeout:g} s\n")
 
 
@@ -42,24 +42,24 @@ class Probe(Struct, frozen=True, kw_only=True):
     probe: str
     """Its kind (`lab.kinds.probes`)."""
     container: str
-    """Engine name of the container that asks (`svc1`); the probe runs inside its network namespace."""
+    """Engine name of the container that sends (`svc1`); the probe runs inside its network namespace."""
     source: str
     target: str
     address: str
-    """IP literal to ask; for dns: the name server's."""
+    """The target's IP literal; for dns: the name server's."""
     port: int = 0
     path: str = "/"
     every: int
     timeout: int
     first: int = 0
-    """Phase in nanoseconds, drawn from the run's seed: tries are due where the clock is `first` modulo `every`. 0: its
-    name gives one."""
+    """Phase in nanoseconds, drawn from the run's seed: tries are due when the clock is `first` modulo `every`. 0:
+    derived from the name."""
     options: dict[str, bool | int | str] = {}
-    """As the scenario has them."""
+    """Options, as in the scenario."""
     serves: bool = False
-    """It asks nobody: it answers the probes of this kind in the container, at `port`."""
+    """It sends nothing: it answers the probes of this kind in the container, at `port`."""
     netns: str = ""
-    """Path of the container's network namespace as the agent sees it (`/proc/123/ns/net`); the backend fills it in."""
+    """Path of the container's network namespace as the agent sees it (`/proc/123/ns/net`); set by the backend."""
 
 
 class Host(Protocol):
@@ -72,15 +72,15 @@ class Host(Protocol):
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
     ) -> CommandResult:
-        """Run a command on the host, or inside one of its containers; its output is collected."""
+        """Run a command on the host, or in one of its containers, and collect its output."""
         ...
 
     def views(self) -> AsyncIterator[View | PeerGone]:
-        """The daemon's view from now on: again at each change, `PeerGone` when it stops. Never ends by itself."""
+        """The daemon's view from now on, at each change, and `PeerGone` when it stops. Does not end by itself."""
         ...
 
     def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
-        """Run these probes from containers of this host until the iterator is closed. Never stops for failures."""
+        """Run these probes from containers of this host until the iterator is closed. Failures do not stop it."""
         ...
 
     async def kill_daemon(self) -> None:
@@ -88,9 +88,10 @@ class Host(Protocol):
         ...
 
     async def signal(self, number: int, *, container: str = "", daemon: bool = False) -> None:
-        """Send a signal to the overlay's daemon, to all processes of a container, or else to all of the host.
+        """Send a signal to the overlay's daemon, to all processes of a container, or else to all processes of the host.
 
-        The lab's own processes on the host, and the first of all, are spared. Where nothing runs nothing is done."""
+        Spares the lab's own processes on the host, and its process 1. Does nothing where nothing runs.
+        """
         ...
 
     async def kill(self) -> None:
@@ -103,20 +104,20 @@ class Host(Protocol):
 
 
 class LineReader(Protocol):
-    """What a program writes, as `asyncio.StreamReader` gives it."""
+    """A program's output, with the interface of `asyncio.StreamReader`."""
 
     async def readline(self) -> bytes:
         """The next line; b"" at the end. Raises `ValueError` for one that is too long."""
         ...
 
     def at_eof(self) -> bool:
-        """Whether all was read and nothing will come."""
+        """Whether all data was read and the stream has ended."""
         ...
 
 
 @runtime_checkable
 class Conversing(Protocol):
-    """A host on which a program can run that is told and answers in lines; what drivers of overlays need."""
+    """A host that can run a program that exchanges lines; needed by drivers of overlays."""
 
     def converse(
         self, argv: Sequence[str], *, env: Mapping[str, str], complain: Callable[[str], None], limit: int
@@ -145,10 +146,10 @@ class Traceable(Protocol):
     """A backend whose runs can be traced (`lab.records.trace`)."""
 
     traced: bool
-    """Whether the next run is."""
+    """Whether the next run is traced."""
 
     def traces(self) -> Mapping[str, Sequence[Sequence[Any]]]:
-        """The tables of the last run that was traced."""
+        """The tables of the last traced run."""
         ...
 
 
@@ -156,32 +157,32 @@ class HoldsMember(Protocol):
     """A host that can run one member of a protocol (`lab.protocols`)."""
 
     async def begin_member(self, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
-        """Run one; raises `LabError` where one runs, or the host is off."""
+        """Start a member; raises `LabError` if one runs, or the host is off."""
         ...
 
     def join_member(self, seeds: tuple[str, ...]) -> None:
-        """Tell the member of others; raises `LabError` where none runs."""
+        """Tell the member about others; raises `LabError` if none runs."""
         ...
 
     def publish(self, id: str, size: int) -> None:
-        """Let the member bring a message to all; raises `LabError` where none runs."""
+        """Let the member broadcast a message; raises `LabError` if none runs."""
         ...
 
     async def farewell_member(self) -> None:
-        """Let the member leave in good order; raises `LabError` where none runs."""
+        """Let the member leave gracefully; raises `LabError` if none runs."""
         ...
 
     def member_log(self) -> Sequence[str]:
-        """What members of this host have noted."""
+        """Log of the members of this host."""
         ...
 
 
 class Stressed(Protocol):
-    """A host whose processors can be kept busy; what `stress` steps need."""
+    """A host whose CPUs can be kept busy; needed by `stress` steps."""
 
     @property
     def cores(self) -> int:
-        """How many it has."""
+        """Number of CPUs."""
         ...
 
     async def set_stress(self, *, millicores: int, memory: int) -> None:
@@ -190,49 +191,51 @@ class Stressed(Protocol):
 
 
 class Engined(Protocol):
-    """A host whose container engine can be ended and started; what `engine` of `kill` and `restart` needs."""
+    """A host whose container engine can be ended and started; needed by `engine` of `kill` and `restart`."""
 
     async def end_engine(self, number: int, *, live_restore: bool) -> None:
         """Send this signal (SIGKILL, SIGTERM) to the engine, wait for its end, and keep it down.
 
-        With SIGTERM it takes its containers along, unless it has `live_restore`."""
+        After SIGTERM it stops its containers too, unless it has `live_restore`.
+        """
         ...
 
     async def start_engine(self, *, live_restore: bool) -> None:
         """Start it again after `end_engine`, and wait until it answers.
 
-        With `live_restore` it takes over the containers that still run, else it ends them."""
+        With `live_restore` it takes over the containers that still run, otherwise it ends them.
+        """
         ...
 
 
 class Sniffing(Struct, frozen=True, kw_only=True):
-    """What is captured on one host."""
+    """What to capture on one host."""
 
     label: str
-    """What the interfaces are called in the file, before their own names."""
+    """Prefix of the interfaces' names in the file."""
     container: str = ""
-    """Engine name of the container whose interfaces are meant; empty: the host's."""
+    """Engine name of the container whose interfaces are captured; empty: the host's."""
     interfaces: tuple[str, ...] = ()
-    """Names, or `any`; empty: the cables of a host, all of a container."""
+    """Names, or `any`; empty: a host's cables, or all interfaces of a container."""
     program: str = ""
     """Classic BPF (`lab.capture.filters`)."""
     between: tuple[str, ...] = ()
-    """Addresses of which one must be in each packet; empty: any packet."""
+    """Addresses of which each packet must have one; empty: any packet."""
     most: int
-    """Bytes."""
+    """Maximum bytes."""
 
 
 class Sniffed(Protocol):
-    """A host whose packets can be captured; what `capture` steps need."""
+    """A host whose packets can be captured; needed by `capture` steps."""
 
     async def sniff(self, wanted: Sniffing, take: Callable[[bytes], None], enough: asyncio.Event) -> None:
-        """Give pcapng to `take` as packets pass, until there is enough or the place is gone; waits for a host that is
-        off and a container that does not run. Raises `LabError` for what cannot be captured here."""
+        """Pass pcapng to `take` as packets arrive, until `enough` is set or the place is gone; waits for a host that is
+        off and a container that does not run. Raises `LabError` if capturing is not possible here."""
         ...
 
 
 class Obstacle(Struct, frozen=True):
-    """What is dropped between any two of these hosts: a protocol (port 0: all of it), or what exceeds an MTU."""
+    """Traffic to drop between any two of these hosts: a protocol (port 0: all of it), or packets that exceed an MTU."""
 
     hosts: tuple[str, ...]
     protocol: str = ""
@@ -245,11 +248,11 @@ class Lab(Protocol):
 
     @property
     def hosts(self) -> Mapping[str, Host]:
-        """By name, in the scenario's order."""
+        """Hosts by name, in the scenario's order."""
         ...
 
     async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
-        """Cut exactly these directions (sender, receiver), host names; all others pass. One atomic switch."""
+        """Cut exactly these directions (sender, receiver), host names; all others pass. Atomic."""
         ...
 
     def now(self) -> int:
@@ -270,60 +273,62 @@ class Lab(Protocol):
 
 
 class Obstructed(Protocol):
-    """A lab whose network can be obstructed."""
+    """A lab whose network can have obstacles."""
 
     async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
-        """Set this obstacle, or take it away; those of other keys stay."""
+        """Set this obstacle, or remove it; those of other keys stay."""
         ...
 
 
 class Linked(Protocol):
-    """A lab whose links can be changed while it runs."""
+    """A lab whose links can change while it runs."""
 
     async def set_link(self, key: int, change: LinkChange | None) -> None:
-        """Set this change, or take it away; those of other keys stay.
+        """Set this change, or remove it; those of other keys stay.
 
-        Changes go over the scenario's links parameter by parameter; of several the one whose key was set last wins,
-        and a key that is set again keeps its place (`lab.links.changes.ChangedLinks` says what holds). When this
-        returns, the new links hold for packets that are sent from then on."""
+        Changes override the scenario's links parameter by parameter; of several, the one whose key was set last wins,
+        and a key that is set again keeps its position (`lab.links.changes.ChangedLinks` defines the result). When this
+        returns, the new links apply to packets that are sent from then on.
+        """
         ...
 
 
 class Cabled(Protocol):
-    """A lab with a topology between its hosts whose cables can change while it runs."""
+    """A lab with a topology between its hosts, whose cables can change while it runs."""
 
     async def set_cable(self, key: int, change: EdgeChange | None) -> None:
-        """Put this change over cables, or take it away; those of other keys stay, and of several the last one wins."""
+        """Apply this change to cables, or remove it; those of other keys stay, and of several the last one wins."""
         ...
 
 
 class Plugged(Protocol):
-    """A lab whose hosts' cables can be pulled, so that a host sees that its interface has no carrier."""
+    """A lab whose hosts' cables can be unplugged, so that a host's interface loses its carrier."""
 
     async def set_unplugged(self, key: int, plugs: frozenset[tuple[str, str]]) -> None:
-        """This key holds these (host, network) unplugged, and no others; one is plugged in when no key holds it."""
+        """This key unplugs exactly these (host, network); a cable is plugged in when no key unplugs it."""
         ...
 
 
 class Readdressable(Protocol):
-    """A lab whose hosts can get another underlay address while they run."""
+    """A lab whose hosts can change their underlay addresses while they run."""
 
     async def set_address(self, host: str, network: str, address: str) -> None:
-        """From now on the host has this address in this network instead of the one before; its MAC stays.
+        """Replace the host's address in this network; its MAC stays.
 
-        Everything of the lab that names addresses follows: hosts files, neighbour entries, rules of routers."""
+        Everything in the lab that names addresses is updated: hosts files, neighbour entries, rules of routers.
+        """
         ...
 
 
 @runtime_checkable
 class Relayed(Protocol):
-    """A lab of which some links may be made by a relay, which counts what it does."""
+    """A lab with links that a relay may implement, which counts its packets."""
 
     relayed: Callable[[Sequence[DirectionCounts]], None]
-    """Told what links did that have been changed."""
+    """Called with the counters of links that were changed."""
 
     async def link_counts(self) -> RelayReply | None:
-        """What relayed links did so far; None where no link is relayed."""
+        """Counters of relayed links so far; None when no link is relayed."""
         ...
 
 
@@ -331,7 +336,7 @@ class Joinable(Protocol):
     """A running lab that more hosts can join."""
 
     async def join(self, scenario: Any, name: str) -> None:
-        """Boot a host that the scenario has by now, and plug it in; no overlay yet."""
+        """Boot a host that the scenario now contains, and connect it; no overlay yet."""
         ...
 
 
@@ -341,37 +346,38 @@ class Backend(Protocol):
     name: str
 
     def refuse(self, scenario: Any) -> list[str]:
-        """What of this scenario this backend cannot honour: one sentence each, naming the step. Starts nothing."""
+        """Features of this scenario that this backend does not support: one sentence each, naming the step. Starts
+        nothing."""
         ...
 
     async def up(self, scenario: Any) -> Lab:
-        """Bring up the hosts and the network between them; no overlay yet."""
+        """Start the hosts and the network between them; no overlay yet."""
         ...
 
 
 @runtime_checkable
 class Virtual(Protocol):
-    """A backend with a time of its own: nothing waits for a real clock, and a run is a function of its inputs."""
+    """A backend with virtual time: nothing waits for a real clock, and a run is a function of its inputs."""
 
     virtual: bool
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Carry out a coroutine in that time."""
+        """Run a coroutine in virtual time."""
         ...
 
 
 @runtime_checkable
 class Paced(Protocol):
-    """A backend whose hosts may be slower than a scenario's author had in mind."""
+    """A backend whose hosts may be slower than a scenario's author assumed."""
 
     def pace(self) -> tuple[int, str]:
-        """How many times as long a scenario should take on this machine, and why; 1 where nothing is slow."""
+        """Factor by which to slow a scenario down on this machine, and why; 1 if nothing is slow."""
         ...
 
 
 @runtime_checkable
 class Housed(Protocol):
-    """A backend whose labs live in namespaces of their own and answer other terminals from there."""
+    """A backend whose labs have their own namespaces and serve other terminals from there."""
 
     def inside(self, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
         """Run `work` inside a fresh lab, in which `up` works; returns its exit code, as `netns.launch` does."""

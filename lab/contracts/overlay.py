@@ -1,7 +1,7 @@
-"""What the runner asks of an overlay, whatever its kind: launch, connect, run, remove, restart, and which address
-reaches a service.
+"""The runner's interface to an overlay of any kind: launch, connect, run, remove, restart, and the address of a
+service.
 
-Owns the protocol and how a command on a host is carried out or fails. Drives hosts through `lab.contracts.lab` only.
+Owns the protocol and how a command on a host is executed or fails. Uses hosts only through `lab.contracts.lab`.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class CommandFailed(LabError):
-    """A command on a host did not end with 0; the text has its last lines."""
+    """A command on a host did not exit with 0; the text has its last lines."""
 
     def __init__(self, host: str, argv: Sequence[str], code: int, output: str) -> None:
         self.host, self.argv, self.code, self.output = host, tuple(argv), code, output
@@ -27,14 +27,14 @@ class CommandFailed(LabError):
 
 
 def last_lines(text: str, number: int = 5) -> str:
-    """The last lines of some output, without blank ones."""
+    """The last non-blank lines of some output."""
     return "\n".join([line for line in text.splitlines() if line.strip()][-number:])
 
 
 async def must(host: Host, argv: Sequence[str], *, container: str = "", timeout: float = 180.0) -> str:
-    """What a command wrote to its standard output; raises `CommandFailed` unless it ends with 0.
+    """A command's standard output; raises `CommandFailed` unless it exits with 0.
 
-    The time-out is for what hangs: on an emulated machine that is busy a container takes a minute to start.
+    The timeout is for commands that hang: on a busy emulated machine a container takes a minute to start.
     """
     result = await host.exec(argv, container=container, timeout=timeout)
     if result.code != 0:
@@ -43,7 +43,8 @@ async def must(host: Host, argv: Sequence[str], *, container: str = "", timeout:
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int = 16) -> list[T]:
-    """The results of all, `at_once` at a time; when one fails the others are cancelled and its error is raised."""
+    """The results of all, at most `at_once` at a time; when one fails, the others are cancelled and its error is
+    raised."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(item: Coroutine[Any, Any, T]) -> T:
@@ -60,7 +61,7 @@ async def together(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int = 16)
 
 
 class OnSubnets:
-    """What overlays share whose replicas reach each other within a subnet, and not beyond it."""
+    """Shared by overlays whose replicas reach each other only within a subnet."""
 
     def __init__(self) -> None:
         self._addresses: dict[str, IPv4Interface | IPv6Interface] = {}
@@ -71,7 +72,7 @@ class OnSubnets:
         return str(interface.ip) if interface else ""
 
     def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
-        """Replicas of one subnet reach each other directly, those of different subnets are kept apart."""
+        """Replicas of one subnet reach each other directly; those of different subnets do not."""
         ours, theirs = self._addresses.get(source.name), self._addresses.get(target.name)
         if ours is None or theirs is None or theirs.ip not in ours.network or ours.ip not in theirs.network:
             return None
@@ -85,15 +86,15 @@ class Overlay(Protocol):
     has_daemons: bool
     """Whether hosts run a daemon, which can be killed and restarted."""
     has_views: bool
-    """Whether these daemons tell what they believe, as ours do (`Host.views`)."""
+    """Whether these daemons report their beliefs, as ours do (`Host.views`)."""
     has_dns: bool
 
     async def launch(self, hosts: Sequence[str], options: Options) -> None:
-        """Make these hosts part of the overlay; `options` go over the scenario's."""
+        """Start the overlay on these hosts; `options` override the scenario's."""
         ...
 
     async def connect(self, source: str, targets: Sequence[str]) -> None:
-        """Let one host's peer connect to those of others."""
+        """Connect one host's peer to those of others."""
         ...
 
     async def run(self, replica: Replica) -> None:
@@ -101,7 +102,7 @@ class Overlay(Protocol):
         ...
 
     async def remove(self, replica: Replica) -> None:
-        """Remove a container, running or not; its address is free again."""
+        """Remove a container, running or not; its address becomes free."""
         ...
 
     async def kill(self, replica: Replica) -> None:
@@ -109,17 +110,18 @@ class Overlay(Protocol):
         ...
 
     async def restart(self, replica: Replica) -> None:
-        """Start a stopped container again, on the overlay as before."""
+        """Start a stopped container again, attached to the overlay as before."""
         ...
 
     async def relaunch(self, host: str) -> bool:
-        """Bring the overlay back on a host after its daemon or the host was killed; containers are not touched.
+        """Start the overlay on a host again after its daemon or the host was killed; containers are not touched.
 
-        True when a daemon runs there now."""
+        True when a daemon runs there now.
+        """
         ...
 
     async def stop(self, host: str) -> None:
-        """End the overlay's daemon on a host in good order, with a farewell; containers are not touched."""
+        """Stop the overlay's daemon on a host gracefully, with a farewell; containers are not touched."""
         ...
 
     async def kill_daemon(self, host: str) -> None:
@@ -131,38 +133,38 @@ class Overlay(Protocol):
         ...
 
     def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
-        """(address, port) at which one replica asks another; None when the overlay keeps them apart on purpose."""
+        """(address, port) at which one replica reaches another; None when the overlay separates them on purpose."""
         ...
 
     async def resolver(self, host: str) -> str:
-        """The address of the name server that containers of a host ask."""
+        """The address of the name server that a host's containers use."""
         ...
 
     async def log_tail(self, host: str) -> str:
-        """The last lines of a host's daemon, for a person; empty when there are none."""
+        """The last lines of a host's daemon, for users; empty when there are none."""
         ...
 
 
 @runtime_checkable
 class ClosableOverlay(Protocol):
-    """An overlay that holds something outside of its hosts."""
+    """An overlay with resources outside its hosts."""
 
     async def close(self) -> None:
-        """The lab ends: let it go."""
+        """The lab ends: release them."""
         ...
 
 
 @runtime_checkable
 class SelfTelling(Protocol):
-    """An overlay that says what it is once it is launched."""
+    """An overlay that describes itself once it is launched."""
 
     @property
     def told(self) -> Mapping[str, Any]:
-        """Plain facts for the history: name, version, how addresses come."""
+        """Facts for the history: name, version, how addresses are assigned."""
         ...
 
 
 class OverlayFactory(Protocol):
-    """Makes the overlay of a scenario on a lab."""
+    """Creates the overlay of a scenario on a lab."""
 
     def __call__(self, lab: Lab, scenario: Resolved) -> Overlay: ...

@@ -1,7 +1,7 @@
-"""What a step comes to before anything is done: an action, a fault (`lab.contracts.fault`), or a question.
+"""The plan of a step, made before anything is done: an action, a fault (`lab.contracts.fault`), or a question.
 
-Owns the three forms, and what an answer to a question is. A verb makes the plan of a step, once; the runner carries it
-out, keeps the schedule and writes the history.
+Owns the three forms, and the answer to a question. A verb makes the plan of a step once; the runner executes it, keeps
+the schedule and writes the history.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,18 +16,18 @@ from lab.records.history import Sample
 __all__ = ["Action", "Detail", "Judge", "Judgement", "Plan", "StepQuestion"]
 
 Detail = dict[str, Any]
-"""What there is to say in the last event of a step."""
+"""Additional data for the last event of a step."""
 
 
 class Action(Struct, frozen=True):
-    """Something that is done and is over with its step. `do` raises `LabError` when it cannot be done."""
+    """An action that ends with its step. `do` raises `LabError` when it fails."""
 
     label: str
     do: Callable[[Bench], Awaitable[Detail]]
 
 
 class Judgement(Struct, frozen=True):
-    """Whether a condition holds; if not, what is missing, and the samples that say so."""
+    """Whether a condition holds; if not, what is missing, and the samples that show it."""
 
     ok: bool
     missing: tuple[str, ...] = ()
@@ -35,27 +35,27 @@ class Judgement(Struct, frozen=True):
 
 
 class Judge(Protocol):
-    """Answers one question again and again, from the moment it was asked."""
+    """Evaluates one question repeatedly, from the time it was asked."""
 
     @property
     def polls(self) -> bool:
-        """Whether judging runs commands, so that it should not be done at every record."""
+        """Whether judging runs commands, so that it should not happen at every record."""
         ...
 
     async def judge(self) -> Judgement:
-        """How it is now."""
+        """Evaluate the question now."""
         ...
 
 
 class StepQuestion(Struct, frozen=True):
-    """Something that must come true `within` nanoseconds, and hold for so long."""
+    """A condition that must become true `within` nanoseconds, and then hold for a given time."""
 
     label: str
     words: str
     within: int
     hold: int
     judge: Callable[[Bench, int], AbstractAsyncContextManager[Judge]]
-    """Makes the judge, given the time from which on samples count."""
+    """Creates the judge, given the time from which on samples count."""
 
 
 Plan = Action | Fault | StepQuestion

@@ -1,4 +1,4 @@
-"""Makes the kind of an overlay that drivers run, with what the lab wants to know before a lab exists.
+"""Creates the kind of an overlay that drivers run, with the facts that the lab needs before a lab exists.
 
 Owns the options that all such overlays have. Knows no overlay by name.
 """
@@ -18,7 +18,7 @@ from lab.scenario.resolve import Resolved
 __all__ = ["DEFAULT_RANGE", "driven"]
 
 DEFAULT_RANGE = ip_network("10.32.0.0/12")
-"""Where addresses come from unless the scenario says otherwise."""
+"""The default range of addresses."""
 RANGE = "iprange"
 
 More = Callable[[Options], Iterator[OptionFault]]
@@ -38,13 +38,13 @@ def driven(
     commands: tuple[str, ...] = (),
     virtual: bool = False,
 ) -> OverlayKind:
-    """The kind of an overlay whose hosts have such drivers.
+    """The kind of an overlay with these drivers.
 
-    `make` makes a host's driver, or `making` tells which one does from the scenario. `programs`: what must be installed
-    where hosts run, each with its package of Debian. `options`: names of its own ones besides `iprange`; `faults` says
-    what is wrong with their values. `default_range`: None where addresses do not come from the lab (`own`).
-    `commands`: those of the options that are command lines of programs next to the scenario.
-    `virtual`: its driver needs nothing but the commands that simulated hosts have.
+    `make` creates a host's driver, or `making` selects that function from the scenario. `programs`: those that must be
+    installed where hosts run, each with its Debian package. `options`: names of its own options besides `iprange`;
+    `faults` reports invalid values. `default_range`: None if addresses do not come from the lab (`own`). `commands`:
+    the options that are command lines of programs next to the scenario. `virtual`: its driver needs only commands that
+    simulated hosts have.
     """
     names = (*([RANGE] if default_range is not None else []), *options)
 

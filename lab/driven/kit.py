@@ -1,6 +1,6 @@
-"""What drivers in Python have in common: commands on their host, a bridge with containers' ports, a container's route.
+"""Shared code of drivers in Python: commands on their host, a bridge with containers' ports, a container's route.
 
-Owns no overlay's words. Names of devices have 15 characters at most, so they are made of digests.
+Owns nothing specific to one overlay. Device names have 15 characters at most, so they are derived from digests.
 """
 
 import hashlib
@@ -17,16 +17,16 @@ from lab.errors import LabError
 __all__ = ["INSIDE", "BridgeDriver", "HostDriver", "RouteDriver", "port_name"]
 
 INSIDE = "ethwe"
-"""The overlay's interface in a container, as that of our overlay is called."""
+"""The overlay's interface in a container, with the same name as our overlay's."""
 
 
 def port_name(container: str) -> str:
-    """The host's end of a container's cable."""
+    """Name of the host's end of a container's cable."""
     return f"vl{hashlib.blake2b(container.encode(), digest_size=5).hexdigest()}"
 
 
 def mac_of(address: str) -> str:
-    """The MAC of a container's interface: made of its address, as Docker's are, so that a restart keeps it."""
+    """The MAC of a container's interface: derived from its address, as in Docker, so that it survives a restart."""
     octets = ip_interface(address).ip.packed
     if len(octets) > 4:
         octets = hashlib.blake2b(octets, digest_size=4).digest()
@@ -34,7 +34,7 @@ def mac_of(address: str) -> str:
 
 
 class HostDriver:
-    """One host's driver in Python: a subclass says how its overlay starts, ends, and is told of peers."""
+    """One host's driver in Python: a subclass defines how its overlay starts, stops, and learns of peers."""
 
     processes: ClassVar[Sequence[str]] = ()
     """Names of the overlay's programs, for `kill`, `stop` and `status`."""
@@ -43,14 +43,14 @@ class HostDriver:
         self.host = host
         self.place = place
         self.attached: dict[str, DriverPlug] = {}
-        """Containers that have an interface, by name."""
+        """Containers with an interface, by name."""
 
     async def sh(self, script: str, *, timeout: float = 60.0) -> str:
-        """What a shell on the host writes; raises `CommandFailed` when a line of it fails."""
+        """The output of a shell script on the host; raises `CommandFailed` when a line fails."""
         return await must(self.host, ["sh", "-ec", script], timeout=timeout)
 
     async def put(self, path: str, text: str, *, mode: int = 0o600) -> None:
-        """Write a file on the host; its folders are made."""
+        """Write a file on the host; creates its folders."""
         quoted = shlex.quote(path)
         await self.sh(
             f'mkdir -p "$(dirname {quoted})"\n(umask 077; printf %s {shlex.quote(text)} > {quoted})\n'
@@ -58,10 +58,10 @@ class HostDriver:
         )
 
     async def connect(self, peers: Sequence[DriverPeer]) -> None:
-        """Nothing to tell."""
+        """Does nothing by default."""
 
     async def stop(self) -> None:
-        """SIGTERM, and wait until all are gone; SIGKILL after 5 s."""
+        """SIGTERM, then wait until all have ended; SIGKILL after 5 s."""
         await self._end("TERM")
 
     async def kill(self) -> None:
@@ -77,12 +77,12 @@ class HostDriver:
         return DriverStatus(running=running)
 
     async def logs(self) -> str:
-        """The end of what the program wrote to `log` in the driver's folder."""
+        """The end of the program's log file `log` in the driver's folder."""
         folder = shlex.quote(self.place.directory)
         return (await self.host.exec(["sh", "-c", f"tail -n 20 {folder}/log 2>/dev/null"])).out
 
     async def close(self) -> None:
-        """Nothing is held outside of the host."""
+        """There are no resources outside the host."""
 
     async def _end(self, signal: str) -> None:
         if not self.processes:
@@ -97,14 +97,14 @@ class HostDriver:
 
 
 class BridgeDriver(HostDriver):
-    """An overlay of frames: containers hang on a bridge, to which the overlay's own device belongs too."""
+    """An overlay of Ethernet frames: containers and the overlay's own device are ports of a bridge."""
 
     bridge: ClassVar[str] = "overlay0"
     mtu: ClassVar[int] = 1500
-    """Of containers' interfaces: what a frame may carry so that it fits into the underlay's packets."""
+    """MTU of containers' interfaces, so that a frame fits into the underlay's packets."""
 
     async def make_bridge(self) -> None:
-        """The bridge, open for its own frames where Docker's policy would drop them; again is fine."""
+        """Create the bridge, and allow its frames where Docker's policy would drop them; idempotent."""
         await self.sh(
             f"ip link show {self.bridge} >/dev/null 2>&1 || ip link add {self.bridge} mtu {self.mtu} type bridge\n"
             f"ip link set {self.bridge} up\n"
@@ -116,7 +116,7 @@ class BridgeDriver(HostDriver):
         )
 
     async def attach(self, what: DriverPlug) -> str:
-        """A veth pair between the bridge and the container."""
+        """Create a veth pair between the bridge and the container."""
         port = port_name(what.container)
         await self.sh(
             f"ip link delete {port} 2>/dev/null || true\n"
@@ -130,18 +130,18 @@ class BridgeDriver(HostDriver):
         return what.address
 
     async def detach(self, what: DriverPlug) -> None:
-        """The cable is deleted."""
+        """Delete the cable."""
         self.attached.pop(what.container, None)
         await self.sh(f"ip link delete {port_name(what.container)} 2>/dev/null || true")
 
 
 class RouteDriver(HostDriver):
-    """An overlay of packets: containers have addresses of the host's prefix, and the host forwards for them."""
+    """An overlay of IP packets: containers have addresses of the host's prefix, and the host forwards for them."""
 
     mtu: ClassVar[int] = 1500
 
     async def open_forwarding(self) -> None:
-        """Let the host forward between containers and the overlay's device, where Docker's policy would drop it."""
+        """Allow forwarding between containers and the overlay's device, where Docker's policy would drop it."""
         await self.sh(
             "sysctl -qw net.ipv4.ip_forward=1\nsysctl -qw net.ipv6.conf.all.forwarding=1 || true\n"
             "for family in iptables ip6tables; do\n"
@@ -152,11 +152,11 @@ class RouteDriver(HostDriver):
         )
 
     def via(self) -> str:
-        """What containers reach by their interface: the overlay's range."""
+        """The destinations that containers reach by their interface: the overlay's range."""
         return self.place.subnet
 
     async def attach(self, what: DriverPlug) -> str:
-        """A veth pair; the container's gateway is an address that only this cable has."""
+        """Create a veth pair; the container's gateway is an address that exists only on this cable."""
         port, address = port_name(what.container), ip_interface(what.address)
         six = address.version == 6
         family, gateway, full = ("-6", "fe80::1", 128) if six else ("-4", "169.254.1.1", 32)
@@ -176,13 +176,13 @@ class RouteDriver(HostDriver):
         return what.address
 
     async def detach(self, what: DriverPlug) -> None:
-        """The cable is deleted, its route with it."""
+        """Delete the cable, and its route with it."""
         self.attached.pop(what.container, None)
         await self.sh(f"ip link delete {port_name(what.container)} 2>/dev/null || true")
 
 
 def _pids(name: str) -> str:
-    """A shell command that prints the pids of the host's processes of this name: /proc of a host shows only its own."""
+    """A shell command that prints the pids of the host's processes of this name; a host's /proc shows only its own."""
     return (
         "for stat in /proc/[0-9]*/stat; do read -r pid comm state rest < $stat 2>/dev/null || continue; "
         f'[ "$comm" = "({name[:15]})" ] && [ "$state" != Z ] && echo $pid; done; true'

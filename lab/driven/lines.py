@@ -1,7 +1,7 @@
-"""A driver that is a program on its host: one JSON object a line each way, one request at a time.
+"""A driver that is a program on its host: one JSON object per line each way, one request at a time.
 
-Owns the program's process, the patience that each word gets, and what of its answers is refused. The program is not
-trusted: what it writes is bounded, decoded by types, and cleaned before anybody reads it. Knows no overlay.
+Owns the program's process, the timeout of each request, and the validation of its answers. The program is not trusted:
+its output is limited, decoded by type, and cleaned before it is displayed. Knows no overlay.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from lab.named_file import read_named
 from overlay.clean import LINES, clean
 
 LINE = 1 << 16
-"""Bytes of one answer, at most."""
+"""Maximum bytes of one answer."""
 _PATIENCE = {"hello": 30.0, "launch": 60.0, "connect": 30.0, "attach": 30.0, "detach": 30.0, "status": 10.0}
 _COPIED = 90_000
-"""Bytes of a program that is copied to a host: what fits into one word of a command."""
+"""Maximum bytes of a program that is copied to a host: the limit of one command argument."""
 _WRITE = """\
 import base64, os, sys
 with open(sys.argv[1], "wb") as file:
@@ -33,7 +33,7 @@ with open(sys.argv[1], "wb") as file:
 os.chmod(sys.argv[1], 0o755)
 """
 _OTHERWISE = 30.0
-"""Seconds that a word may take; programs that fetch or compile at their first start have `launch` for it."""
+"""Timeouts of requests in seconds; programs that fetch or compile on their first start do so in `launch`."""
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}/[0-9]{1,3}")
 
 
@@ -53,7 +53,7 @@ class LineDriver:
         """Why this program gets no more requests."""
 
     async def hello(self) -> DriverHello:
-        """Starts the program, unless it runs; a power cut or a fault has ended it."""
+        """Starts the program, unless it runs, because a power cut or a fault may have ended it."""
         if self._spoiled or self._talk is None or self._talk[0].at_eof():
             await self.close()
             self._spoiled = ""
@@ -92,7 +92,7 @@ class LineDriver:
         await self._ask("kill")
 
     async def logs(self) -> str:
-        """See `Driver`; without a log what the program has complained of."""
+        """See `Driver`; without a log, the program's error output."""
         text = ""
         with contextlib.suppress(LabError):
             text = str((await self._ask("logs")).get("text", ""))
@@ -144,7 +144,7 @@ class LineDriver:
         self._talk = await self._stack.enter_async_context(context)
 
     async def _visible(self, program: str) -> str:
-        """The program's path on the host; one that the host does not see, below /tmp for example, is copied there."""
+        """The program's path on the host; one that the host cannot see, for example below /tmp, is copied there."""
         if "/" not in program or (await self._host.exec(["test", "-x", program])).code == 0:
             return program
         content = read_named(Path(program))
@@ -196,7 +196,7 @@ class LineDriver:
         return f"the driver {self._command[0]}"
 
     def _spoil(self, what: str) -> NoReturn:
-        """Say what is wrong with the program, and ask it no more: nobody knows which answer would come next."""
+        """Report the program's error and send no more requests, because answers could no longer be matched."""
         self._spoiled = f"{self._place.host}: {self._name} {what}"
         raise DriverFault(self._spoiled)
 

@@ -1,6 +1,6 @@
-"""The lab's overlay over a driver on each host: containers by the engine, addresses, who is told of whom.
+"""The lab's overlay over a driver on each host: containers by the engine, addresses, and which peers to tell.
 
-Owns what is the same for all drivers. Knows no overlay by name, and does not ask what kind of driver it is.
+Owns what is the same for all drivers. Knows no overlay by name, nor the kind of a driver.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from lab.kinds.options import Options
 from lab.scenario.resolve import Replica, Resolved
 
 DIRECTORY = "/root/overlay"
-"""Of a driver's files, below the home directory, which each host has for itself."""
+"""Folder of a driver's files, below the home directory, which is separate on each host."""
 PREFIX = 24
-"""Length of the prefix that a host gets from the range, where addresses come by prefixes."""
+"""Length of the prefix that a host gets from the range, if addresses come by prefixes."""
 
 
 class DrivenOverlay:
-    """An overlay behind drivers."""
+    """An overlay run by drivers."""
 
     has_views = False
     has_dns = False
@@ -52,16 +52,16 @@ class DrivenOverlay:
         self._hellos: dict[str, DriverHello] = {}
         self._options: dict[str, Options] = {}
         self._groups: list[dict[str, None]] = []
-        """Hosts that connections join, for overlays whose peers are told of all others."""
+        """Groups of connected hosts, for overlays whose peers must be told about all others."""
         self._asked: dict[str, dict[str, None]] = {}
-        """Host -> the other ends of its connections, for overlays that find the rest."""
+        """Host -> the other ends of its connections, for overlays that discover the rest."""
         self._addresses: dict[str, IPv4Interface | IPv6Interface] = {}
         self._next: dict[str, int] = {}
-        """Prefix, or "" for the whole range -> the number of the address to give out next."""
+        """Prefix, or "" for the whole range -> the index of the next address to assign."""
 
     @property
     def hello(self) -> DriverHello | None:
-        """What the first driver has said of its overlay; None before the first launch."""
+        """The first driver's description of its overlay; None before the first launch."""
         return next(iter(self._hellos.values()), None)
 
     @property
@@ -75,13 +75,14 @@ class DrivenOverlay:
     # Hosts
 
     async def launch(self, hosts: Sequence[str], options: Options) -> None:
-        """Start the overlay on all of them."""
+        """Start the overlay on these hosts."""
         for name in hosts:
             self._options[name] = {**self._scenario.options, **options}
         await together(self._launch(name) for name in hosts)
 
     async def connect(self, source: str, targets: Sequence[str]) -> None:
-        """Tell the peers of each other: all of a group, unless the overlay finds the rest or a graph says who."""
+        """Tell the peers about each other: all of a group, unless the overlay discovers the rest or a graph defines
+        them."""
         for name in (source, *targets):
             if name not in self._hellos:
                 raise LabError(f"connect: the overlay was not launched on {name}")
@@ -100,7 +101,7 @@ class DrivenOverlay:
         await together(self._connect(name) for name in told)
 
     async def relaunch(self, host: str) -> bool:
-        """Start the overlay again, and tell its peer of the others as before."""
+        """Start the overlay again, and tell its peer about the others as before."""
         if host not in self._options:
             return False
         await self._launch(host)
@@ -108,7 +109,7 @@ class DrivenOverlay:
         return self.has_daemons
 
     async def stop(self, host: str) -> None:
-        """The overlay's own way to end."""
+        """Stop gracefully, in the overlay's own way."""
         await self._driver(host).stop()
 
     async def kill_daemon(self, host: str) -> None:
@@ -118,7 +119,7 @@ class DrivenOverlay:
     # Containers
 
     async def run(self, replica: Replica) -> None:
-        """`docker run`, then the interface."""
+        """`docker run`, then attach the interface."""
         hello = self._said(replica.host)
         if replica.address and hello.addresses != "chosen":
             how = {"prefix": "come from its host's prefix", "own": "follow from keys"}[hello.addresses]
@@ -144,7 +145,7 @@ class DrivenOverlay:
         await HostEngine(self._lab.hosts[replica.host]).kill(replica.name)
 
     async def restart(self, replica: Replica) -> None:
-        """`docker start`, then the interface with the address that it had."""
+        """`docker start`, then attach the interface with its previous address."""
         await HostEngine(self._lab.hosts[replica.host]).start(replica.name)
         before = self._addresses.get(replica.name)
         await self._attach(replica, str(before) if before else replica.address or self._choose(replica.host))
@@ -155,7 +156,7 @@ class DrivenOverlay:
         return str(interface.ip) if interface else ""
 
     def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
-        """Addresses that the lab chooses keep subnets apart; elsewhere everybody reaches everybody."""
+        """Addresses that the lab chooses separate subnets; otherwise all replicas reach each other."""
         ours, theirs = self._addresses.get(source.name), self._addresses.get(target.name)
         if ours is None or theirs is None:
             return None
@@ -165,7 +166,7 @@ class DrivenOverlay:
         return str(theirs.ip), port
 
     async def resolver(self, host: str) -> str:
-        """There are no names."""
+        """There is no name server."""
         return ""
 
     async def log_tail(self, host: str) -> str:
@@ -175,7 +176,7 @@ class DrivenOverlay:
         return await self._drivers[host].logs()
 
     async def close(self) -> None:
-        """The lab ends: let all drivers go."""
+        """The lab ends: close all drivers."""
         with contextlib.suppress(LabError, OSError):
             await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
 
@@ -221,7 +222,7 @@ class DrivenOverlay:
         await driver.launch()
 
     async def _connect(self, name: str) -> None:
-        """Tell one peer of the others that it should know."""
+        """Tell one peer about the others that it should know."""
         hello = self._hellos[name]
         if hello.discovers:
             others = list(self._asked.get(name, {}))
@@ -260,13 +261,13 @@ class DrivenOverlay:
         return int(state["Pid"])
 
     def _choose(self, host: str) -> str:
-        """The next free address of the whole range, or of the host's prefix; empty where the overlay has its own."""
+        """The next free address of the whole range, or of the host's prefix; empty if the overlay assigns addresses."""
         hello = self._said(host)
         if hello.addresses == "own":
             return ""
         network = self._subnet if hello.addresses == "chosen" else ipaddress.ip_network(self._prefix_of(host))
         key = str(network) if hello.addresses == "prefix" else ""
-        # The first one of a prefix is for the host itself, which many overlays want.
+        # The first address of a prefix is for the host itself, which many overlays need.
         number = self._next.get(key, 1 if hello.addresses == "chosen" else 2)
         if number >= network.num_addresses - 1:
             raise LabError(f"{network} has no free address left")
@@ -274,7 +275,7 @@ class DrivenOverlay:
         return f"{network[number]}/{network.prefixlen}"
 
     def _prefix_of(self, name: str) -> str:
-        """The host's part of the range, by its place among the hosts of the lab."""
+        """The host's part of the range, by its index among the hosts of the lab."""
         length = min(max(PREFIX, self._subnet.prefixlen), self._subnet.max_prefixlen)
         index = list(self._lab.hosts).index(name)
         if index >= 1 << (length - self._subnet.prefixlen):

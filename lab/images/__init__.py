@@ -1,9 +1,9 @@
-"""The process images: what `docker run NAME` means where a container is a process with the machine's file system.
+"""The process images: the meaning of `docker run NAME` if a container is a process with the machine's file system.
 
-An image is data: a default command, an environment and, for those that the lab ships, a Python callable that can be
-run by fork in an already loaded process instead of starting an interpreter. The programs that stand in for commands a
-machine may lack are in two folders: `first/` goes before everything else on PATH (`sudo` must win, the machine's own
-cannot work in a user namespace), `last/` behind everything (the machine's own `curl` and `ifconfig` win).
+An image is data: a default command, an environment and, for those that the lab ships, a Python callable that can run by
+fork in an already loaded process instead of starting an interpreter. Programs that replace commands that a machine may
+lack are in two folders: `first/` comes first on PATH (`sudo` must take precedence, because the machine's own cannot
+work in a user namespace), `last/` comes last (the machine's own `curl` and `ifconfig` take precedence).
 
 Knows nothing of engines, namespaces or networks.
 """
@@ -26,15 +26,15 @@ _STANDARD_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", 
 
 
 Call = Callable[[Sequence[str], Callable[[], None]], int]
-"""Runs an image's entrypoint in this process: (arguments behind the entrypoint, what to call when it is up) -> exit
-code. It is called in a forked process and writes to the descriptors 1 and 2; Python's own buffers are not flushed."""
+"""Runs an image's entrypoint in this process: (arguments after the entrypoint, callback when it is up) -> exit code. It
+is called in a forked process and writes to the descriptors 1 and 2; Python's own buffers are not flushed."""
 
 
 class Image(Struct, frozen=True, kw_only=True):
     """One process image. `entrypoint + cmd` is the command, as in a Docker image's configuration."""
 
     name: str
-    """Repository, without tag: `tutum/curl`. Every image has the one tag `latest`."""
+    """Repository, without tag: `tutum/curl`. Every image has only the tag `latest`."""
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
@@ -42,11 +42,12 @@ class Image(Struct, frozen=True, kw_only=True):
     """`8080/tcp`"""
     description: str = ""
     call: Call | None = None
-    """Used when the command that results starts with `entrypoint`; that is an executable on PATH for other cases."""
+    """Used when the resulting command starts with `entrypoint`; in other cases the executable of that name on PATH
+    runs."""
 
     @property
     def id(self) -> str:
-        """`sha256:…`, made from the name: the same on every host."""
+        """`sha256:…`, derived from the name: the same on every host."""
         return "sha256:" + hashlib.sha256(self.name.encode()).hexdigest()
 
 
@@ -79,7 +80,7 @@ def reference(name: str) -> tuple[str, str]:
 
 
 def find(name: str, images: Mapping[str, Image] = IMAGES) -> Image | None:
-    """The image of a reference (`tutum/curl`, `tutum/curl:latest`, its id or an id's prefix of 12 digits), or None."""
+    """The image of a reference (`tutum/curl`, `tutum/curl:latest`, its id or a prefix of 12 digits), or None."""
     repository, tag = reference(name)
     if tag == "latest" and repository in images:
         return images[repository]
@@ -92,8 +93,8 @@ def find(name: str, images: Mapping[str, Image] = IMAGES) -> Image | None:
 
 
 def search_path(own: str | None = None) -> str:
-    """PATH for a lab host or container: shims first, standard places, what else `own` (default: this process's PATH)
-    has, shims last."""
+    """PATH for a lab host or container: first shims, standard directories, the rest of `own` (default: this process's
+    PATH), last shims."""
     extra = (os.environ.get("PATH", "") if own is None else own).split(":")
     parts = [SHIMS_FIRST, *_STANDARD_PATH, *(part for part in extra if part.startswith("/")), SHIMS_LAST]
     return ":".join(dict.fromkeys(parts))

@@ -1,7 +1,7 @@
-"""Images as data: tar layers and a configuration, joined into the archive that `docker load` reads.
+"""Images as data: tar layers and a configuration, combined into the archive that `docker load` reads.
 
 Owns the format (Docker Image Specification 1.2: manifest.json, one configuration, one tar per layer) and reproducible
-layers: the same files give the same bytes, so the same identifiers. Knows nothing of what is in an image.
+layers: the same files give the same bytes, so the same identifiers. Knows nothing of an image's content.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class Layer(Struct, frozen=True):
 
     @property
     def path(self) -> Path:
-        """Where the tar is."""
+        """The path of the tar."""
         return Path(self.file)
 
 
@@ -37,16 +37,16 @@ class BuiltImage(Struct, frozen=True, kw_only=True):
     """An image in the cache."""
 
     name: str
-    """With its tag: `ksahnine/dummy-http:latest`."""
+    """Name with its tag: `ksahnine/dummy-http:latest`."""
     layers: tuple[Layer, ...]
     config: dict[str, Any]
     """`Entrypoint`, `Cmd`, `Env` … as in a Docker image's configuration."""
     inputs: str
-    """Hash of everything that it was made from; also its label `overlay-lab.inputs`."""
+    """Hash of all its inputs; also its label `overlay-lab.inputs`."""
 
     @property
     def size(self) -> int:
-        """Bytes of all layers, which is what `docker images` shows, more or less."""
+        """Bytes of all layers, approximately the size in `docker images`."""
         return sum(layer.path.stat().st_size for layer in self.layers)
 
 
@@ -60,7 +60,7 @@ def digest_of(path: Path) -> str:
 
 
 class LayerWriter:
-    """Writes a layer; members in the order given, owned by root, without times of its own. A context manager."""
+    """Writes a layer; members in call order, owned by root, without time stamps by default. A context manager."""
 
     def __init__(self, path: Path) -> None:
         self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
@@ -73,21 +73,21 @@ class LayerWriter:
         self._tar.close()
 
     def add(self, name: str, data: bytes, mode: int = 0o644, time: float = 0) -> None:
-        """A regular file; its directories are made."""
+        """Add a regular file; creates its directories."""
         self._parents(name)
         info = _info(name, size=len(data), mode=mode)
         info.mtime = time
         self._put(info, io.BytesIO(data))
 
     def link(self, name: str, target: str) -> None:
-        """A symbolic link."""
+        """Add a symbolic link."""
         self._parents(name)
         info = _info(name, mode=0o777)
         info.type, info.linkname = tarfile.SYMTYPE, target
         self._put(info)
 
     def directory(self, name: str, mode: int = 0o755) -> None:
-        """A directory."""
+        """Add a directory."""
         if name and name not in self._made:
             self._parents(name)
             self._made.add(name)
@@ -96,8 +96,8 @@ class LayerWriter:
             self._put(info)
 
     def copy(self, source: tarfile.TarFile, member: tarfile.TarInfo, *, timed: bool = True) -> None:
-        """A regular file of another tar, hard links resolved; with its time, by which Python knows compiled modules,
-        unless that says nothing (`timed`)."""
+        """Copy a regular file of another tar, with hard links resolved. `timed` keeps its time stamp, by which Python
+        matches compiled modules."""
         data = source.extractfile(member)
         assert data is not None
         self.add(member.name.removeprefix("./"), data.read(), member.mode & 0o7777, member.mtime if timed else 0)
@@ -109,7 +109,7 @@ class LayerWriter:
 
     def _put(self, info: tarfile.TarInfo, data: io.BytesIO | None = None) -> None:
         if info.name in self._made and info.type != tarfile.DIRTYPE:
-            return  # engines refuse a layer that names a path twice
+            return  # engines refuse a layer that has a path twice
         self._made.add(info.name)
         self._tar.addfile(info, data)
 
@@ -137,7 +137,7 @@ def configuration(image: BuiltImage, architecture: str) -> bytes:
 
 
 def archive(images: Sequence[BuiltImage], architecture: str) -> Iterator[bytes]:
-    """The bytes of one archive with all these images, layer by layer; layers that they share are in it once."""
+    """The bytes of one archive with all these images, layer by layer; shared layers are included once."""
     manifest = []
     for image in images:
         config = configuration(image, architecture)
@@ -154,13 +154,13 @@ def archive(images: Sequence[BuiltImage], architecture: str) -> Iterator[bytes]:
 
 
 class _Entry(Struct):
-    """One image of a manifest; of its keys, those that count here."""
+    """One image of a manifest; only the keys needed here."""
 
     RepoTags: list[str] | None = None
 
 
 def names_in(path: Path) -> list[str]:
-    """The names (with tags) of the images in somebody's archive. Raises `LabError` for anything else."""
+    """The names (with tags) of the images in a user's archive. Raises `LabError` for other files."""
     if path.exists() and not path.is_file():
         raise LabError(f"{path} is no regular file, which an archive of images must be")
     try:

@@ -30,32 +30,32 @@ PACKAGES = (
     "systemd-sysv", "udev", "dbus", "openssh-server", "linux-image-cloud-amd64", "tiny-initramfs", "kmod", "netbase",
     "ethtool", "tcpdump",
 )  # fmt: skip
-"""From Debian, into a machine, besides what a host image has (`layers.PACKAGES`)."""
+"""Debian packages of a machine, in addition to those of a host image (`layers.PACKAGES`)."""
 ENGINE = ("docker.io", "iptables", "crun")
-"""What only a machine with the Docker Engine has."""
+"""Additional packages of a machine with the Docker Engine."""
 TOOLS = {
     "mmdebstrap": "mmdebstrap", "sfdisk": "fdisk", "mke2fs": "e2fsprogs", "mkfs.vfat": "dosfstools", "mcopy": "mtools",
     "syslinux": "syslinux", "cpio": "cpio", "qemu-img": "qemu-utils",
 }  # fmt: skip
-"""Program that makes a box -> Debian's package of it."""
+"""Program needed to build a box -> its Debian package."""
 IMAGES = store.OWN
-"""What the Docker Engine of a machine has from the beginning: loading takes long where a processor is emulated."""
+"""Images loaded in a machine's Docker Engine from the start, because loading is slow on an emulated CPU."""
 _GIGABYTES = {False: 4, True: 8}
-"""Size of the disk as the machine sees it, without and with Docker; the file holds what was written only."""
+"""Size of the disk as the machine sees it, without and with Docker; the file is sparse."""
 
 
 class Box(Struct, frozen=True, kw_only=True):
     """A box in the cache."""
 
     name: str
-    """As Vagrant calls it; made from everything that is in it, so that a changed box is another one to Vagrant."""
+    """Vagrant's name for it; derived from its content, so that a changed box is a different one for Vagrant."""
     directory: str
-    """Where Vagrant's three files of it lie: box.img, metadata.json, Vagrantfile."""
+    """Directory of Vagrant's three files: box.img, metadata.json, Vagrantfile."""
     docker: bool
     base: str
-    """Hash of all that it was made from but the project."""
+    """Hash of all its inputs except the project."""
     project: str
-    """Hash of the project's part: a machine gets that again whenever a lab boots it."""
+    """Hash of the project's part: a lab copies it to a machine again at each boot."""
 
     @property
     def image(self) -> Path:
@@ -69,12 +69,12 @@ class Box(Struct, frozen=True, kw_only=True):
 
 
 def build_command(*, docker: bool) -> str:
-    """What a user types to get the box."""
+    """The command with which a user builds the box."""
     return f"sudo .venv/bin/lab images box{' --docker' if docker else ''}"
 
 
 def packages(*, docker: bool) -> tuple[str, ...]:
-    """Debian's packages of a box."""
+    """Debian packages of a box."""
     common = (one for one in (*layers.PACKAGES, *PACKAGES) if one not in ENGINE)
     return (*common, *ENGINE) if docker else tuple(common)
 
@@ -93,7 +93,7 @@ def _recipe() -> list[tuple[str, str]]:
 
 
 def build(say: Say, *, docker: bool = False, force: bool = False) -> Box:
-    """The box, made if what is in the cache was made from something else. Raises `LabError` with what is missing."""
+    """The box, rebuilt if the cached one has other inputs. Raises `LabError` with what is missing."""
     if platform.machine() != "x86_64":
         raise LabError(f"`lab images box` makes boxes of x86_64 only, and this machine is {platform.machine()}")
     if missing := missing_tools():
@@ -120,7 +120,7 @@ def build(say: Say, *, docker: bool = False, force: bool = False) -> Box:
 
 
 def find(*, docker: bool) -> Box | None:
-    """The box in the cache, if Debian's part and the packages are as they would be made now; its project may be old."""
+    """The cached box, if Debian's part and the packages are up to date; its project may be old."""
     try:
         box = msgspec.json.decode(_note(docker).read_bytes(), type=Box)
     except (FileNotFoundError, msgspec.MsgspecError):
@@ -129,12 +129,12 @@ def find(*, docker: bool) -> Box | None:
 
 
 def missing_tools() -> list[str]:
-    """Debian's packages of programs that make a box and are not here."""
+    """Debian packages of missing programs that are needed to build a box."""
     return [package for tool, package in TOOLS.items() if program(tool) is None]
 
 
 def boxes() -> Path:
-    """Where boxes are kept."""
+    """The directory of boxes."""
     return layers.cache() / "boxes"
 
 
@@ -143,12 +143,12 @@ def _note(docker: bool) -> Path:
 
 
 def made_from(*, docker: bool) -> str:
-    """Hash of all that a box is made from but the project."""
+    """Hash of all inputs of a box except the project."""
     return layers.hash_of(base_inputs(docker=docker), layers.packages_inputs(), _recipe(), IMAGES if docker else ())
 
 
 def _make(stack: list[Layer], docker: bool, say: Say) -> Box:
-    """Put the layers on a disk, and that into place; a broken attempt is removed by the next one."""
+    """Put the layers on a disk, and move that into place; the next build removes a broken attempt."""
     say("machine: its disk")
     kind = f"{layers.codename()}{'-docker' if docker else ''}"
     inputs = layers.hash_of([layer.digest for layer in stack], _recipe())

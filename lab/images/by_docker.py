@@ -1,6 +1,6 @@
-"""The base layer of the host image, made by a user's Docker Engine from the Dockerfile, where there is no mmdebstrap.
+"""The base layer of the host image, built by a user's Docker Engine from the Dockerfile, if there is no mmdebstrap.
 
-Owns the build and the export. Knows engines only through their SDK, and nothing of what is made from the layer.
+Owns the build and the export. Knows engines only through their SDK, and nothing of what is built from the layer.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from lab.images import layers
 from lab.images.layers import RECIPE, Say
 
 _PARTS = ("usr/bin/python3", "usr/sbin/dockerd", "usr/bin/busybox", "usr/share/overlay-lab/curl")
-"""Files without which it is not what the Dockerfile makes."""
+"""Files that every result of the Dockerfile has."""
 
 
 def export_base(engine: Any, path: Path, say: Say) -> None:
     """Build the Dockerfile in this engine (a `docker.DockerClient`) and write its root file system to `path` as a tar.
 
-    Nothing of it stays in the engine but what the build has pulled. Raises `LabError` with the build's last lines.
+    Only pulled images stay in the engine. Raises `LabError` with the build's last lines.
     """
     from docker.errors import BuildError
 
@@ -49,7 +49,7 @@ def export_base(engine: Any, path: Path, say: Say) -> None:
 
 
 def copy_base(source: Path, path: Path) -> None:
-    """Take a root file system that the Dockerfile has made elsewhere. Raises `LabError` when it is none."""
+    """Copy a root file system that the Dockerfile built elsewhere. Raises `LabError` if it is not one."""
     try:
         with tarfile.open(source, "r:") as tar:
             names = {name.removeprefix("./") for name in tar.getnames()}
@@ -65,7 +65,7 @@ def copy_base(source: Path, path: Path) -> None:
 
 
 def _context() -> io.BytesIO:
-    """What `docker build` is given: the recipe's files."""
+    """The context of `docker build`: the recipe's files."""
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w", encoding="utf-8") as tar:
         for file in sorted(RECIPE.iterdir()):

@@ -1,8 +1,8 @@
 """The service of the walk-through, `ksahnine/dummy-http NAME`: a tiny HTTP/1.1 server that says who answered.
 
-Owns nothing but its listening socket and connections: one thread, one selector, so that a hundred of them forked from
-one loaded process cost little. Standard library only, because it is also run as a program by a bare interpreter. It
-must not know of engines or of the overlay; it reads the address of `eth0` at every request, as it may change.
+Owns only its listening socket and connections: one thread, one selector, so that a hundred of them forked from one
+loaded process cost little. Standard library only, because a bare interpreter also runs it as a program. Must not know
+of engines or of the overlay; it reads the address of `eth0` at every request, because it may change.
 """
 
 import errno
@@ -26,7 +26,7 @@ _SIOCGIFADDR = 0x8915
 
 
 def greeting(name: str, address: str) -> bytes:
-    """The one page."""
+    """The page's content."""
     return f"Hi! I'm [{name}] service and my Docker container's IP is [{address}]\n".encode()
 
 
@@ -41,21 +41,21 @@ def address_of(interface: str) -> str:
 
 
 class BadRequest(Exception):
-    """What the client sent is not HTTP that this server takes; args: status code, reason."""
+    """The client's request is not HTTP that this server supports; args: status code, reason."""
 
 
 class HttpConnection:
-    """One client: bytes in, bytes out, no socket. `feed` returns what to send; `closing` says that it is the last."""
+    """One client: bytes in, bytes out, no socket. `feed` returns the bytes to send; `closing` marks the last ones."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._buffer = b""
         self._skip = 0
-        """Bytes of the current request's body still to come; they are thrown away."""
+        """Remaining bytes of the current request's body, which are discarded."""
         self.closing = False
 
     def feed(self, data: bytes) -> bytes:
-        """Take what arrived, answer every request that is complete (clients may pipeline)."""
+        """Process received bytes, and answer every complete request (clients may pipeline)."""
         out = bytearray()
         self._buffer += data
         while not self.closing:
@@ -78,7 +78,7 @@ class HttpConnection:
         return bytes(out)
 
     def _answer(self, head: bytes) -> bytes:
-        # An empty line before a request is to be ignored (RFC 9112, 2.2).
+        # Ignore an empty line before a request (RFC 9112, 2.2).
         request, *lines = head.decode("latin-1").lstrip("\r\n").split("\r\n")
         words = request.split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
@@ -144,7 +144,7 @@ class HttpServer:
         self._clients: dict[int, _HttpClient] = {}
 
     def serve_forever(self) -> NoReturn:
-        """Until the process ends."""
+        """Run until the process ends."""
         while True:
             for key, events in self._selector.select():
                 client = self._clients.get(key.fd)
@@ -163,7 +163,7 @@ class HttpServer:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE) and self._clients:
-                    # Out of descriptors: the client that has been with us longest makes room.
+                    # Out of descriptors: close the oldest connection.
                     self._close(next(iter(self._clients.values())))
                     continue
                 if error.errno in (errno.ECONNABORTED, errno.EINTR):
@@ -171,7 +171,7 @@ class HttpServer:
                 raise
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # A peer beyond a cut never says goodbye; without this its connections would stay for ever.
+            # A peer beyond a cut never closes its connection, so it would stay open for ever without this.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
             if len(self._clients) >= MAX_CONNECTIONS:
@@ -206,7 +206,7 @@ class HttpServer:
             return
         client.out = client.out[sent:]
         if client.out:
-            # While a client does not take its answers, nothing more is read from it.
+            # While a client does not read its responses, read nothing more from it.
             self._selector.modify(client.sock, selectors.EVENT_WRITE)
         elif client.connection.closing:
             self._close(client)
@@ -220,7 +220,7 @@ class HttpServer:
 
 
 def _listen(port: int) -> socket.socket:
-    """A socket on all addresses of both families, or of IPv4 where the machine has no IPv6."""
+    """A socket on all addresses of both families, or of IPv4 if the machine has no IPv6."""
     try:
         sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

@@ -1,5 +1,5 @@
-"""What a program or library asks the dynamic linker for. Owns as much of the ELF format as that takes: 64 bits, little
-endian, which is every machine that the images are made for. Pure.
+"""What a program or library needs from the dynamic linker. Owns only the needed part of the ELF format: 64 bits, little
+endian, like every machine for which images are built. Pure.
 """
 
 import struct
@@ -12,7 +12,7 @@ _END, _NEEDED, _STRINGS = 0, 1, 5
 
 
 def needed(data: bytes) -> list[str]:
-    """The names of the libraries (`libc.so.6`), and the path of the linker itself; empty for what is no such file."""
+    """The names of the libraries (`libc.so.6`), and the path of the linker itself; empty for other files."""
     if not data.startswith(_MAGIC):
         return []
     (table,) = struct.unpack_from("<Q", data, 32)

@@ -35,27 +35,27 @@ PACKAGES = (
     "docker.io", "iptables", "iproute2", "nftables", "iputils-ping", "curl", "procps", "net-tools", "busybox-static",
     "sudo", "python3", "ca-certificates",
 )  # fmt: skip
-"""From Debian, into a host."""
+"""Debian packages of a host."""
 SITE = "usr/lib/python3/dist-packages"
 _UNWANTED = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
 _FORMAT = "1"
-"""Part of every hash: to be raised when this file makes something else of the same inputs."""
+"""Part of every hash: increase it when this file changes its output for the same inputs."""
 
 Say = Callable[[str], None]
 
 
 def cache() -> Path:
-    """Where built layers and images are kept: below XDG_CACHE_HOME."""
+    """Directory of built layers and images: below XDG_CACHE_HOME."""
     return this_machine.cache() / "images"
 
 
 def hash_of(*parts: object) -> str:
-    """A short name for these inputs."""
+    """A short hash of these inputs."""
     return hashlib.sha256(json.dumps([_FORMAT, *parts], default=str).encode()).hexdigest()[:20]
 
 
 def codename() -> str:
-    """The release that the base layer is made of: this machine's own if it is one of Debian's kind, else a Debian."""
+    """The release of the base layer: this machine's own if it is Debian or a derivative, else a Debian release."""
     return _own_release() or "bookworm"
 
 
@@ -66,14 +66,14 @@ def _own_release() -> str:
 
 
 def debian_image() -> str:
-    """What a Docker Engine with a registry calls that release."""
+    """The name of that release's image in a registry."""
     if platform.freedesktop_os_release().get("ID") == "ubuntu":
         return f"ubuntu:{codename()}"
     return f"debian:{codename()}-slim"
 
 
 def base_inputs() -> str:
-    """Hash of what the base layer is made from."""
+    """Hash of the inputs of the base layer."""
     return hash_of("base", codename(), platform.machine(), PACKAGES, (RECIPE / "finish").read_text(encoding="utf-8"))
 
 
@@ -92,11 +92,11 @@ def _by_mmdebstrap(path: Path, say: Say) -> None:
 
 
 class Unavailable(LabError):
-    """There is no mmdebstrap that could make anything here."""
+    """There is no mmdebstrap that works here."""
 
 
 def bootstrap(path: Path, what: str, packages: Sequence[str], hooks: Sequence[Path], say: Say) -> None:
-    """Write a tar with Debian and these packages, `hooks` run on its root directory. `what`: its name, for people."""
+    """Write a tar with Debian and these packages; `hooks` run on its root directory. `what`: its name, for users."""
     tool = shutil.which("mmdebstrap")
     if tool is None or not _own_release():
         found = "is missing: sudo apt-get install mmdebstrap" if _own_release() else "needs a system of Debian's kind"
@@ -114,7 +114,7 @@ def bootstrap(path: Path, what: str, packages: Sequence[str], hooks: Sequence[Pa
 
 
 def _sources() -> list[str]:
-    """The machine's own apt sources of its own release."""
+    """The machine's own apt sources for its own release."""
     places = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     wanted = re.compile(rf"\b{re.escape(codename())}\b")
     found = [str(one) for one in places if one.suffix in (".list", ".sources") and wanted.search(_text(one))]
@@ -128,14 +128,14 @@ def _text(path: Path) -> str:
 
 
 def _apt_options() -> list[str]:
-    """How this machine's apt reaches its sources: proxies, and whether old snapshots are fine."""
+    """This machine's apt options: proxies, and whether old snapshots are accepted."""
     done = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
     wanted = re.compile(r"Acquire::(https?::Proxy|Check-Valid-Until|Check-Date|Retries)\b")
     return [line for line in done.stdout.splitlines() if wanted.match(line)]
 
 
 def distributions() -> list[importlib.metadata.Distribution]:
-    """The installed packages that a host needs: the overlay's own dependencies, and theirs, in order of name."""
+    """The installed packages that a host needs: the overlay's dependencies, recursively, sorted by name."""
     found: dict[str, importlib.metadata.Distribution] = {}
     queue = ["overlay-lab"]
     while queue:
@@ -147,13 +147,13 @@ def distributions() -> list[importlib.metadata.Distribution]:
             try:
                 found[name.lower()] = importlib.metadata.distribution(name)
             except importlib.metadata.PackageNotFoundError:
-                continue  # for another Python or another system
+                continue  # for another Python version or operating system
             queue.append(name)
     return [found[name] for name in sorted(found)]
 
 
 def packages_inputs() -> str:
-    """Hash of what the packages layer is made from."""
+    """Hash of the inputs of the packages layer."""
     names = [f"{one.name}=={one.version}" for one in distributions()]
     return hash_of("packages", sys.version_info[:2], platform.machine(), names)
 
@@ -185,7 +185,7 @@ def _write_packages(path: Path, python: str, say: Say) -> None:
 
 
 def _installed() -> Iterator[tuple[str, bytes]]:
-    """(path below site-packages, content) of every file of the packages, tests and caches left out."""
+    """(path below site-packages, content) of every file of the packages, without tests and caches."""
     for one in distributions():
         for file in sorted(one.files or [], key=str):
             where = Path(str(one.locate_file(file)))
@@ -209,13 +209,13 @@ def project_files() -> list[tuple[str, Path]]:
 
 
 def project_inputs() -> str:
-    """Hash of what the project layer is made from."""
+    """Hash of the inputs of the project layer."""
     files = [(name, hashlib.sha256(file.read_bytes()).hexdigest()) for name, file in project_files()]
     return hash_of("project", sys.version_info[:2], files)
 
 
 def project_layer(python: str) -> Layer:
-    """This project, compiled for the base layer's interpreter where that is the same version as ours."""
+    """This project, compiled for the base layer's interpreter if it has the same version as ours."""
     return cached("project", project_inputs() + hash_of(python), lambda path: _write_project(path, python))
 
 
@@ -234,7 +234,7 @@ def write_modules(
     programs: Mapping[str, bytes],
     files: Mapping[str, Path] = {},
 ) -> None:
-    """A layer of Python's modules (by their paths below site-packages), of programs, and of other files."""
+    """A layer of Python modules (by their paths below site-packages), programs, and other files."""
     same = python == f"{sys.version_info.major}.{sys.version_info.minor}"
     with LayerWriter(path) as layer:
         for name, file in modules:
@@ -259,9 +259,9 @@ for source, target, shown in json.load(sys.stdin):
 
 
 def _add_compiled(layer: LayerWriter, modules: Sequence[tuple[str, bytes]]) -> None:
-    """Add the compiled form of these modules, so that no host does this at its first start.
+    """Add the compiled form of these modules, so that hosts do not compile them at their first start.
 
-    A process of its own compiles them, all in this order: what it writes depends on what it has in memory already.
+    A separate process compiles them, all in this order, because its output depends on what is already in memory.
     """
     with tempfile.TemporaryDirectory() as folder:
         orders = []
@@ -308,9 +308,9 @@ def _write_dummy_http(path: Path, base: Layer) -> None:
 
 
 def closure_layer(name: str, base: Layer, *, more: Sequence[str] = ()) -> Layer:
-    """Programs of the base layer with all that they need, as its file /usr/share/overlay-lab/NAME lists them.
+    """Programs of the base layer with all their dependencies, listed in its file /usr/share/overlay-lab/NAME.
 
-    `more`: directories to take with everything in them.
+    `more`: directories to include completely.
     """
     inputs = hash_of(name, base.digest, more, "sh", "times")
     return cached(name, inputs, lambda path: _write_closure(path, name, base, more))
@@ -355,7 +355,7 @@ def _members(tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
 
 
 def real_name(name: str, files: dict[str, tarfile.TarInfo]) -> str:
-    """A path with a linked top directory (/bin -> usr/bin) followed."""
+    """A path with a symbolic link at its top directory (/bin -> usr/bin) resolved."""
     top, slash, rest = name.partition("/")
     if slash and top in files and files[top].issym():
         return f"{files[top].linkname}/{rest}"
@@ -363,19 +363,19 @@ def real_name(name: str, files: dict[str, tarfile.TarInfo]) -> str:
 
 
 def target_of(name: str, link: tarfile.TarInfo) -> str:
-    """Where a symbolic link leads."""
+    """The target of a symbolic link."""
     return os.path.normpath(os.path.join(os.path.dirname(name), link.linkname)).lstrip("/")  # noqa: PTH118, PTH120
 
 
 def usual_places(layer: LayerWriter) -> None:
-    """The directories that engines mount over, or programs expect."""
+    """Directories that engines mount over, or programs expect."""
     for directory in ("dev", "etc", "proc", "root", "run", "sys", "var"):
         layer.directory(directory)
     layer.directory("tmp", 0o1777)
 
 
 def cached(name: str, inputs: str, make: Callable[[Path], None], *, anew: bool = False) -> Layer:
-    """The layer of these inputs, made now if it is not there or wanted again; a broken attempt changes nothing."""
+    """The layer of these inputs, built now if missing or if `anew`; a broken attempt changes nothing."""
     path = cache() / f"{name}-{inputs}.tar"
     note = path.with_suffix(".sha256")
     if anew or not note.exists():

@@ -24,7 +24,7 @@ from lab.images.layers import Say
 
 NAME = "overlay-lab/weave"
 PACKAGES = ("python3", "iptables", "busybox-static")
-"""Of Debian; all are in the base layer."""
+"""Debian packages; all are in the base layer."""
 FOLDER = Path(overlay.__file__).parent / "image"
 CONFIG = {
     "Entrypoint": ["/usr/local/bin/weave"],
@@ -41,15 +41,15 @@ _UNUSED = re.compile(
     r"usr/lib/python3\.\d+/(test|xmlrpc|wsgiref|tkinter|turtledemo|venv|curses|dbm|pydoc.*"
     r"|lib-dynload/(_curses|_dbm|readline|_tkinter)[^/]*|config-[^/]*|sitecustomize\.py)(/|$)"
 )
-"""Of the standard library: nothing of the overlay, or of its packages, imports these."""
+"""Modules of the standard library that neither the overlay nor its packages import."""
 _PROGRAMS = re.compile(r"usr/sbin/(xtables-(nft|legacy)-multi|ip6?tables(-(nft|legacy))?(-save|-restore)?)")
 _SHELL = ("sh", "ls", "cat", "ps", "ip", "ping", "nc", "nslookup", "nsenter", "vi", "grep", "sed", "kill", "sleep")
-"""Applets of busybox, to look around in a running container."""
+"""Applets of busybox, for debugging in a running container."""
 _FORMAT = "2"
 
 
 def build(say: Say, *, anew: bool = False) -> BuiltImage:
-    """The image, its layers made as far as they are not in the cache. Raises `LabError` with what is missing."""
+    """The image; layers that are not in the cache are built. Raises `LabError` with what is missing."""
     with store.locked():
         base = layers.base_layer(say)
         python = layers.python_of(base)
@@ -67,7 +67,7 @@ def build(say: Say, *, anew: bool = False) -> BuiltImage:
 
 
 def write(image: BuiltImage, target: Path) -> int:
-    """Write the archive that `docker load` reads, compressed, whole or not at all; its size in bytes."""
+    """Write the archive that `docker load` reads, compressed and atomically; returns its size in bytes."""
     attempt = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,8 @@ def _write_runtime(path: Path, base: Layer, packages: Layer) -> None:
             if member.issym():
                 layer.link(layers.real_name(name, files), member.linkname)
             else:
-                # Python knows its compiled modules by the time of the source; of other files the time says nothing.
+                # Python matches compiled modules by the time stamp of the source; time stamps of other files do not
+                # matter.
                 layer.copy(tar, member, timed=name.endswith(".py"))
         for applet in _SHELL:
             layer.link(f"usr/bin/{applet}", "busybox")
@@ -126,7 +127,7 @@ def _write_runtime(path: Path, base: Layer, packages: Layer) -> None:
 
 
 def _wanted(name: str) -> bool:
-    """Files that are in the image whether or not another one asks for them."""
+    """Files that are in the image even if no other file needs them."""
     if _PYTHON.match(name):
         return not _UNUSED.match(name)
     return (

@@ -1,7 +1,7 @@
-"""The images that the lab has: its own ones, built when their inputs change, and those that a user has loaded.
+"""The lab's images: its own ones, built when their inputs change, and those that a user has loaded.
 
-Owns the cache's index and its lock, and which container images a set of names means. Knows engines only as something
-that takes an archive (`archive_of`).
+Owns the cache's index and its lock, and which container images a set of names means. Knows engines only as receivers of
+an archive (`archive_of`).
 """
 
 import contextlib
@@ -23,28 +23,28 @@ from lab.images.layers import Say
 
 HOST = "overlay-lab/host"
 OWN = ("ksahnine/dummy-http", "tutum/curl", "process")
-"""The images for containers that the lab makes itself."""
+"""The images for containers that the lab builds itself."""
 BUILD = "`lab images build` builds it (as root, or as a user with subordinate ids; see its `--help`)"
 _ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
 _KEPT = 3
-"""Builds of each layer that stay in the cache."""
+"""Number of builds of each layer kept in the cache."""
 _PYTHON = ("usr/lib/python3", "usr/lib/python3.")
 
 
 class LoadedArchive(Struct, frozen=True):
-    """A user's own archive in the cache."""
+    """A user's archive in the cache."""
 
     path: Path
     names: tuple[str, ...]
 
 
 def architecture() -> str:
-    """This machine, as Docker calls it."""
+    """This machine's architecture, with Docker's name."""
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 def inputs() -> str:
-    """Hash of everything that the lab's own images are made from, as it is now."""
+    """Hash of the current inputs of all the lab's own images."""
     recipe = [
         (file.name, file.read_text(encoding="utf-8")) for file in sorted(layers.RECIPE.iterdir()) if file.is_file()
     ]
@@ -53,9 +53,9 @@ def inputs() -> str:
 
 
 def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None = None) -> list[BuiltImage]:
-    """The lab's own images, made as far as they are not in the cache. Raises `LabError` with what is missing.
+    """The lab's own images; layers that are not in the cache are built. Raises `LabError` with what is missing.
 
-    `base` writes Debian's part, a root file system as a tar; without it mmdebstrap does.
+    `base` writes Debian's part, a root file system as a tar; by default mmdebstrap does.
     """
     with locked():
         force = force or base is not None
@@ -101,7 +101,7 @@ def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None 
 
 
 def built() -> list[BuiltImage]:
-    """The lab's own images in the cache, possibly of older inputs; none before the first build."""
+    """The lab's own images in the cache, possibly of older inputs; empty before the first build."""
     try:
         images = msgspec.json.decode(_index().read_bytes(), type=list[BuiltImage])
     except (FileNotFoundError, msgspec.MsgspecError):
@@ -110,13 +110,13 @@ def built() -> list[BuiltImage]:
 
 
 def ready() -> bool:
-    """Whether what takes minutes is there: only the project's own layer may have to be made again."""
+    """Whether all slow parts exist: only the project's own layer may have to be rebuilt."""
     base = layers.cache() / f"base-{layers.base_inputs()}.sha256"
     return base.exists()
 
 
 def load(path: Path) -> LoadedArchive:
-    """Take a user's archive (of `docker save`) into the cache; its names can be used as `image:` from now on."""
+    """Copy a user's archive (from `docker save`) to the cache; its names can be used as `image:` from now on."""
     names = tuple(names_in(path))
     folder = layers.cache() / "loaded"
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,13 +132,13 @@ def load(path: Path) -> LoadedArchive:
 
 
 def loaded() -> list[LoadedArchive]:
-    """The users' own archives, oldest first: a name in two of them means the later one."""
+    """The users' archives, oldest first: if two have the same name, the later one is used."""
     files = sorted((layers.cache() / "loaded").glob("*.tar"), key=lambda file: file.stat().st_mtime)
     return [LoadedArchive(file, tuple(names_in(file))) for file in files]
 
 
 def forget(name: str) -> None:
-    """Drop the user's archive that has this name. Raises `LabError` when there is none."""
+    """Remove the user's archive that has this name. Raises `LabError` when there is none."""
     wanted = ":".join(reference(name))
     found = [one for one in loaded() if wanted in one.names]
     if not found:
@@ -148,7 +148,7 @@ def forget(name: str) -> None:
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Those of these image names that are neither the lab's own nor loaded."""
+    """The image names that are neither the lab's own nor loaded."""
     have = {image.name for image in built()} | {name for one in loaded() for name in one.names}
     have |= {f"{name}:latest" for name in OWN}
     return [name for name in dict.fromkeys(names) if ":".join(reference(name)) not in have]
@@ -167,7 +167,7 @@ def outdated(name: str, layers_there: Sequence[str]) -> bool:
 
 
 def archives_of(names: Sequence[str]) -> list[Iterator[bytes]]:
-    """Archives with the images of these names, for an engine to load; unknown names are left out."""
+    """Archives with the images of these names, for an engine to load; unknown names are skipped."""
     wanted = [":".join(reference(name)) for name in names]
     theirs: dict[Path, None] = {}
     users: set[str] = set()
@@ -194,7 +194,7 @@ def _index() -> Path:
 
 
 def forget_old() -> None:
-    """Keep the latest few builds of each layer, and nothing of builders that were killed."""
+    """Keep the latest few builds of each layer, and remove leftovers of killed builders."""
     by_kind: dict[str, list[Path]] = {}
     for note in layers.cache().glob("*.sha256"):
         by_kind.setdefault(note.name.rpartition("-")[0], []).append(note)
@@ -202,7 +202,7 @@ def forget_old() -> None:
         for note in sorted(notes, key=lambda one: one.stat().st_mtime)[:-_KEPT]:
             note.with_suffix(".tar").unlink(missing_ok=True)
             note.unlink()
-    # As `layers.cached` and `load` call them; a note of the machine's kernel ends in a number too.
+    # Names as in `layers.cached` and `load`; a note about the machine's kernel ends in a number too.
     for attempt in (*layers.cache().glob("*.tar"), *layers.cache().glob("loaded/*")):
         builder = re.fullmatch(r".+\.(\d+)(?:\.tar)?", attempt.name)
         if builder is not None and not Path("/proc", builder[1]).exists():
@@ -211,7 +211,7 @@ def forget_old() -> None:
 
 @contextlib.contextmanager
 def locked(name: str = "lock") -> Iterator[None]:
-    """One builder at a time; the lock goes with its process."""
+    """Exclude other builders; the lock is released with its process."""
     layers.cache().mkdir(parents=True, exist_ok=True)
     with open(layers.cache() / name, "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

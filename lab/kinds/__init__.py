@@ -1,4 +1,4 @@
-"""What a kind of each sort says of itself, and the registry of that sort.
+"""The description of each sort of kind, and its registry.
 
     verbs       what a step of a timeline does    lab/verbs/           overlay_lab.verbs
     overlays    what containers are joined by     lab/overlays/        overlay_lab.overlays
@@ -6,6 +6,6 @@
     probes      what is measured between them     lab/probes/kinds/    overlay_lab.probes
     checkers    what an `expect` may ask          lab/expectations/    overlay_lab.checkers
 
-Each page has the class that a kind is an object of and its registry: the folder of the lab's own kinds, and the group
-of entry points of other packages. Below all that use kinds, and all kinds: nothing here may import one.
+Each module has the class of its kinds and their registry: the folder of the lab's own kinds, and the entry point group
+for other packages. This package is below all kinds and all their users: it must not import any of them.
 """

@@ -1,6 +1,6 @@
-"""What a backend may be able to do: the rows of the table of backends, and the words in which steps ask for it.
+"""The abilities of backends: the rows of the table of backends, and the words by which steps require them.
 
-Owns the list. Each backend's kind says of every row how it does it (`can`), or why not (`lacks`); its refusals, the
+Owns the list. Each backend's kind says for every row how it does it (`can`), or why not (`lacks`); its refusals, the
 table in docs/scenarios.md and a verb's `needs` use these words. Knows no backend and no verb.
 """
 
@@ -44,4 +44,4 @@ ABILITIES: Mapping[str, str] = {
     "standing": "`lab up`, `--keep`, `lab exec`, `lab shell`",
     "repeat": "repeat a run",
 }
-"""Ability -> what it is in a scenario (Markdown)."""
+"""Ability -> its form in a scenario (Markdown)."""

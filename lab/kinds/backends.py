@@ -1,6 +1,6 @@
-"""What a backend says of itself before it is imported, and the registry of backends.
+"""The description of a backend, available before it is imported, and the registry of backends.
 
-Owns `BackendKind`. What a backend does is `lab.contracts.lab.Backend`'s. Nothing heavy is imported before `make`.
+Owns `BackendKind`; `lab.contracts.lab.Backend` owns what a backend does. Nothing heavy is imported before `make`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["BACKENDS", "DEFAULT", "BackendKind", "backend", "is_virtual", "lacking", "virtual_backends"]
 
 DEFAULT = "netns"
-"""The backend of a command that names none."""
+"""The default backend of a command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +27,16 @@ class BackendKind:
     """What its hosts are made of (Markdown)."""
     make: "Callable[[], Backend]"
     virtual: bool = False
-    """It has a time of its own: nothing of this machine is taken, and many runs may go on at once."""
+    """It has virtual time: it uses nothing of this machine, and many runs may go on at once."""
     shares_python: bool = True
-    """Its hosts run this Python, with all packages that are installed here: probes of other packages too."""
+    """Its hosts run this Python with all packages installed here, so probes of other packages work too."""
     can: Mapping[str, str] = field(default_factory=dict)
-    """Ability (`lab.kinds.abilities`) -> how it does that, for the table of backends (Markdown)."""
+    """Ability (`lab.kinds.abilities`) -> how the backend does it, for the table of backends (Markdown)."""
     lacks: Mapping[str, str] = field(default_factory=dict)
-    """Ability -> why it cannot do that, and what to do instead: steps that need it are refused in these words. What is
-    before the first `;` stands in the table too; `{}` is the backend's name."""
+    """Ability -> why the backend lacks it, and the alternative: steps that need it are refused with these words. The
+    table also shows the part before the first `;`; `{}` is the backend's name."""
     serves: str = ""
-    """For `lab check`: what it is good for, where it needs more than features of the kernel; empty: it does not."""
+    """For `lab check`: what it is good for, if it needs more than kernel features; otherwise empty."""
 
 
 BACKENDS = Registry("backend", BackendKind, "lab.backends.kinds", first=(DEFAULT, "sim", "dind", "vagrant"))
@@ -48,17 +48,17 @@ def backend(name: str = DEFAULT) -> "Backend":
 
 
 def lacking(name: str) -> Mapping[str, str]:
-    """Ability -> why a backend cannot do that, as a sentence; empty for a backend that nobody knows."""
+    """Ability -> why a backend lacks it, as a sentence; empty for an unknown backend."""
     kind = BACKENDS.find(name)
     return {key: why.format(name) for key, why in kind.lacks.items()} if kind is not None else {}
 
 
 def virtual_backends() -> tuple[str, ...]:
-    """Those with a time of their own."""
+    """Names of the backends with virtual time."""
     return tuple(kind.name for kind in BACKENDS if kind.virtual)
 
 
 def is_virtual(name: str) -> bool:
-    """Whether this is a backend with a time of its own."""
+    """Whether this backend has virtual time."""
     kind = BACKENDS.find(name)
     return kind is not None and kind.virtual

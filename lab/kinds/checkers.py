@@ -1,7 +1,7 @@
-"""What a condition of an `expect` says of itself, and the registry of conditions.
+"""The description of a condition of an `expect`, and the registry of conditions.
 
-Owns `Checker`: what can come true, and how it is seen whether it has. Each hook has a default for a condition that has
-nothing to say. Knows no condition by name; a step's deadline is `lab.verbs.expect`'s.
+Owns `Checker`: what may become true, and how to evaluate it. Each hook has a default for conditions that do not need
+it. Knows no condition by name; `lab.verbs.expect` owns a step's deadline.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,28 +25,28 @@ Where = tuple[str | int, ...]
 
 
 class Checker(Generic[B]):
-    """One condition: `expect: {NAME: body}`. `B` is the type of its body: its model, as a rule."""
+    """One condition: `expect: {NAME: body}`. `B` is the type of its body, usually its model."""
 
     name: str = ""
     model: Any = None
     """The type of its body, as pydantic takes it."""
     form: str = ""
-    """How it is written, for the reference; Markdown."""
+    """Its syntax, for the reference; Markdown."""
     about: str = ""
     """When it holds, for the reference; Markdown."""
     polls: bool = False
-    """Judging it runs commands, so that it should not be done at every record."""
+    """Whether judging runs commands, so that it should not happen at every record."""
 
     def words(self, body: B) -> str:
         """The condition in a few words: `reachable svc1 → svc3`."""
         return f"{self.name} {body}"
 
     def check(self, where: Where, body: B, known: "Known") -> Iterator["Problem"]:
-        """What is wrong with it in this scenario: names that do not exist, say."""
+        """Errors of the condition in this scenario, for example unknown names."""
         return iter(())
 
     def without_effect(self, where: Where, body: B, world: "ScenarioReach") -> Iterator["Problem"]:
-        """Why it would ask nothing. Names that do not exist are passed over here."""
+        """Why the condition would check nothing. Unknown names are ignored here."""
         return iter(())
 
     def commands(self, body: B) -> Iterator[tuple[Sequence[str], bool]]:
@@ -54,15 +54,15 @@ class Checker(Generic[B]):
         return iter(())
 
     def urls(self, body: B) -> Iterator[str]:
-        """URLs of which it reads the answer."""
+        """URLs whose response it reads."""
         return iter(())
 
     def probes(self, body: B, bench: "Bench") -> Iterator["ProbePlan"]:
-        """Probes that it needs and that do not run: they do as long as the step asks."""
+        """Probes that it needs in addition to the running ones, while the step lasts."""
         return iter(())
 
     async def judge(self, body: B, bench: "Bench", since: int) -> "Judgement":
-        """How it is now. Samples count that were due at `since` or later."""
+        """Evaluate it now. Samples count that were due at `since` or later."""
         raise NotImplementedError
 
 

@@ -2,7 +2,7 @@
 
     python -m lab.kinds.constants docs/constants.md
 
-Owns the page's words and tables. The constants themselves stand where they are used (`overlay.tuning`).
+Owns the page's words and tables. The constants themselves are where they are used (`overlay.tuning`).
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Options of a kind that has some: `options: {key: value}` of an overlay or a probe, and what is wrong with them."""
+"""Options of a kind: `options: {key: value}` of an overlay or a probe, and their validation."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ Options = Mapping[str, bool | int | str]
 
 
 class OptionFault(Struct, frozen=True):
-    """What is wrong with one option (`key` empty: with all of them together)."""
+    """An error in one option (`key` empty: in all of them together)."""
 
     key: str
     found: str
@@ -31,12 +31,12 @@ class KindWithOptions:
     options: Callable[[], Iterable[str]] = _no_options
     """The names of its options."""
     numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Those of them that are whole numbers, each with the least and the most."""
+    """The integer options, each with its minimum and maximum."""
     faults: Callable[[Options], Iterator[OptionFault]] | None = None
-    """What is wrong with options; None: every name of `options` takes every value, but for `numbers`."""
+    """Validates options; None: every name of `options` takes any value, except for `numbers`."""
 
     def option_faults(self, options: Options) -> Iterator[OptionFault]:
-        """What is wrong with the options, each by itself where that can be told."""
+        """Errors in the options, one for each option if possible."""
         if self.faults is not None:
             yield from self.faults(options)
             return
@@ -50,7 +50,7 @@ class KindWithOptions:
                     yield OptionFault(key, repr(value), f"a whole number from {least} to {most}")
 
     def unknown(self, key: str) -> OptionFault:
-        """An option that it does not have."""
+        """An unknown option."""
         names = list(self.options())
         known = f"one of {', '.join(names)}" if names else "none: it has no options"
         return OptionFault(key, f"the option {key!r} on {self._sort} {self.name}", known, unknown=True)

@@ -1,7 +1,7 @@
-"""What an overlay says of itself before it is made on a lab, and the registry of overlays.
+"""The description of an overlay, available before it is created on a lab, and the registry of overlays.
 
-Owns `OverlayKind`. What a made overlay does is `lab.contracts.overlay.Overlay`'s. Knows no overlay by name, and does
-not import what a scenario is.
+Owns `OverlayKind`; `lab.contracts.overlay.Overlay` owns what an overlay does. Knows no overlay by name, and does not
+import scenarios.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "OVERLAYS", "OverlayKind", "overlays_that", "range_among"]
 
 DEFAULT = "weave"
-"""The overlay of a scenario that names none."""
+"""The default overlay of a scenario."""
 
 
 def _no_needs(options: Options) -> Mapping[str, str]:
@@ -38,43 +38,43 @@ class OverlayKind(KindWithOptions):
     """One kind of overlay: `overlay: {kind: NAME, options: …}`."""
 
     about: str
-    """Its line of reference (Markdown)."""
+    """Its line in the reference (Markdown)."""
     make: "OverlayFactory"
-    """The overlay on a running lab; nothing is launched yet."""
+    """Creates the overlay on a running lab; nothing is launched yet."""
     has_daemons: bool = False
     """Hosts run a daemon, which can be killed, and can leave and join."""
     has_views: bool = False
-    """These daemons tell what they believe, as ours do: topology, ring, names."""
+    """These daemons report their beliefs, as ours do: topology, ring, names."""
     has_names: bool = False
     """Containers find each other by DNS."""
     verbs: frozenset[str] = frozenset()
-    """Steps that not every overlay can do, and this one can: `attach`, `policy` …"""
+    """Steps that only some overlays support, and this one does: `attach`, `policy` …"""
     default_range: Network | None = None
-    """Where it takes addresses from unless its options say otherwise; None: it gives out none."""
+    """The default range of addresses; None: it assigns none."""
     range_of: Callable[[Options], Network | None] = lambda options: None
-    """The range of addresses that the options name; None: none, or one that is no range."""
+    """The range of addresses in the options; None: missing or invalid."""
     on_graph: Callable[[Options, int], Options] = _as_they_are
-    """The options with which it keeps to the edges of a graph, in which a host has at most so many."""
+    """Options that restrict it to the edges of a graph with this maximum degree."""
     needs: Callable[[Options], Mapping[str, str]] = _no_needs
-    """What these options need that not every backend's hosts have (`docker-proxy`), each with the words for it."""
+    """Requirements of these options that not every backend's hosts meet (`docker-proxy`), each with its description."""
 
     commands: tuple[str, ...] = ()
-    """Options that are command lines of a program, whose path counts from the scenario's folder."""
+    """Options that are command lines of a program, whose path is relative to the scenario's folder."""
     programs: Mapping[str, str] = field(default_factory=dict)
-    """Programs that hosts must have, each with its package of Debian."""
+    """Programs that hosts need, each with its Debian package."""
     protocol: Any = None
-    """The class of `lab.protocols` whose members the hosts run, in simulated hosts only; None: it is no such overlay,
-    and has containers."""
+    """The class of `lab.protocols` whose members run on the hosts, on simulated hosts only; None: it is not such an
+    overlay, and has containers."""
     partial: bool = False
-    """Its members know a few others only, on purpose."""
+    """Its members know only a few others, by design."""
 
     def can(self, verb: str) -> bool:
-        """Whether it does a step that not every overlay can do."""
+        """Whether it supports a step that only some overlays support."""
         return verb in self.verbs
 
 
 class _Overlays(Registry[OverlayKind]):
-    """Besides files and entry points it takes `module:Class`, a protocol that the command line allows; an entry point
+    """Besides files and entry points it accepts `module:Class`, a protocol that the command line allows; an entry point
     may be such a class too."""
 
     def __contains__(self, name: object) -> bool:
@@ -103,12 +103,12 @@ OVERLAYS: Registry[OverlayKind] = _Overlays("overlay", OverlayKind, "lab.overlay
 
 
 def overlays_that(can: Callable[[OverlayKind], bool]) -> str:
-    """The overlays that can do something, in words: `overlay weave`."""
+    """The overlays that satisfy a condition, in words: `overlay weave`."""
     return f"overlay {' or '.join(kind.name for kind in OVERLAYS if can(kind))}"
 
 
 def range_among(options: Options, *keys: str) -> Network | None:
-    """The range that the first of these options names; None: none, or one that is no range."""
+    """The range in the first of these options; None: missing or invalid."""
     for key, value in options.items():
         if key.replace("_", "-") in keys:
             try:

@@ -1,7 +1,7 @@
-"""What a probe says of itself, and the registry of probes.
+"""The description of a probe, and the registry of probes.
 
-Owns `ProbeKind` and what may be asked about the probe of a record, whose package may be gone by now. Imported by the
-agents on hosts: nothing here may import what a scenario is.
+Owns `ProbeKind` and queries about the probe of a record, whose package may no longer be installed. Agents on hosts
+import this, so it must not import scenarios.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -35,44 +35,45 @@ class ProbeKind(KindWithOptions):
     """One kind of probe: `probes: [{kind: NAME, …}]`. Each try is sent, and answered or not; its time is measured."""
 
     title: str
-    """In figures and tables: `ICMP echo`."""
+    """Its name in figures and tables: `ICMP echo`."""
     about: str
-    """Its line of reference (Markdown): what is sent, and when a try is good."""
+    """Its line in the reference (Markdown): what it sends, and when a try succeeds."""
     asks: Literal["container", "port", "name"]
-    """container: any; port: one whose service has a port; name: a name server, for what stands in `name`."""
+    """Possible targets. container: any; port: one whose service has a port; name: a name server, with the name to
+    resolve in `name`."""
     protocol: Protocol
-    """What packet filters and policies take it for."""
+    """Its protocol for packet filters and policies."""
     attempt: "Callable[[Probe, int, int, SharedByTries], Attempt]"
-    """A try on real hosts: (probe, when it was due, its number in this agent, what it shares with others)."""
+    """Creates a try on real hosts: (probe, when it was due, its number in this agent, shared resources)."""
     simulate: "Callable[[SimulatedTry], None]"
-    """A try on simulated hosts: calls one method of what it is given, which does the rest."""
+    """Makes a try on simulated hosts by calling one method of its argument, which does the rest."""
     port: int = 0
-    """Where the lab itself answers this probe in the containers that are asked, unless the option `port` says another;
-    0: it asks what runs there."""
+    """Port at which the lab itself answers this probe in the target containers, unless the option `port` overrides it;
+    0: the container's own service answers."""
     serve: "Callable[[Probe, Poller], Closable] | None" = None
-    """Begins to answer it, in the namespace of the container; raises `OSError`."""
+    """Starts answering it, in the namespace of the container; raises `OSError`."""
     open_loop: bool = False
-    """A try that is late is sent all the same, and its time counts from when it was due."""
+    """A late try is sent anyway, and its time counts from when it was due."""
     judges: bool = True
-    """Whether its tries say what is reachable; those of a load may fail because there is too much of it."""
+    """Whether its tries show reachability; those of a load may fail because of overload."""
     measures: tuple[str, ...] = ()
     """What its tries measure besides success and time: `loss`, `jitter`, `throughput` (`Sample.measured`)."""
     by_default: bool = False
-    """It is measured, where it can be, in scenarios without `probes`: `port` where there is one, else `container`."""
+    """Whether scenarios without `probes` use it where possible: `port` for services with a port, else `container`."""
 
 
 PROBES = Registry("probe", ProbeKind, "lab.probes.kinds", first=("http", "icmp", "dns"))
-"""Of two that ask the same containers, the earlier one demands more: reports say of pairs what it says."""
+"""Of two probes of the same containers, the earlier one is stricter: reports use its results for pairs."""
 
 
 def asks_name(probe: str) -> bool:
-    """Whether the target of this probe's series is a name, and not a container."""
+    """Whether the target of this probe's series is a name, not a container."""
     kind = PROBES.find(probe)
     return kind is not None and kind.asks == "name"
 
 
 def says_reach(probe: str) -> bool:
-    """Whether this probe asks containers, and its tries say what is reachable."""
+    """Whether this probe targets containers, and its tries show reachability."""
     kind = PROBES.find(probe)
     return kind is None or (kind.asks != "name" and kind.judges)
 
@@ -84,29 +85,29 @@ def is_open_loop(probe: str) -> bool:
 
 
 def port_of(probe: str, options: Mapping[str, bool | int | str]) -> int:
-    """Where the lab answers this probe; 0: it asks the service's own port."""
+    """The port at which the lab answers this probe; 0: the service's own port is used."""
     kind = PROBES.find(probe)
     return int(options.get("port", kind.port)) if kind is not None and kind.port else 0
 
 
 def protocol_of(probe: str) -> Protocol:
-    """What policies take this probe for."""
+    """The protocol of this probe for policies."""
     kind = PROBES.find(probe)
     return kind.protocol if kind is not None else "tcp"
 
 
 def title_of(probe: str) -> str:
-    """What figures and tables call it."""
+    """The name of this probe in figures and tables."""
     kind = PROBES.find(probe)
     return kind.title if kind is not None else probe
 
 
 def ordered_probes(probes: Iterable[str]) -> list[str]:
-    """Each of these once, in the registry's order; those that nobody knows any more last."""
+    """Each of these once, in the registry's order; unknown ones last."""
     asked, known = set(probes), PROBES.names()
     return [*(name for name in known if name in asked), *sorted(asked - set(known))]
 
 
 def probes_that(can: Callable[[ProbeKind], bool]) -> str:
-    """The probes that do something, in words: `http or icmp probe`."""
+    """The probes that satisfy a condition, in words: `http or icmp probe`."""
     return f"{' or '.join(kind.name for kind in PROBES if can(kind))} probe"

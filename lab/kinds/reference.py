@@ -1,7 +1,7 @@
-"""The parts of the documentation that are made from kinds: `python -m lab.kinds.reference PAGE …` writes them again.
+"""The parts of the documentation that are generated from kinds: `python -m lab.kinds.reference PAGE …` updates them.
 
-Owns the tables' form and the marks between which a page has them. Packages of others have no part in them. `make
-schema` runs it.
+Owns the tables' form and the marks around them in a page. Kinds of other packages are not included. `make schema` runs
+it.
 """
 
 import sys
@@ -58,11 +58,11 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "backends": lambda: _table("backend | what its hosts are", _named(BACKENDS)),
     "abilities": _abilities,
 }
-"""Each table by the name that its marks have."""
+"""Each table by the name in its marks."""
 
 
 def renewed(page: str) -> str:
-    """A page with each table as it is now between its marks."""
+    """A page with the tables between its marks updated."""
     for name, table in TABLES.items():
         begin, end = f"<!-- {name}: made by `make schema` -->\n", f"<!-- end of {name} -->\n"
         before, begins, rest = page.partition(begin)

@@ -1,7 +1,7 @@
-"""What a verb says of itself: what one file of `lab/verbs/` has; and the registry of verbs.
+"""The description of a verb, that is of one file of `lab/verbs/`, and the registry of verbs.
 
-Schema, validation, refusals, runner, checkers, figures, explorer and documentation ask a verb here. Each hook has a
-default for a verb that has nothing to say. Must not know any verb: they are loaded by name when somebody asks.
+Schema, validation, refusals, runner, checkers, figures, explorer and documentation query a verb here. Each hook has a
+default for verbs that do not need it. Must not know any verb: they are loaded by name on request.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,11 +31,11 @@ B = TypeVar("B")
 Where = tuple[str | int, ...]
 """A place in a scenario file: keys and indices from the top."""
 Body = dict[str, Any]
-"""What is said to a verb, as a file has it."""
+"""A verb's value in a scenario file."""
 
 
 class Planning(Struct, frozen=True):
-    """What the plan of a step depends on besides the verb's own body; `duration` is its `for`."""
+    """Inputs for the plan of a step besides the verb's own body; `duration` is its `for`."""
 
     index: int
     hosts: tuple[str, ...]
@@ -45,107 +45,106 @@ class Planning(Struct, frozen=True):
 
 
 class Chance(Struct, frozen=True):
-    """What the explorer knows when it asks a verb for a random step."""
+    """The explorer's state when it asks a verb for a random step."""
 
     rng: Random
     hosts: tuple[str, ...]
     services: Mapping[str, str]
     """Services with one container -> its host."""
     elastic: Mapping[str, int]
-    """Services that may be scaled -> how many containers they have."""
+    """Services that may be scaled -> their number of containers."""
     attachable: tuple[str, ...]
-    """Services whose one container may get one more address."""
+    """Services with one container, which may get one more address."""
     policed: tuple[str, ...]
     """Services that a policy may name."""
     number: int
-    """Steps drawn so far."""
+    """Number of steps drawn so far."""
     replaceable: Mapping[str, tuple[str, ...]] = {}
-    """Hosts that may forget all they know, or be replaced -> the services that run there and nowhere else."""
+    """Hosts that may lose all their state, or be replaced -> the services that run only there."""
 
     def some_hosts(self, least: int) -> list[str]:
-        """At least this many hosts, in the scenario's order."""
+        """At least this many random hosts, in the scenario's order."""
         found = self.rng.sample(list(self.hosts), self.rng.randint(least, len(self.hosts)))
         return sorted(found, key=self.hosts.index)
 
 
 class Drawn(Struct, frozen=True):
-    """A random step: what is said to the verb, without `for`."""
+    """A random step: the verb's body, without `for`."""
 
     body: Body
     undo: dict[str, Any] | None = None
-    """The step that ends it; None: the verb says itself for how long it lasts."""
+    """The step that ends it; None: the verb itself says how long it lasts."""
     least: int = 0
-    """It lasts so long or longer (ns)."""
+    """Its minimum duration (ns)."""
     before: tuple[dict[str, Any], ...] = ()
-    """Steps ahead of it, which make it possible."""
+    """Steps before it that make it possible."""
     then: tuple[dict[str, Any], ...] = ()
-    """Steps behind `undo`, after which everything is as it was."""
+    """Steps after `undo` that restore the initial state."""
     host: str = ""
-    """Nothing else may be done to this host meanwhile; empty: to none."""
+    """A host to which nothing else may be done meanwhile; empty: none."""
 
 
 class Verb(Generic[B]):
-    """One verb. `B` is the type of its body: its model, as a rule."""
+    """One verb. `B` is the type of its body, usually its model."""
 
     name: str = ""
     model: Any = None
     """The type of its body, as pydantic takes it."""
     form: str = ""
-    """How it is written, for the reference; Markdown."""
+    """Its syntax, for the reference; Markdown."""
     about: str = ""
     """What it does, for the reference; Markdown."""
     examples: tuple[str, ...] = ()
-    """Lines that can be typed behind `lab` for a running lab; empty: they are made from its fields."""
+    """Command lines after `lab` for a running lab; empty: they are generated from its fields."""
 
     # Shape of a step
 
     takes_for: Literal["", "lasts", "holds"] = ""
-    """What `for` says next to it: how long its fault lasts, or how long its condition must hold; empty: it may not
-    stand there."""
+    """Meaning of `for` next to it: how long its fault lasts, or its condition must hold; empty: not allowed."""
     may_fail: bool = False
-    """Whether `on_failure: continue` may stand next to it."""
+    """Whether `on_failure: continue` is allowed next to it."""
     overlay_needs: Literal["", "verb", "daemons"] = ""
-    """What the overlay must have: this verb among those that it lists, or daemons; empty: nothing."""
+    """Requirement on the overlay: that it lists this verb, or has daemons; empty: none."""
     needs: tuple[str, ...] = ()
-    """What hosts must be able to do, in the words with which a backend says what it lacks (`disk`)."""
+    """Abilities that hosts need, in the words with which a backend says what it lacks (`disk`)."""
     setup: Literal["", "up", "more", "watch"] = ""
-    """Its part in a timeline's beginning: it brings the lab up, adds to it, or only watches and waits; empty: what
-    it does is a disturbance."""
+    """Its role at the beginning of a timeline: it starts the lab, adds to it, or only watches and waits; empty: it is a
+    disturbance."""
 
     file_data: str = ""
-    """The key of its body that holds the content of a file which a step names, once the scenario is resolved."""
+    """The key of its body that holds the content of a file that a step names, after the scenario is resolved."""
     only_time: bool = False
-    """It only lets time pass: a saved session has the times of its steps instead."""
+    """It only lets time pass: a saved session stores the times of its steps instead."""
 
-    # What its events mean to a reader of a history
+    # Meaning of its events for readers of a history
 
     changes: Literal["", "end", "both"] = ""
-    """When other things should be true than before: at the end of its step, at both ends of its fault, or never."""
+    """When the expected state changes: at the end of its step, at both ends of its fault, or never."""
     regroups: bool = False
-    """Other hosts may reach each other after its step than before."""
+    """Its step changes which hosts can reach each other."""
     restless: bool = False
-    """Nothing is settled before its fault is over: it changes something again and again."""
+    """Nothing is stable before its fault ends, because it makes changes repeatedly."""
     moves: bool = False
-    """Containers start or stop, and probes with them."""
+    """It starts or stops containers, and their probes."""
     removes: bool = False
-    """Nothing is demanded of a container that its event no longer names: it is gone for good, or gets no turns."""
+    """Nothing is expected of a container that its event no longer names: it is gone for good, or stopped."""
     launches: Literal["", "first", "again"] = ""
-    """Daemons run at its end: for the first time, or those that were there before."""
+    """Daemons run at its end: for the first time, or again."""
     forgets: bool = False
-    """The hosts of its event forget what they knew."""
+    """The hosts of its event lose their state."""
     healed: bool = False
     """A `heal` step ends its faults."""
     heals: bool = False
-    """Its end joins hosts that were apart."""
+    """Its end connects hosts that were separated."""
 
     # The explorer
 
     odds: int = 0
-    """How often it is drawn, compared with others."""
+    """Its relative frequency."""
     estranges: bool = False
-    """Peers that it is about may never find each other again if they have to forget each other, too."""
+    """Its peers may never find each other again if they also have to forget each other."""
     hinders: bool = True
-    """Commands may fail while its fault is in force."""
+    """Commands may fail while its fault is active."""
 
     @property
     def ends(self) -> tuple[str, ...]:
@@ -154,58 +153,58 @@ class Verb(Generic[B]):
 
     @property
     def lasts(self) -> bool:
-        """Whether it is a fault: it begins with one event and is over with another, a step or more later."""
+        """Whether it is a fault: one event starts it, another ends it a step or more later."""
         return self.takes_for == "lasts"
 
     @property
     def asks(self) -> bool:
-        """Whether it is a question: what it names must come true, and hold."""
+        """Whether it is a question: its condition must become true, and hold."""
         return self.takes_for == "holds"
 
     def allowed(self, overlay: OverlayKind) -> bool:
-        """Whether it can be done on an overlay."""
+        """Whether it is possible on an overlay."""
         return {"": True, "verb": overlay.can(self.name), "daemons": overlay.has_daemons}[self.overlay_needs]
 
     def complete(self, step: "Step", body: B) -> None:
-        """Raise `lab.scenario.base.fault` for what step and body do not say together."""
+        """Raise `lab.scenario.base.fault` if step and body are inconsistent."""
 
     def check(self, where: Where, body: B, known: "Known") -> Iterator["Problem"]:
-        """What is wrong with it in this scenario: names that do not exist, say. `where` is the verb's place."""
+        """Errors of the body in this scenario, for example unknown names. `where` is the verb's place."""
         return iter(())
 
     def without_effect(self, where: Where, body: B, world: "ScenarioReach") -> Iterator["Problem"]:
-        """Why it would do nothing. Names that do not exist are passed over here."""
+        """Why it would do nothing. Unknown names are ignored here."""
         return iter(())
 
     def untimely(self, body: B, bench: "Bench") -> str:
-        """Why it would do nothing in this run as it is now, and what is possible instead; empty: it makes sense. Asked
-        of a step that somebody wants to be done at once, before anything is done."""
+        """Why it would do nothing in the current state of this run, and the alternatives; empty: it is useful. Called
+        before a step that a user wants to run at once."""
         return ""
 
     def inverse(self, body: B, bench: "Bench") -> Body | None:
-        """The step that takes this one back, asked of a step by hand before it is done; None: nothing does. A fault
-        needs none, because its heal does."""
+        """The step that reverts this one, computed before a step by hand is done; None: there is none. A fault needs
+        none, because its heal reverts it."""
         return None
 
     @property
     def invertible(self) -> bool:
-        """Whether some of its steps can be taken back."""
+        """Whether some of its steps can be reverted."""
         return type(self).inverse is not Verb.inverse
 
     def needed(self, body: B) -> tuple[str, ...]:
-        """What of `needs` this step needs."""
+        """The part of `needs` that this step needs."""
         return self.needs
 
     def lacking(self, body: B, scenario: "Resolved") -> Iterator[str]:
-        """What this machine has not got that this step needs wherever hosts are, one sentence each."""
+        """What this step needs from this machine and does not find, wherever hosts are; one sentence each."""
         return iter(())
 
     def containers(self, body: B, services: "Mapping[str, Service]") -> Mapping[str, int]:
-        """How many containers it leaves of each service that it starts or removes."""
+        """Number of containers that remain of each service that it starts or removes."""
         return {}
 
     def options(self, body: B) -> Mapping[str, bool | int | str]:
-        """Options of the overlay that it brings."""
+        """Overlay options that it sets."""
         return {}
 
     def commands(self, body: B) -> Iterator[tuple[str, Sequence[str], bool]]:
@@ -213,19 +212,19 @@ class Verb(Generic[B]):
         return iter(())
 
     def urls(self, body: B) -> Iterator[tuple[str, str]]:
-        """URLs of which it reads the answer: (place within the step, URL)."""
+        """URLs whose response it reads: (place within the step, URL)."""
         return iter(())
 
     def measures(self, body: B) -> Iterator[tuple[str, int]]:
-        """(probe, longest time of a try in ns) of what it measures by itself."""
+        """(probe, longest time of a try in ns) of its own measurements."""
         return iter(())
 
     def plan(self, body: B, planning: Planning) -> "Plan":
-        """What is done, decided once before anything is: a step, a fault or a question."""
+        """The plan, decided once before anything is done: an action, a fault or a question."""
         raise NotImplementedError
 
     def draw(self, chance: Chance) -> Drawn | None:
-        """A random step for the explorer; None: there is none here."""
+        """A random step for the explorer; None: not possible here."""
         return None
 
     def closing(self) -> Body | None:
@@ -233,7 +232,7 @@ class Verb(Generic[B]):
         return None
 
     def without_host(self, body: Body, host: str) -> Body | None:
-        """A drawn body without a host; None when nothing is left of it."""
+        """A drawn body without a host; None when nothing remains of it."""
         if host in (body.get("host"), body.get("daemon")):
             return None
         if "hosts" not in body:
@@ -242,21 +241,21 @@ class Verb(Generic[B]):
         return {**body, "hosts": hosts} if hosts else None
 
     def least_hosts(self, body: Body) -> int:
-        """How many hosts a drawn body must name."""
+        """The minimum number of hosts in a drawn body."""
         return 1
 
     def simpler(self, body: Body) -> Iterator[Body]:
-        """Plainer bodies for the explorer to try: with fewer hosts."""
+        """Simpler bodies for the explorer to try: with fewer hosts."""
         yield from fewer(body, "hosts", self.least_hosts(body))
 
     def bypassed(self, body: Body) -> Literal["never", "together", "always"]:
-        """Whether hosts may be apart while its fault is in force which others could join: when two such faults are in
-        force together, or always."""
+        """Whether, while its fault is active, hosts may be separated although others could connect them: only together
+        with another such fault, or always."""
         return "never"
 
 
 def fewer(body: Body, key: str, least: int) -> Iterator[Body]:
-    """A drawn body with one of the names of a list less, as long as so many are left."""
+    """Drawn bodies with one name of a list removed, as long as `least` remain."""
     names = body.get(key) or []
     if len(names) > least:
         for name in names:
@@ -264,7 +263,7 @@ def fewer(body: Body, key: str, least: int) -> Iterator[Body]:
 
 
 NO_VERB: Verb[Any] = Verb()
-"""Of events that are no step's: `up`, `down`, `join`."""
+"""For events that do not belong to a step: `up`, `down`, `join`."""
 
 
 VERBS: Registry[Verb[Any]] = Registry("verb", Verb, "lab.verbs", first=import_module("lab.verbs").ORDER)
@@ -272,13 +271,13 @@ VERBS: Registry[Verb[Any]] = Registry("verb", Verb, "lab.verbs", first=import_mo
 
 @cache
 def verbs() -> Mapping[str, Verb[Any]]:
-    """All verbs by name, in the order in which they are listed."""
+    """All verbs by name, in listing order."""
     return {verb.name: verb for verb in VERBS}
 
 
 @cache
 def verb_of(what: str) -> Verb[Any]:
-    """The verb of an event; `NO_VERB` of what is no step's."""
+    """The verb of an event; `NO_VERB` if it does not belong to a step."""
     try:
         return VERBS.get(what)
     except KindError:

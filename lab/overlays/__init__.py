@@ -1,4 +1,4 @@
-"""The overlays that a scenario may ask for, one file each: its `KIND` (`lab.kinds.overlays`) and what it does on a lab.
+"""The overlays of the lab, one file each: its `KIND` (`lab.kinds.overlays`) and its implementation on a lab.
 
 A file that is added here is an overlay of its name; so is an entry point of another package (docs/extending.md).
 """
@@ -10,5 +10,5 @@ from lab.scenario.resolve import Resolved
 
 
 def make_overlay(lab: Lab, scenario: Resolved) -> Overlay:
-    """The overlay that the scenario asks for, on this lab; nothing is launched yet."""
+    """The overlay of the scenario on this lab; nothing is launched yet."""
     return OVERLAYS.get(scenario.overlay).make(lab, scenario)

@@ -1,7 +1,7 @@
 """An overlay that is a protocol: a Python class (`lab.protocols`), one member of it on every simulated host.
 
-Owns what a scenario may say of such a class (its options, `connect`, `publish`), and what a restarted member is told
-again. Containers are none of its business: what its members believe and deliver is what there is to see.
+Owns the options that a scenario may set for such a class (its options, `connect`, `publish`), and what a restarted
+member is told again. It has no containers: only members' beliefs and deliveries are observed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,11 +23,11 @@ __all__ = ["ProtocolOverlay", "protocol_kind", "protocol_of"]
 
 JOIN_GAP = "join-gap"
 _COMMON: Mapping[str, bool | int | str] = {JOIN_GAP: "0s"}
-"""Options of every protocol: the time between two members that join in one step."""
+"""Option of every protocol: the time between two members that join in one step."""
 
 
 def protocol_kind(name: str, found: Any) -> Any:
-    """The kind of a protocol's class; anything else is given back as it is, or, by `module:Class`, refused."""
+    """The kind of a protocol's class; anything else is returned unchanged, or, if named by `module:Class`, refused."""
     if why := why_no_protocol(found):
         if ":" in name:
             raise LabError(f"{name!r} is no protocol: {why} (docs/protocols.md)")
@@ -72,10 +72,10 @@ class ProtocolOverlay:
         self._options: dict[str, dict[str, Any]] = {}
         """Host -> options of its member."""
         self._seeds: dict[str, dict[str, None]] = {}
-        """Host -> of whom its member was told; a new life is told again."""
+        """Host -> members about which its member was told; a restarted member is told again."""
 
     async def launch(self, hosts: Sequence[str], options: Options) -> None:
-        """Make members; they know nobody yet."""
+        """Create members, which do not know each other yet."""
         defaults = getattr(self._protocol, "defaults", {})
         self._options |= dict.fromkeys(hosts, settled_options(defaults, {**self._scenario.options, **options}))
         await together((self._begin(name) for name in hosts), at_once=len(hosts))
@@ -93,7 +93,7 @@ class ProtocolOverlay:
             self._host(target).join_member((source,))
 
     async def publish(self, host: str, id: str, size: int) -> None:
-        """Let a member bring a message to all."""
+        """Let a member broadcast a message."""
         self._host(host).publish(id, size)
 
     async def run(self, replica: Replica) -> None:
@@ -103,7 +103,7 @@ class ProtocolOverlay:
     remove = kill = restart = run
 
     async def relaunch(self, host: str) -> bool:
-        """A new life, which joins through the same others as the one before, or through those that joined by it."""
+        """Restart a member, which joins through the same others as before, or through those that joined through it."""
         if host not in self._options:
             return False
         await self._begin(host)
@@ -113,7 +113,7 @@ class ProtocolOverlay:
         return True
 
     async def stop(self, host: str) -> None:
-        """A farewell."""
+        """Leave with a farewell."""
         await self._host(host).farewell_member()
 
     async def kill_daemon(self, host: str) -> None:
@@ -129,11 +129,11 @@ class ProtocolOverlay:
         return None
 
     async def resolver(self, host: str) -> str:
-        """There are no names."""
+        """There is no name server."""
         return ""
 
     async def log_tail(self, host: str) -> str:
-        """What the member noted last."""
+        """The end of the member's log."""
         return "\n".join(self._host(host).member_log()[-5:])
 
     def _host(self, name: str) -> HoldsMember:
@@ -141,5 +141,5 @@ class ProtocolOverlay:
 
 
 def protocol_of(overlay: Overlay) -> ProtocolOverlay:
-    """The overlay as the one for which the verb `publish` is let through."""
+    """The overlay as a `ProtocolOverlay`; the verb `publish` is allowed only on these."""
     return cast(ProtocolOverlay, overlay)

@@ -1,6 +1,7 @@
-"""`overlay.kind: exec`: an overlay of yours, run by a program that speaks JSON lines (docs/overlays.md).
+"""`overlay.kind: exec`: a user's own overlay, run by a program that speaks JSON lines (docs/overlays.md).
 
-`options: {command: ./my-overlay}` names the program, from the scenario's folder; all other options are given to it.
+`options: {command: ./my-overlay}` names the program, relative to the scenario's folder; all other options are passed to
+it.
 """
 
 import shlex

@@ -1,7 +1,7 @@
 """`overlay.kind: none`: containers on their engine's own network, services reached by published ports. For comparison.
 
-On one host containers reach each other by their engine addresses; from another host by HOST:PORT, if the service has
-a port at all. There are no names and nothing is launched.
+On one host containers reach each other by their engine addresses; from another host by HOST:PORT, if the service has a
+port. There are no names, and nothing is launched.
 """
 
 from collections.abc import Sequence
@@ -58,13 +58,13 @@ class PlainOverlay:
         return False
 
     async def stop(self, host: str) -> None:
-        """No daemon runs that could be stopped."""
+        """There is no daemon to stop."""
 
     async def kill_daemon(self, host: str) -> None:
-        """No daemon runs that could be killed."""
+        """There is no daemon to kill."""
 
     def address_of(self, replica: str) -> str:
-        """Its address on its engine's network, which other hosts do not reach."""
+        """Its address on its engine's network, which other hosts cannot reach."""
         return self._addresses.get(replica, "")
 
     def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
@@ -76,7 +76,7 @@ class PlainOverlay:
         return (self._lab.hosts[target.host].address, published) if published else None
 
     async def resolver(self, host: str) -> str:
-        """There are no names."""
+        """There is no name server."""
         return ""
 
     async def log_tail(self, host: str) -> str:

@@ -1,7 +1,7 @@
 """`overlay.kind: tinc`: tinc 1.0 in switch mode, a mesh in userspace that carries Ethernet frames.
 
-Defaults, as the manual's example has them, but for the mode: keys of 2048 bits, direct connections where they are
-possible, ciphers of the release. A peer dials those that it is told of and learns of the rest by itself.
+The manual's defaults, except for the mode: keys of 2048 bits, direct connections where possible, ciphers of the
+release. A peer dials those that it is told about and discovers the rest.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ class TincDriver(BridgeDriver):
 
     processes: ClassVar[Sequence[str]] = ("tincd",)
     mtu: ClassVar[int] = 1400
-    """tinc finds a path's MTU by itself; this leaves room for its header and Ethernet's."""
+    """tinc discovers the path MTU; this leaves room for its header and Ethernet's."""
 
     async def hello(self) -> DriverHello:
-        """Makes the host's keys at the first time."""
+        """Creates the host's keys on the first call."""
         config = self._config
         version = await self.sh("tincd --version | head -n 1 | cut -d' ' -f1-3")
         await self.sh(
@@ -44,7 +44,7 @@ class TincDriver(BridgeDriver):
         )
 
     async def launch(self) -> None:
-        """tincd, whose `tinc-up` puts its device on the bridge."""
+        """Start tincd, whose `tinc-up` attaches its device to the bridge."""
         await self.make_bridge()
         up = f"#!/bin/sh\nip link set $INTERFACE mtu {self.mtu} master {self.bridge} up\n"
         await self.put(f"{self._config}/tinc-up", up, mode=0o700)
@@ -54,7 +54,7 @@ class TincDriver(BridgeDriver):
         )
 
     async def connect(self, peers: Sequence[DriverPeer]) -> None:
-        """Their keys and addresses, and whom to dial; a running tincd reads them again."""
+        """Write the peers' keys and addresses, and which to dial; a running tincd reloads them."""
         names = [self._name(peer.name) for peer in peers]
         for name, peer in zip(names, peers, strict=True):
             await self.put(f"{self._config}/hosts/{name}", peer.card)
@@ -62,7 +62,7 @@ class TincDriver(BridgeDriver):
         await self.sh(f"tincd -c {self._config} --pidfile={self.place.directory}/pid -kHUP")
 
     async def status(self) -> DriverStatus:
-        """Whether it runs; tinc 1.0 tells its peers to its log only."""
+        """Whether it runs; tinc 1.0 writes its peers only to its log."""
         return await super().status()
 
     def _conf(self) -> str:
@@ -74,7 +74,7 @@ class TincDriver(BridgeDriver):
 
     @staticmethod
     def _name(host: str) -> str:
-        """tinc's names have letters, digits and _ only."""
+        """tinc's names may contain only letters, digits and _."""
         return "".join(char if char.isalnum() else "_" for char in host)
 
 

@@ -1,8 +1,8 @@
-"""`overlay.kind: vxlan`: a hand-configured kernel VXLAN between the hosts, of the shape that our overlay has.
+"""`overlay.kind: vxlan`: a static kernel VXLAN between the hosts, with the same structure as our overlay.
 
 A bridge `weave` with one VXLAN device per host, a static flood list with every other host, and a veth pair into each
-container whose inner end is `ethwe`. No daemon, no agreement: addresses are counted up here. It is what the overlay's
-data path is compared with, so MTU and shape are the same.
+container whose inner end is `ethwe`. There is no daemon and no agreement: addresses are assigned here in order. It is
+the baseline for the overlay's data path, so MTU and structure are the same.
 """
 
 import ipaddress
@@ -21,7 +21,7 @@ DEVICE = "vxlan-lab"
 VNI = 1
 PORT = 6784
 MTU = 1398
-"""What our overlay computes on an underlay of 1500: benchmarks give all candidates the same."""
+"""The value that our overlay computes on an underlay of 1500; benchmarks use the same for all candidates."""
 DEFAULT_RANGE = ipaddress.ip_network("10.32.0.0/12")
 OPTIONS = ("iprange", "mtu")
 
@@ -44,7 +44,8 @@ class VxlanOverlay(OnSubnets):
         self._ports = 0
 
     async def launch(self, hosts: Sequence[str], options: Options) -> None:
-        """Bridge, VXLAN device and flood list on each host; towards all hosts of the lab, launched or not."""
+        """Create bridge, VXLAN device and flood list on each host; the list has all the lab's hosts, launched or not.
+        """
         await together(self._make(name) for name in hosts)
 
     async def connect(self, source: str, targets: Sequence[str]) -> None:
@@ -81,13 +82,13 @@ class VxlanOverlay(OnSubnets):
         return False
 
     async def stop(self, host: str) -> None:
-        """No daemon runs that could be stopped."""
+        """There is no daemon to stop."""
 
     async def kill_daemon(self, host: str) -> None:
-        """No daemon runs that could be killed."""
+        """There is no daemon to kill."""
 
     async def resolver(self, host: str) -> str:
-        """There are no names."""
+        """There is no name server."""
         return ""
 
     async def log_tail(self, host: str) -> str:
@@ -109,7 +110,7 @@ class VxlanOverlay(OnSubnets):
         exists = f"ip link show {DEVICE} >/dev/null 2>&1 && exit 0"
         await must(host, ["sh", "-ec", "\n".join([exists, *lines])])
         for family in ("iptables", "ip6tables"):
-            # Docker's policy drops bridged frames where they go through the packet filter.
+            # Docker's policy drops bridged frames if they pass the packet filter.
             calls = await host.exec(["cat", f"/proc/sys/net/bridge/bridge-nf-call-{family}"])
             if calls.out.strip() == "1":
                 rule = ["-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"]

@@ -1,7 +1,7 @@
-"""Our overlay on the lab's hosts, driven by its own `weave` command exactly as a person would type it.
+"""Our overlay on the lab's hosts, driven by its own `weave` command exactly as a user would type it.
 
-Owns what is done after a daemon or a host came back, and how options become flags of `weave launch`, whose own parser
-is asked for what is wrong with them. Knows nothing of how the overlay works inside.
+Owns the steps after a daemon or a host came back, and how options become flags of `weave launch`, whose own parser
+validates them. Knows nothing of how the overlay works inside.
 """
 
 import ipaddress
@@ -21,13 +21,13 @@ from overlay.cli.proxy_flags import parse_proxy, split_proxy_words
 from overlay.cli.words import Usage
 
 DEFAULT_RANGE = ipaddress.ip_network("10.32.0.0/12")
-"""Where addresses come from unless a scenario says otherwise."""
+"""The default range of addresses."""
 FLAGS = {"iprange": "ipalloc-range", "subnet": "ipalloc-default-subnet", "init": "ipalloc-init"}
-"""Short names of options; every other one is the flag's own name."""
+"""Short names of options; all others have the flag's own name."""
 _RANGES = ("ipalloc-range", "ipalloc-default-subnet")
-"""Which mean something together only."""
+"""Options that are only meaningful together."""
 _CONNECTIONS = 200
-"""What a peer takes on unless told otherwise; a graph with a busier host asks for more."""
+"""A peer's default maximum of connections; a graph with a higher degree raises it."""
 _CIDR = re.compile(r"(?<![\w.:])([0-9A-Fa-f.:]+)/(\d{1,3})(?![\w.])")
 
 
@@ -48,7 +48,7 @@ class WeaveOverlay(OnSubnets):
         self._resolvers: dict[str, str] = {}
 
     async def launch(self, hosts: Sequence[str], options: Options) -> None:
-        """`weave launch` on all of them, with a first agreement among as many peers as the lab has hosts."""
+        """`weave launch` on all of them; the initial consensus is among as many peers as the lab has hosts."""
         merged = {**self._scenario.options, **options}
         if not merged.keys() & {"init", "ipalloc-init", "ipalloc_init"}:
             merged["init"] = f"consensus={len(self._scenario.hosts)}"
@@ -67,17 +67,17 @@ class WeaveOverlay(OnSubnets):
         await must(self._lab.hosts[source], ["weave", "forget", *addresses])
 
     async def rmpeer(self, host: str, peers: Sequence[str]) -> None:
-        """`weave rmpeer` on a host, with the nicknames of peers, which are their hosts' names."""
+        """`weave rmpeer` on a host, with the peers' nicknames, which are the names of their hosts."""
         await must(self._lab.hosts[host], ["weave", "rmpeer", *peers])
 
     async def reset(self, hosts: Sequence[str]) -> None:
-        """`weave reset`, on one host after the other, as each hands its addresses over to those that are left."""
+        """`weave reset`, on one host after the other, because each transfers its addresses to the remaining ones."""
         for name in hosts:
             await must(self._lab.hosts[name], ["weave", "reset"])
             self._launched.pop(name, None)
 
     async def run(self, replica: Replica) -> None:
-        """`weave run`, with the address asked for or one that IPAM picks."""
+        """`weave run`, with the requested address or one from IPAM."""
         argv = ["weave", "run", *_flags(replica), *([replica.address] if replica.address else [])]
         argv += ["--name", replica.name]
         argv += ["-h", replica.hostname] if self.has_dns else []
@@ -93,13 +93,13 @@ class WeaveOverlay(OnSubnets):
         await self._learn(replica)
 
     async def policy(self, host: str, text: str, *, remove: bool, force: bool) -> None:
-        """`weave allow` or `deny`, typed on a host."""
+        """`weave allow` or `deny` on a host."""
         verb, *words = text.split(" ")
         flags = ["--remove"] if remove else ["--force"] if force else []
         await must(self._lab.hosts[host], ["weave", verb, *flags, *words])
 
     async def remove(self, replica: Replica) -> None:
-        """`docker rm -f`; the daemon hears of it from the engine."""
+        """`docker rm -f`; the daemon learns of it from the engine."""
         self._addresses.pop(replica.name, None)
         await HostEngine(self._lab.hosts[replica.host]).remove(replica.name)
 
@@ -108,7 +108,7 @@ class WeaveOverlay(OnSubnets):
         await HostEngine(self._lab.hosts[replica.host]).kill(replica.name)
 
     async def restart(self, replica: Replica) -> None:
-        """`docker start`, then `weave attach` with the address that it had."""
+        """`docker start`, then `weave attach` with its previous address."""
         before = self._addresses.get(replica.name)
         await HostEngine(self._lab.hosts[replica.host]).start(replica.name)
         asked = [replica.address] if replica.address else [str(before)] if before else []
@@ -122,12 +122,12 @@ class WeaveOverlay(OnSubnets):
         await self._learn(replica)
 
     async def detach(self, replica: Replica, address: str | None) -> None:
-        """`weave detach address container`; without an address all that it has."""
+        """`weave detach address container`; without an address, all of its addresses."""
         await must(self._lab.hosts[replica.host], ["weave", "detach", address or "--all", replica.name])
         await self._learn(replica)
 
     async def relaunch(self, host: str) -> bool:
-        """`weave launch` as before; what it knew comes from its disk, after a `weave stop` by `--resume`."""
+        """`weave launch` as before; state comes from its disk, after a `weave stop` by `--resume`."""
         if host not in self._launched:
             return False
         words = [*self._launched[host], *(["--resume"] if host in self._stopped else [])]
@@ -135,7 +135,7 @@ class WeaveOverlay(OnSubnets):
         try:
             await must(self._lab.hosts[host], ["weave", "launch", *words])
         except CommandFailed:
-            # Somebody may have launched it by hand meanwhile.
+            # A user may have launched it by hand meanwhile.
             if (await self._lab.hosts[host].exec(["weave", "status"])).code:
                 raise
         return True
@@ -146,7 +146,7 @@ class WeaveOverlay(OnSubnets):
         await must(self._lab.hosts[host], ["weave", "stop"])
 
     async def kill_daemon(self, host: str) -> None:
-        """`kill -9`, by the backend, which finds the daemon by its control socket."""
+        """`kill -9`, by the backend, which identifies the daemon by its control socket."""
         await self._lab.hosts[host].kill_daemon()
 
     async def resolver(self, host: str) -> str:
@@ -163,7 +163,7 @@ class WeaveOverlay(OnSubnets):
         return last_lines(result.out, 15)
 
     async def _learn(self, replica: Replica) -> None:
-        """What addresses a container has now, by `weave ps`."""
+        """Read a container's current addresses, by `weave ps`."""
         out = await must(self._lab.hosts[replica.host], ["weave", "ps", replica.name])
         found = _CIDR.search(out)
         if found:
@@ -184,7 +184,7 @@ def flags(options: Options) -> list[str]:
         if name == "wireguard" and isinstance(value, bool):  # YAML reads `off` as false
             value = "auto" if value else "off"
         if value is True:
-            # These two are on unless switched off, and have no flag that says so.
+            # These two are on by default, and have no flag to switch them on.
             arguments += [] if name in ("dns", "discovery") else [f"--{name}"]
         elif value is False:
             arguments += [f"--no-{name}"] if name in ("dns", "discovery", "fastdp", "restart") else []
@@ -194,7 +194,7 @@ def flags(options: Options) -> list[str]:
 
 
 def _names() -> list[str]:
-    """The options, in the spelling of flags."""
+    """The options, spelled like the flags."""
     return list(dict.fromkeys([*FLAGS, *known_flags()]))
 
 
@@ -220,7 +220,7 @@ def _faults(options: Options) -> Iterator[OptionFault]:
 
 
 def _refused(options: Options) -> str:
-    """Why `weave launch` would not take these options; empty if it does."""
+    """Why `weave launch` would refuse these options; empty if it accepts them."""
     try:
         words: Any = flags(options)
         words, proxy = split_proxy_words(words)
@@ -238,7 +238,7 @@ def _flag(key: str) -> str:
 
 
 def _on_graph(options: Options, degree: int) -> Options:
-    """A graph keeps its shape only when peers do not dial those that they hear of."""
+    """A graph keeps its shape only when peers do not dial peers that they discover."""
     shaped = dict(options)
     said = {key.replace("_", "-") for key in options}
     if not said & {"discovery", "no-discovery", "nodiscovery"}:
@@ -254,7 +254,7 @@ def _needs(options: Options) -> Mapping[str, str]:
 
 
 def weave_of(overlay: Overlay) -> WeaveOverlay:
-    """The overlay as the one for which the verbs that it lists are let through."""
+    """The overlay as a `WeaveOverlay`; the verbs that it lists are allowed only on these."""
     return cast(WeaveOverlay, overlay)
 
 

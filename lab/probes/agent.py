@@ -1,21 +1,21 @@
 """The probe agent: one process per host that runs all probes of the host's containers (`python -m lab.probes.agent`).
 
-Owns the schedule, the deadlines and the event loop. Commands come in as JSON lines (`lab.contracts.probe`), samples go
-out as JSON lines (`lab.records.history.Sample`, whose `t` is CLOCK_MONOTONIC in nanoseconds when the try was *due*).
+Owns the schedule, the deadlines and the event loop. Commands arrive as JSON lines (`lab.contracts.probe`), samples
+leave as JSON lines (`lab.records.history.Sample`, whose `t` is CLOCK_MONOTONIC in nanoseconds when the try was *due*).
 It knows nothing of scenarios or histories. It is forked once per host, so it imports little, and it has one thread,
-since it walks through the containers' network namespaces.
+because it moves through the containers' network namespaces.
 
-The schedule is fixed: try k of a probe is due at its phase + k * every, whatever became of the tries before, and
-each try ends in exactly one sample, by its timeout at the latest. Tries overlap when the timeout is longer than the
-interval. A try that could not be started in time (the machine was stalled, or has too many tries to run) ends as
-`error="late"`: it says nothing about the network. (In an open loop it is sent all the same: `lab.probes.kinds.load`.)
-How late a try may start is short of its timeout, so that a machine that cannot run all of its probes runs some well,
-and not all of them too late; and the longer for a probe that was passed over, so that each has its turn. A machine that
-is behind does not overlap tries either: servers that are asked more than they can answer answer all too late. One whose
-container is gone ends as `error="gone"`. `stop`, or the end of standard input, drops the tries under way.
+The schedule is fixed: try k of a probe is due at its phase + k * every, independent of earlier tries, and each try ends
+in exactly one sample, by its timeout at the latest. Tries overlap when the timeout is longer than the interval. A try
+that could not start in time (the machine was stalled, or has too many tries to run) ends as `error="late"`: it says
+nothing about the network. (In an open loop it is sent anyway: `lab.probes.kinds.load`.) The maximum lateness of a start
+is shorter than the timeout, so that an overloaded machine runs some probes on time instead of all of them late. It
+grows for a probe that was skipped, so that each gets its turn. A machine that is behind does not overlap tries either,
+because an overloaded server answers all requests too late. A try whose container is gone ends as `error="gone"`.
+`stop`, or the end of standard input, drops the tries in progress.
 
-The agent also answers probes in the host's containers (`Probe.serves`), for kinds that need somebody to answer. A
-sample without a target says that it does, or why it cannot.
+The agent also answers probes in the host's containers (`Probe.serves`), for kinds that need a responder. A sample
+without a target says that it does, or why it cannot.
 """
 
 import contextlib
@@ -42,29 +42,29 @@ __all__ = ["Agent", "main"]
 
 _OUT_CHUNK = 1 << 16
 _STARTS_AT_ONCE = 64
-"""Tries that are started before answers are looked at again."""
+"""Tries started before the next check for answers."""
 T = TypeVar("T", bound=Closable)
 _KINDS = tuple(PROBES)
-"""Imported here, once for all agents that are forked from a process that has imported this."""
+"""Imported here, once for all agents that are forked from a process with this module."""
 
 
 class _Container:
-    """One network namespace that probes are sent from."""
+    """One network namespace from which probes are sent."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.pidfd: int | None = None
         self.gone = False
         self.shared: dict[object, Closable] = {}
-        """What its tries share, as raw sockets."""
+        """Resources that its tries share, such as raw sockets."""
         self.running: dict[int, Attempt] = {}
-        """Number of a try under way -> the try."""
+        """Number of a try in progress -> the try."""
         self.users = 0
-        """How many series are sent from here."""
+        """Number of series sent from here."""
 
 
 class _Shared:
-    """What the tries of one container share (`lab.contracts.probe.SharedByTries`)."""
+    """Resources that the tries of one container share (`lab.contracts.probe.SharedByTries`)."""
 
     __slots__ = ("_agent", "_container")
 
@@ -72,7 +72,7 @@ class _Shared:
         self._agent, self._container = agent, container
 
     def once(self, key: object, make: Callable[[int, int, Poller], T]) -> T:
-        """What was made under this key; made now if nothing was. The process is in the container's namespace."""
+        """The object with this key, created now if there is none. The process is in the container's namespace."""
         found = self._container.shared.get(key)
         if found is None:
             found = self._container.shared[key] = make(*self._agent.shared_number(), self._agent)
@@ -90,13 +90,13 @@ class _ScheduledProbe:
         self.due = due
         self.active = True
         self.passed = 1
-        """How many of its tries in a row were late; at first as if one had been."""
+        """Number of its consecutive late tries; starts as if one had been late."""
         self.tried: Attempt | None = None
-        """The last that was started."""
+        """The last try that was started."""
 
     def patience(self) -> int:
-        """Nanoseconds after which its next try is late. All overdue tries of a busy machine are so by about as much:
-        with one measure for all, those whose phase is after a crowd's would never be run."""
+        """Nanoseconds after which its next try is late. On a busy machine all overdue tries are late by about the same
+        time: with one limit for all, probes whose phase follows a crowd of others would never run."""
         every, timeout = self.probe.every, self.probe.timeout
         usual = min(timeout, max(every, timeout // 4))
         if self.tried is not None and not self.tried.over:
@@ -118,7 +118,7 @@ class Agent:
         self._deadlines: list[tuple[int, int, Attempt, _Container]] = []
         self._calls: list[tuple[int, int, Callable[[], None]]] = []
         self._serving: dict[Key, tuple[_Container, Closable]] = {}
-        """What answers probes here -> where, and the answering itself."""
+        """Probes that are answered here -> their container and responder."""
         self._count = int.from_bytes(os.urandom(2), "big")
         self._secret = int.from_bytes(os.urandom(8), "big")
         self._commands = bytearray()
@@ -127,7 +127,7 @@ class Agent:
         self._running = True
 
     def run(self) -> None:
-        """Until told to stop, or until nobody listens any more."""
+        """Run until told to stop, or until the reader of the output is gone."""
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
         self.watch(self._in, select.EPOLLIN, self._read_commands)
@@ -136,7 +136,7 @@ class Agent:
             while self._running:
                 patience = self._patience()
                 if patience:
-                    # Epoll's own time-out is whole milliseconds, which is long for a load of 1,000 requests a second.
+                    # Epoll's own timeout is in whole milliseconds, which is long for a load of 1,000 requests a second.
                     select.select([self._epoll], [], [], None if patience < 0 else patience)
                 for fd, _ in self._epoll.poll(0):
                     ready = self._ready.get(fd)
@@ -155,7 +155,7 @@ class Agent:
             self._spaces.close()
             self._epoll.close()
 
-    # What waits for which descriptor (the `Poller` that tries see)
+    # Descriptors and their waiting callbacks (the `Poller` of tries)
 
     def watch(self, fd: int, mask: int, ready: Callable[[], None]) -> None:
         self._ready[fd] = ready
@@ -178,7 +178,7 @@ class Agent:
             heappop(self._calls)[2]()
 
     def _patience(self) -> float:
-        """Seconds until something is due; -1 for ever."""
+        """Seconds until the next deadline; -1: none."""
         due = min(queue[0][0] if queue else sys.maxsize for queue in (self._due, self._deadlines, self._calls))
         return -1 if due == sys.maxsize else max(0, due - self._clock()) / 1e9
 
@@ -242,7 +242,7 @@ class Agent:
         self._push(series)
 
     def _serve(self, probe: Probe, container: _Container) -> None:
-        """Answer probes of a kind in a container, until it or its need is gone."""
+        """Answer probes of a kind in a container, until the container is gone or no probe needs it."""
         serve, problem = PROBES.get(probe.probe).serve, ""
         try:
             if serve is None or container.gone:
@@ -287,7 +287,7 @@ class Agent:
             self._release(container)
 
     def _died(self, container: _Container) -> None:
-        """Its process ended: let go of everything that would keep its network alive."""
+        """Its process ended: close everything that would keep its network namespace alive."""
         container.gone = True
         for running in list(container.running.values()):
             self._finish(running, container, False, "gone")
@@ -355,7 +355,7 @@ class Agent:
                 heappush(self._deadlines, (due + probe.timeout, attempt.number, attempt, container))
 
     def shared_number(self) -> tuple[int, int]:
-        """A running number and this agent's secret, for something that tries share."""
+        """A running number and this agent's secret, for a shared resource."""
         self._count += 1
         return self._count, self._secret
 
@@ -380,7 +380,7 @@ class Agent:
                 False,
                 "timeout",
                 (),
-            )  # it came too late, and was seen before its deadline was looked at
+            )  # it arrived too late, but was read before its deadline was checked
         attempt.close()
         container.running.pop(attempt.number, None)
         if not container.users and not container.running:
@@ -407,7 +407,7 @@ class Agent:
     # Samples
 
     def _flush(self) -> None:
-        """Write what the pipe takes; never block, for a slow reader must not delay the probes."""
+        """Write as much as the pipe accepts; never block, because a slow reader must not delay the probes."""
         while self._samples:
             try:
                 count = os.write(self._out, self._samples[:_OUT_CHUNK])
@@ -423,14 +423,14 @@ class Agent:
 
 
 def _allow_many_sockets() -> None:
-    """As many as this process may have: a load has one for each request that is not answered yet."""
+    """Raise the limit of descriptors to the maximum, because a load has one for each unanswered request."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Serve standard input and output; returns the exit code. Also called in a process forked for the purpose."""
+    """Serve standard input and output; returns the exit code. Also called in a process forked for this."""
     if argv:
         print("usage: python -m lab.probes.agent   (commands on standard input)", file=sys.stderr)
         return 2

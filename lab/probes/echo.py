@@ -1,8 +1,8 @@
-"""The lab's own answer to datagrams of probes: what a packet looks like, and who answers it.
+"""The lab's own reply to probes' datagrams: the format of a packet, and the responder.
 
-A packet is a mark, the probe's secret, the number of the try and of the packet, and the time of arrival, which only an
-answer has; zeros fill it to its size. An answer has another mark and the size of the question, so that two that answer
-cannot keep each other busy, and nobody gets more bytes sent somewhere than he sends himself.
+A packet has a mark, the probe's secret, the numbers of the try and of the packet, and the arrival time, which only a
+reply has; zeros fill it to its size. A reply has a different mark and the size of the request, so that two responders
+cannot send to each other for ever, and traffic cannot be amplified.
 """
 
 import socket
@@ -17,9 +17,9 @@ __all__ = ["HEADER", "LARGEST", "OVERHEAD", "Echo", "answer_to", "both_families"
 
 _PACKET = struct.Struct("!8sQQIq")
 HEADER = _PACKET.size
-"""Bytes that a packet has at least."""
+"""Minimum bytes of a packet."""
 LARGEST = 1400
-"""Bytes of payload that a packet may have: it fits into every overlay's MTU."""
+"""Maximum bytes of payload of a packet: it fits into every overlay's MTU."""
 OVERHEAD = 28
 """Bytes of IP and UDP headers of a simulated packet."""
 _ASKS, _ANSWERS = b"labecho?", b"labecho!"
@@ -27,12 +27,12 @@ _AT_ONCE = 256
 
 
 def question(secret: int, number: int, packet: int, size: int) -> bytes:
-    """A packet to be answered."""
+    """A request packet."""
     return _PACKET.pack(_ASKS, secret, number, packet, 0).ljust(size, b"\0")
 
 
 def answer_to(data: bytes, now: int) -> bytes | None:
-    """The answer to a packet that arrived; None for what is no question."""
+    """The reply to a packet that arrived; None if it is not a request."""
     if not HEADER <= len(data) <= LARGEST or not data.startswith(_ASKS):
         return None
     _, secret, number, packet, _ = _PACKET.unpack_from(data)
@@ -40,7 +40,7 @@ def answer_to(data: bytes, now: int) -> bytes | None:
 
 
 def read_answer(data: bytes, secret: int, number: int) -> tuple[int, int] | None:
-    """(number of the packet, when it arrived there) of an answer to this try; None for anything else."""
+    """(number of the packet, its arrival time there) of a reply to this try; None for anything else."""
     if len(data) < HEADER:
         return None
     mark, theirs, of, packet, arrived = _PACKET.unpack_from(data)
@@ -48,7 +48,7 @@ def read_answer(data: bytes, secret: int, number: int) -> tuple[int, int] | None
 
 
 def both_families(kind: socket.SocketKind, port: int) -> socket.socket:
-    """A socket that is bound to a port of all addresses, IPv4 and IPv6 where there is that; raises `OSError`."""
+    """A socket that is bound to a port of all addresses, IPv4 and IPv6 if available; raises `OSError`."""
     family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
@@ -63,7 +63,7 @@ def both_families(kind: socket.SocketKind, port: int) -> socket.socket:
 
 
 class Echo:
-    """Answers datagrams in the namespace in which it was made."""
+    """Answers datagrams in the namespace in which it was created."""
 
     def __init__(self, probe: Probe, poller: Poller) -> None:
         self._poller = poller
@@ -86,4 +86,4 @@ class Echo:
             except BlockingIOError:
                 return
             except OSError:
-                continue  # nobody there any more, or a queued error of an earlier answer
+                continue  # the receiver is gone, or a queued error of an earlier reply

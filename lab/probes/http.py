@@ -1,6 +1,6 @@
-"""One GET of a probe, and when its answer is whole (by `h11`). Pure.
+"""One GET of a probe, and the detection of the end of its response (by `h11`). Pure.
 
-Knows nothing of sockets: bytes go in as they come, `HttpGet.done` says when nothing more is needed.
+Knows nothing of sockets: feed it the received bytes; `HttpGet.done` says when the response is complete.
 """
 
 import string
@@ -11,18 +11,18 @@ import h11
 __all__ = ["MAX_HEAD", "MAX_SIZE", "HttpError", "HttpGet"]
 
 MAX_HEAD = 64 * 1024
-"""Bytes of header that an answer may have."""
+"""Maximum bytes of a response header."""
 
 MAX_SIZE = 16 * 1024 * 1024
-"""Bytes of answer after which the probe gives up: it measures reachability, not throughput."""
+"""Bytes of response after which the probe gives up, because it measures reachability, not throughput."""
 
 
 class HttpError(ValueError):
-    """The answer is not HTTP, or too large; the text says what was wrong."""
+    """The response is not HTTP, or too large; the text says what was wrong."""
 
 
 class HttpGet:
-    """One request and its answer on its way in. Keeps no body, only what it takes to find its end."""
+    """One request and its incoming response. Keeps no body, only the state needed to find its end."""
 
     __slots__ = ("_connection", "_size", "done", "request", "status")
 
@@ -30,7 +30,7 @@ class HttpGet:
         host = f"[{address}]" if ":" in address else address
         headers = [("Host", f"{host}:{port}"), ("User-Agent", "overlay-lab-probe"), ("Accept", "*/*")]
         self._connection = h11.Connection(h11.CLIENT, MAX_HEAD)
-        # The server is to close afterwards.
+        # Ask the server to close the connection afterwards.
         asked = h11.Request(
             method="GET", target=quote(path, safe=string.punctuation), headers=[*headers, ("Connection", "close")]
         )
@@ -39,12 +39,12 @@ class HttpGet:
         self._connection.send(h11.EndOfMessage())
         self._size = 0
         self.status = 0
-        """Status code, 0 until the header is whole."""
+        """Status code, 0 until the header is complete."""
         self.done = False
         """True once the last byte is in."""
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they came (empty: the server closed); raises `HttpError`."""
+        """Process received bytes (empty: the server closed); raises `HttpError`."""
         self._size += len(data)
         if self._size > MAX_SIZE:
             raise HttpError("answer too large")

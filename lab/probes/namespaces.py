@@ -1,8 +1,8 @@
-"""Entering the containers' network namespaces from one process, and noticing when a container is gone.
+"""Enters the containers' network namespaces from one process, and detects when a container is gone.
 
-Owns the descriptors of namespaces and processes. A socket keeps the namespace that it was made in alive, and the
-kernel of a namespace that is kept alive still answers pings: so nothing may stay open once the container's process
-has ended. Its pidfd tells at once; opening the path again for every try is the second line.
+Owns the descriptors of namespaces and processes. A socket keeps its namespace alive, and the kernel still answers pings
+in such a namespace, so nothing may stay open once the container's process has ended. Its pidfd reports that at once;
+opening the path again for every try is the second check.
 """
 
 import os
@@ -21,14 +21,14 @@ class NamespaceGone(Exception):
 
 
 class Spaces:
-    """Which network namespace this process is in. The process must have one thread only."""
+    """The network namespace in which this process is. The process must have only one thread."""
 
     def __init__(self) -> None:
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._away = False
 
     def enter(self, path: str) -> None:
-        """Go into the namespace at a path, an empty one being home; raises `NamespaceGone`."""
+        """Enter the namespace at a path; an empty path means the original one. Raises `NamespaceGone`."""
         if not path:
             self.home()
             return
@@ -45,22 +45,22 @@ class Spaces:
         self._away = True
 
     def home(self) -> None:
-        """Back to where the process was started."""
+        """Return to the original namespace."""
         if self._away:
             setns(self._home, Clone.NEWNET)
             self._away = False
 
     def close(self) -> None:
-        """Go home and let go."""
+        """Return to the original namespace and close all descriptors."""
         self.home()
         os.close(self._home)
 
 
 def watch(path: str) -> int | None:
-    """A descriptor that becomes readable when the process behind `/proc/PID/ns/net` ends.
+    """A descriptor that becomes readable when the process of `/proc/PID/ns/net` ends.
 
-    None for other paths, and where /proc and this process disagree about pids (it is mounted for another pid
-    namespace): then the next try notices. Raises `NamespaceGone` when the process has already ended.
+    None for other paths, and if /proc and this process disagree about pids (it is mounted for another pid namespace):
+    then the next try detects it. Raises `NamespaceGone` when the process has already ended.
     """
     match = _PROC.match(path)
     if match is None:
@@ -72,7 +72,7 @@ def watch(path: str) -> int | None:
         if not Path(path).exists():
             raise NamespaceGone(path) from None
         return None
-    # The kernel tells the pid of a pidfd as seen from the mount of /proc.
+    # The kernel reports the pid of a pidfd as seen from the mount of /proc.
     fields = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="utf-8").split()
     if str(pid) in fields[fields.index("Pid:") + 1 :][:1]:
         return fd

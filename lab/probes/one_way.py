@@ -20,18 +20,18 @@ from typing import Any
 __all__ = ["NumberedFlow", "main"]
 
 _HEAD = struct.Struct("!IQ")
-"""Number, time of sending."""
+"""Number, send time."""
 _STAMP = struct.Struct("@qq")
 _TIMESTAMPNS, _RCVBUFFORCE = 35, 33
 _BUFFER = 32 << 20
 _AHEAD = 0.0002
-"""Seconds before a datagram's time from which on the sender does not sleep."""
+"""Seconds before a datagram's send time in which the sender polls instead of sleeping."""
 _PATIENCE = 30.0
-"""Seconds until the first datagram must have come."""
+"""Seconds within which the first datagram must arrive."""
 
 
 class NumberedFlow:
-    """What has come from one sender, of one address."""
+    """Datagrams from one sender address."""
 
     def __init__(self) -> None:
         self.delays: list[int] = []
@@ -42,7 +42,7 @@ class NumberedFlow:
         self._highest = -1
 
     def add(self, data: bytes, at: int) -> None:
-        """One datagram, which came at this time."""
+        """Record one datagram that arrived at this time."""
         if len(data) < _HEAD.size:
             return
         number, sent = _HEAD.unpack_from(data)
@@ -57,7 +57,7 @@ class NumberedFlow:
         self._highest = max(self._highest, number)
 
     def result(self) -> dict[str, Any]:
-        """In numbers; times in nanoseconds."""
+        """The statistics; times in nanoseconds."""
         ordered = sorted(self.delays)
         count = len(ordered)
         mean = sum(ordered) / count if count else 0.0
@@ -70,7 +70,7 @@ class NumberedFlow:
 
 
 def receive(port: int, quiet: float) -> dict[str, dict[str, Any]]:
-    """What comes at a port until nothing came for `quiet` seconds: address of the sender -> in numbers."""
+    """Receive at a port until nothing arrives for `quiet` seconds: sender address -> statistics."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         for option in (_RCVBUFFORCE, socket.SO_RCVBUF):
             with contextlib.suppress(PermissionError):
@@ -90,7 +90,7 @@ def receive(port: int, quiet: float) -> dict[str, dict[str, Any]]:
 
 
 def send(size: int, rate: float, count: int, port: int, addresses: Sequence[str]) -> None:
-    """Send `count` datagrams to each address, `rate` a second to all of them together; never one before its time."""
+    """Send `count` datagrams to each address, `rate` a second to all of them together; never before their time."""
     found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     targets = [(address, port) for address in addresses]
     padding = bytes(max(size - _HEAD.size, 0))
@@ -106,7 +106,7 @@ def send(size: int, rate: float, count: int, port: int, addresses: Sequence[str]
 
 
 def main(argv: Sequence[str]) -> int:
-    """See the head of this file."""
+    """The command; see the module docstring."""
     if argv[0] == "receive":
         print(json.dumps(receive(int(argv[1]), float(argv[2]))), flush=True)
     else:

@@ -33,9 +33,9 @@ _BULK, _ECHO, _PACKETS = b"B", b"E", b"P"
 _SMALL = 64
 """Bytes of a small datagram."""
 _TOTAL = struct.Struct("!QQ")
-"""What the server says at the end of a bulk round: bytes received, nanoseconds from the first to the last."""
+"""The server's report at the end of a bulk round: bytes received, nanoseconds from the first to the last."""
 _WARM_UP = 0.3
-"""Seconds at the beginning of each round that do not count: slow start is not what is compared."""
+"""Seconds at the beginning of each round that do not count, because slow start is not compared."""
 
 
 def serve(port: int, stop: int = 0) -> None:
@@ -53,7 +53,7 @@ def serve(port: int, stop: int = 0) -> None:
                 try:
                     _answer(connection)
                 except (ConnectionError, TimeoutError):
-                    # The client went away: the next one may come.
+                    # The client has disconnected: serve the next one.
                     continue
 
 
@@ -76,7 +76,7 @@ def _answer(connection: socket.socket) -> None:
             if last < begin:
                 continue
             if not first:
-                # What this call brought arrived before the clock starts.
+                # Data of this call arrived before the clock starts.
                 first = last
                 continue
             total += count
@@ -84,7 +84,7 @@ def _answer(connection: socket.socket) -> None:
 
 
 def _count(connection: socket.socket) -> None:
-    """Count the datagrams that come to a port which the client is told, until it says that it has sent all."""
+    """Count datagrams at a port that the client is told, until the client reports that it has sent all."""
     with socket.socket(connection.family, socket.SOCK_DGRAM) as sock:
         sock.bind(("", 0))
         connection.sendall(sock.getsockname()[1].to_bytes(2, "big"))
@@ -108,7 +108,7 @@ def _count(connection: socket.socket) -> None:
 def measure(address: str, port: int, seconds: float, rounds: int, only: str = "") -> dict[str, object]:
     """Run all rounds against a server; raises `OSError` when it cannot be reached.
 
-    `only`: "bulk", or "rest" for round trips and small datagrams; else throughput and round trips.
+    `only`: "bulk", or "rest" for round trips and small datagrams; default: throughput and round trips.
     """
     if only == "bulk":
         rates = [_bulk(address, port, seconds) for _ in range(rounds)]
@@ -145,7 +145,7 @@ def _connect(address: str, port: int) -> socket.socket:
 
 
 def _bulk(address: str, port: int, seconds: float) -> float:
-    """Bits per second of one round."""
+    """Bits per second in one round."""
     with open(os.memfd_create("bulk"), "wb+", buffering=0) as block, _connect(address, port) as connection:
         os.truncate(block.fileno(), _BLOCK)
         connection.sendall(_BULK)
@@ -166,7 +166,7 @@ def _bulk(address: str, port: int, seconds: float) -> float:
 
 
 def _small(address: str, port: int, seconds: float) -> float:
-    """Small datagrams a second that arrived, of as many as could be sent."""
+    """Small datagrams received per second, at the maximum sending rate."""
     with _connect(address, port) as connection:
         connection.sendall(_PACKETS)
         target = int.from_bytes(connection.recv(2), "big")

@@ -1,9 +1,9 @@
-"""A train of datagrams: what was lost of it, and its jitter. Pure; real tries and simulated ones fill it in.
+"""A train of datagrams: its loss and its jitter. Pure; real and simulated tries fill it in.
 
 Jitter is the interarrival jitter of RFC 3550 (6.4.1): with D the difference of two packets' one-way times, in the order
 of their arrival, J += (|D| - J) / 16. Sender and receiver need no common clock, because only differences count. It is
-measured there, from the prober to the one that answers; a packet whose answer was lost on the way back cannot be told
-from one that never arrived, and counts as lost.
+measured from the prober to the responder; a packet whose reply was lost cannot be distinguished from one that never
+arrived, and counts as lost.
 """
 
 from itertools import pairwise
@@ -12,7 +12,7 @@ __all__ = ["PacketTrain", "interarrival_jitter"]
 
 
 def interarrival_jitter(packets: list[tuple[int, int]]) -> int:
-    """Of (sent, arrived) in the order of arrival; nanoseconds. 0 of less than two."""
+    """The jitter of (sent, arrived) pairs in the order of arrival; nanoseconds. 0 for fewer than two."""
     jitter = 0.0
     for (sent, arrived), (later_sent, later_arrived) in pairwise(packets):
         jitter += (abs((later_arrived - arrived) - (later_sent - sent)) - jitter) / 16
@@ -26,7 +26,7 @@ class PacketTrain:
         self.packets = packets
         self._sent: dict[int, int] = {}
         self._back: dict[int, tuple[int, int]] = {}
-        """Number -> (arrived there, answered here)."""
+        """Number -> (arrived there, reply arrived here)."""
         self._duplicates = 0
 
     @property
@@ -36,15 +36,15 @@ class PacketTrain:
 
     @property
     def gone_out(self) -> int:
-        """How many were sent."""
+        """Number of packets sent."""
         return len(self._sent)
 
     def sent(self, number: int, t: int) -> None:
-        """A packet goes out."""
+        """A packet is sent."""
         self._sent[number] = t
 
     def answered(self, number: int, arrived: int, t: int) -> None:
-        """The answer to a packet is here; `arrived` is what the other end's clock showed."""
+        """The reply to a packet arrived; `arrived` is the other end's clock."""
         if number not in self._sent:
             return
         if number in self._back:
@@ -53,12 +53,12 @@ class PacketTrain:
         self._back[number] = (arrived, t)
 
     def median_trip(self) -> int | None:
-        """Of the packets that were answered, from sending to the answer."""
+        """The median round trip of answered packets."""
         trips = sorted(t - self._sent[number] for number, (_, t) in self._back.items())
         return trips[(len(trips) - 1) // 2] if trips else None
 
     def measured(self) -> dict[str, int]:
-        """For the sample: how many packets were sent and lost, came twice or out of order, and the jitter (ns)."""
+        """For the sample: numbers of packets sent, lost, duplicated and reordered, and the jitter (ns)."""
         arrivals = sorted((arrived, number) for number, (arrived, _) in self._back.items())
         numbers = [number for _, number in arrivals]
         found = {"sent": self.packets, "lost": self.packets - len(self._back)}

@@ -1,8 +1,8 @@
-"""What tries on real hosts have in common: a try, one with a socket of its own, and system errors in a report's words.
+"""Shared code of tries on real hosts: a try, one with its own socket, and system errors in the words of a report.
 
-A try is driven by the agent: `start` makes the socket (the process is in the container's namespace then), `ready` is
-called when the socket is, `close` whenever it is over. Each ends by calling its `done` exactly once or by being closed.
-It knows nothing of schedules, deadlines or namespaces. What each kind sends is in `lab.probes.kinds`.
+The agent drives a try: `start` creates the socket (the process is in the container's namespace then), `ready` is called
+when the socket is ready, `close` when the try is over. Each ends by calling its `done` exactly once or by being closed.
+It knows nothing of schedules, deadlines or namespaces. `lab.probes.kinds` defines what each kind sends.
 """
 
 import errno
@@ -30,12 +30,12 @@ def error_text(error: OSError) -> str:
 
 
 def family_of(address: str) -> socket.AddressFamily:
-    """Of an IP literal."""
+    """The family of an IP literal."""
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 class Try:
-    """What all kinds have in common."""
+    """Shared by all kinds."""
 
     __slots__ = ("due", "measured", "number", "over", "probe", "sent", "took")
 
@@ -45,25 +45,25 @@ class Try:
         self.number = number
         """Running number in this agent; identifies the try on the wire."""
         self.sent = 0
-        """Clock when it was started, 0 before."""
+        """Clock when it was started, 0 before that."""
         self.over = False
         """True once its sample is written."""
         self.took: int | None = None
-        """Nanoseconds that count as its time, where that is not from sending to its end."""
+        """The time to report, if it is not from sending to the end."""
         self.measured: dict[str, int] = {}
-        """What it has measured besides (`Sample.measured`)."""
+        """Additional measurements (`Sample.measured`)."""
 
     def start(self, poller: Poller, done: Done) -> None:
-        """Make the socket and send; raises `OSError`."""
+        """Create the socket and send; raises `OSError`."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Give everything back; idempotent."""
+        """Release everything; idempotent."""
         raise NotImplementedError
 
 
 class SocketTry(Try):
-    """A try with a socket of its own."""
+    """A try with its own socket."""
 
     __slots__ = ("done", "poller", "socket")
 
@@ -72,7 +72,7 @@ class SocketTry(Try):
         self.socket: socket.socket | None = None
 
     def open(self, poller: Poller, done: Done, kind: socket.SocketKind, port: int, mask: int) -> socket.socket:
-        """A socket on its way to the probe's address; `ready` is called for what `mask` says."""
+        """Open a socket to the probe's address; `ready` is called for the events in `mask`."""
         self.poller, self.done = poller, done
         address = self.probe.address
         sock = self.socket = socket.socket(family_of(address), kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -87,7 +87,7 @@ class SocketTry(Try):
         raise NotImplementedError
 
     def received(self, most: int) -> bytes | None:
-        """The datagram that is here; None: there is none, or an error has ended the try."""
+        """The next datagram; None: there is none, or an error has ended the try."""
         if self.socket is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""The probe `dns`: one query over UDP for the addresses of a name, asked of the overlay's name server."""
+"""The probe `dns`: one query over UDP for the addresses of a name, sent to the overlay's name server."""
 
 import socket
 from select import EPOLLIN
@@ -13,11 +13,11 @@ from lab.probes.tries import SocketTry
 __all__ = ["KIND", "DnsTry"]
 
 _UDP_ANSWER = 4096
-"""Bytes of answer that we say we take (EDNS0, RFC 6891)."""
+"""The maximum UDP response size that we announce (EDNS0, RFC 6891)."""
 
 
 class DnsTry(SocketTry):
-    """A query for the A (to a name ending in `/AAAA`: AAAA) records of `probe.target`; ok when there is an answer."""
+    """A query for A records of `probe.target` (for a name ending in `/AAAA`: AAAA); ok when there is an answer."""
 
     __slots__ = ("_id",)
 

@@ -1,4 +1,4 @@
-"""The probe `http`: GET over a TCP connection of its own (RFC 9112)."""
+"""The probe `http`: GET over a new TCP connection (RFC 9112)."""
 
 import os
 import socket
@@ -13,13 +13,13 @@ from lab.probes.tries import SocketTry, error_text
 __all__ = ["ANSWER", "KIND", "REQUEST", "SERVING", "HttpTry"]
 
 REQUEST, ANSWER = 220, 280
-"""Bytes of a simulated request and of a small answer."""
+"""Bytes of a simulated request and of a small response."""
 SERVING = 250_000
-"""Nanoseconds that a simulated service takes to answer."""
+"""Nanoseconds that a simulated service takes to respond."""
 
 
 class HttpTry(SocketTry):
-    """GET over a connection of its own; ok when the whole answer came with status 200."""
+    """GET over a new connection; ok when the whole response arrived with status 200."""
 
     __slots__ = ("_asked", "_get")
 
@@ -37,7 +37,7 @@ class HttpTry(SocketTry):
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code:
                     raise OSError(code, os.strerror(code))
-                # A few hundred bytes into an empty send buffer: never a partial write.
+                # A few hundred bytes into an empty send buffer are never a partial write.
                 sock.send(self._get.request)
                 self._asked = True
                 self.poller.change(sock.fileno(), EPOLLIN)

@@ -1,7 +1,7 @@
 """The probe `icmp`: echo requests (RFC 792, RFC 4443) through one raw socket per container and address family.
 
-Owns that socket and the table of requests under way. An answer counts when identifier, sequence number and our token
-in the payload all match, for a raw socket also hears the answers to everybody else's pings in its namespace.
+Owns that socket and the table of pending requests. A reply counts when identifier, sequence number and our token in the
+payload all match, because a raw socket also receives replies to all other pings in its namespace.
 """
 
 import socket
@@ -37,9 +37,9 @@ def checksum(data: bytes) -> int:
 
 
 class EchoSocket:
-    """A raw ICMP socket of the namespace that the process is in when it is made.
+    """A raw ICMP socket in the process's current namespace at its creation.
 
-    Making it raises `OSError` without CAP_NET_RAW there.
+    Creating it raises `OSError` without CAP_NET_RAW there.
     """
 
     def __init__(self, family: int, identifier: int, secret: int, poller: Poller) -> None:
@@ -68,7 +68,7 @@ class EchoSocket:
         kind = 128 if self._v6 else 8
         head = _HEADER.pack(kind, 0, 0, self._identifier, sequence)
         if not self._v6:
-            # For IPv6 the kernel fills it in, over the pseudo header that only it knows.
+            # For IPv6 the kernel fills in the checksum, because only it knows the pseudo header.
             head = _HEADER.pack(kind, 0, checksum(head + payload), self._identifier, sequence)
         self._socket.sendto(head + payload, (asked.probe.address, 0))
         self.waiting[asked.number] = asked
@@ -80,7 +80,7 @@ class EchoSocket:
             self._socket.close()
 
     def _ready(self) -> None:
-        # Bounded, so that a flood cannot keep the agent from its other work; epoll reports again what is left.
+        # Limited, so that a flood cannot keep the agent from its other work; epoll reports the rest again.
         for _ in range(64):
             try:
                 data, address = self._socket.recvfrom(2048)
@@ -125,7 +125,7 @@ class IcmpTry(Try):
         self._used.send(self)
 
     def answered(self) -> None:
-        """Its reply is in."""
+        """Its reply has arrived."""
         self._done(self, True, "", ())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The probe `jitter`: a train of numbered datagrams, of which loss, order and interarrival jitter are measured."""
+"""The probe `jitter`: a train of numbered datagrams, to measure loss, reordering and interarrival jitter."""
 
 import os
 import socket
@@ -16,12 +16,13 @@ __all__ = ["KIND", "JitterTry"]
 
 _PORT = 7008
 _PACKETS, _GAP_MS, _SIZE = 20, 5, 172
-"""By default as a voice call of RTP: 160 bytes of sound and a header; denser, so that a train is short."""
+"""The default resembles an RTP voice call: 160 bytes of sound and a header, but at a higher rate, so that a train is
+short."""
 RANGES = {"port": (1, 65535), "packets": (2, 1000), "gap_ms": (1, 1000), "size": (HEADER, LARGEST)}
 
 
 def _shape(probe: Probe) -> tuple[int, int, int]:
-    """(packets, nanoseconds between two, bytes of each)."""
+    """(packets, nanoseconds between two packets, bytes of each)."""
     options = probe.options
     gap = int(options.get("gap_ms", _GAP_MS)) * 1_000_000
     return int(options.get("packets", _PACKETS)), gap, int(options.get("size", _SIZE))
@@ -50,7 +51,7 @@ class JitterTry(SocketTry):
                     self._end()
 
     def _next(self) -> None:
-        """Send the packets that are due: each on its own time, however late those before were."""
+        """Send the packets that are due: each at its own time, however late the previous ones were."""
         packets, gap, size = self._shape
         while not self.over and self.socket is not None and self._train.gone_out < packets:
             number = self._train.gone_out
@@ -63,7 +64,7 @@ class JitterTry(SocketTry):
             try:
                 self.socket.send(question(self._secret, self.number, number, size))
             except BlockingIOError:
-                pass  # lost in our own queue, as it would be in a router's
+                pass  # lost in our own send queue, as it would be in a router's
             except OSError as error:
                 self.done(self, False, error_text(error), ())
                 return

@@ -1,9 +1,9 @@
-"""The probe `load`: what a `load` step sends, tries of another kind in an open loop.
+"""The probe `load`: the traffic of a `load` step, tries of another kind in an open loop.
 
-The schedule is fixed and no answer slows it down. A try that the machine sends late is sent all the same, and its time
-counts from when it was due: what a client waits that comes at that moment, not what the server needed once it was asked
-(coordinated omission). One that could not be sent before its timeout counts as failed (`unsent`). `Sample.late` says
-how much of the time was the sender's own.
+The schedule is fixed, and no response slows it down. A try that the machine sends late is sent anyway, and its time
+counts from when it was due: this is the wait of a client that arrives at that moment, not only the time that the server
+needs after the request (coordinated omission). A try that could not be sent before its timeout counts as failed
+(`unsent`). `Sample.late` says how much of the time was the sender's own.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from lab.kinds.probes import PROBES, ProbeKind
 __all__ = ["ASKING", "KIND"]
 
 ASKING = ("http", "icmp", "udp")
-"""The kinds of which a load can be made."""
+"""The kinds of probe that a load can use."""
 
 
 def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> Attempt:

@@ -1,8 +1,8 @@
-"""The probe `throughput`: `size` bytes over a TCP connection of its own, counted where the lab receives them.
+"""The probe `throughput`: `size` bytes over a new TCP connection, counted where the lab receives them.
 
-What counts is the goodput of a transfer of that size as an application sees it, slow start included, from the first
-byte that arrives to the last. Sender and receiver are in the agents of both hosts and share their time with the other
-probes, so they take turns: neither sends nor reads more than a bounded part at once.
+It measures the goodput of a transfer of that size as an application sees it, slow start included, from the first
+received byte to the last. Sender and receiver are in the agents of both hosts and share their time with the other
+probes, so neither sends nor reads more than a limited part at a time.
 """
 
 import os
@@ -24,12 +24,12 @@ _SIZE_KB = 1000
 RANGES = {"port": (1, 65535), "size_kb": (1, 100_000)}
 _HEAD = struct.Struct("!8sQ")
 _COUNTED = struct.Struct("!QQ")
-"""What the receiver says at the end: bytes, and nanoseconds from the first to the last."""
+"""The receiver's report: bytes, and nanoseconds from the first to the last."""
 _MARK = b"labbulk?"
 _CHUNK = bytes(64 * 1024)
 _AT_ONCE = 1 << 20
 _MOST = 64
-"""Connections that one sink serves at once; the next ones are closed."""
+"""Maximum connections that one sink serves at once; further ones are closed."""
 
 
 class ThroughputTry(SocketTry):
@@ -54,7 +54,7 @@ class ThroughputTry(SocketTry):
                 if code:
                     raise OSError(code, os.strerror(code))
                 self._connected = True
-                sock.send(self._head)  # the first bytes into an empty buffer: never a partial write
+                sock.send(self._head)  # the first bytes into an empty buffer are never a partial write
             if self._left:
                 self._send(sock)
             else:
@@ -85,7 +85,7 @@ class ThroughputTry(SocketTry):
 
 
 class _Receiving:
-    """One transfer on its way in."""
+    """One incoming transfer."""
 
     def __init__(self, sink: "ThroughputSink", sock: socket.socket) -> None:
         self._sink, self.socket = sink, sock
@@ -103,7 +103,7 @@ class _Receiving:
             self._sink.drop(self)
 
     def _read(self) -> bool:
-        """Take what is there; False when the connection is over."""
+        """Read the available data; False when the connection has ended."""
         if len(self._head) < _HEAD.size:
             data = self.socket.recv(_HEAD.size - len(self._head))
             self._head += data
@@ -127,7 +127,7 @@ class _Receiving:
 
 
 class ThroughputSink:
-    """Receives transfers in the namespace in which it was made."""
+    """Receives transfers in the namespace in which it was created."""
 
     def __init__(self, probe: Probe, poller: Poller) -> None:
         self._poller = poller
@@ -138,7 +138,7 @@ class ThroughputSink:
         poller.watch(self._socket.fileno(), EPOLLIN, self._accept)
 
     def drop(self, receiving: _Receiving) -> None:
-        """A transfer is over."""
+        """A transfer has ended."""
         fd = receiving.socket.fileno()
         if self._open.pop(fd, None) is not None:
             self._poller.forget(fd)

@@ -1,4 +1,4 @@
-"""The probe `udp`: one datagram, which the lab itself answers in the container that is asked."""
+"""The probe `udp`: one datagram, which the lab itself answers in the target container."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ _SIZE = 64
 
 
 class UdpTry(SocketTry):
-    """One datagram; ok when its answer comes."""
+    """One datagram; ok when its reply arrives."""
 
     __slots__ = ("_secret",)
 
