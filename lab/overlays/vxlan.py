@@ -44,8 +44,7 @@ class VxlanOverlay(OnSubnets):
         self._ports = 0
 
     async def launch(self, hosts: Sequence[str], options: Options) -> None:
-        """Create bridge, VXLAN device and flood list on each host; the list has all the lab's hosts, launched or not.
-        """
+        """Create bridge, VXLAN device and flood list on each host; the list has all hosts, launched or not."""
         await together(self._make(name) for name in hosts)
 
     async def connect(self, source: str, targets: Sequence[str]) -> None:
