@@ -87,7 +87,7 @@ def statistics(number: int, t: int, received: int, dropped: int, comment: str = 
     return _block(STATISTICS, struct.pack("<III", number, t >> 32, t & 0xFFFFFFFF), options)
 
 
-# Reading what another process of the lab has written
+# Reading the output of another process of the lab
 
 
 class NotPcapng(ValueError):

@@ -122,22 +122,24 @@ class Conversing(Protocol):
     def converse(
         self, argv: Sequence[str], *, env: Mapping[str, str], complain: Callable[[str], None], limit: int
     ) -> AbstractAsyncContextManager[tuple[LineReader, Callable[[bytes], object]]]:
-        """Run a program on the host until the context ends: what it writes, and what writes to it.
+        """Run a program on the host until the context ends; yields its output, and a function that writes to its input.
 
-        `complain` gets each line of its standard error, cut where it is long; `limit`: bytes of a line of output."""
+        `complain` gets each line of its standard error, truncated if long; `limit`: bytes of a line of output.
+        """
         ...
 
 
 class Adjustable(Protocol):
-    """A host whose devices can be disturbed; what `slow_disk` and `clock` steps need, for backends that offer them."""
+    """A host whose disk and clock can be disturbed; needed by `slow_disk` and `clock` steps, if the backend offers
+    them."""
 
     async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
-        """From now on a synced write takes `latency` ns, or waits until there is room; with `torn` what is
-        written from now on is torn when the power is cut."""
+        """From now on a synced write takes `latency` ns, or waits until there is room; with `torn`, a power cut tears
+        data that is written from now on."""
         ...
 
     async def set_clock(self, *, offset: int | None, drift: int) -> None:
-        """From now on the clock is `offset` ns ahead (None: as it is) and drifts, in parts per billion."""
+        """From now on the clock is `offset` ns ahead (None: unchanged) and drifts, in parts per billion."""
         ...
 
 

@@ -40,7 +40,7 @@ class NatRules:
 
 
 def unfit(translation: Translation, networks: Mapping[str, str], hidden: str) -> str:
-    """Why real routers cannot translate so; empty when they can."""
+    """Why real routers do not support this translation; empty when they do."""
     pair = translation.mapping, translation.filtering
     if translation.mapping == "endpoint-independent" or translation.linux:
         pass
@@ -55,7 +55,7 @@ def unfit(translation: Translation, networks: Mapping[str, str], hidden: str) ->
 
 
 def nat_rules(number: int, router: FabricRouter, networks: Mapping[str, str], bridges: Mapping[str, str]) -> NatRules:
-    """The rules of one router that hides a network in its own way."""
+    """The rules of one router that hides a network with its own kind of translation."""
     kind, inner = router.translation, bridges[router.nat]
     outside = [(bridges[network], address) for network, address in router.places if network != router.nat]
     if kind.mapping != "endpoint-independent":
@@ -89,7 +89,7 @@ def nat_rules(number: int, router: FabricRouter, networks: Mapping[str, str], br
         after.append(f"{way} snat ip to {address}")
         ways = [way]
         if kind.hairpin:
-            # With br_netfilter such a frame is bridged once its address is translated, and has no way in behind that.
+            # With br_netfilter such a frame is bridged once its address is translated, and cannot enter after that.
             turn = (
                 f'oifname "{inner}" meta l4proto udp ct status dnat '
                 f"ct original ip saddr {networks[router.nat]} ct original ip daddr {address}"

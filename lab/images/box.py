@@ -1,11 +1,10 @@
-"""The lab's own Vagrant box: a small Debian machine that boots quickly, made without a registry and without a network
-beyond apt's.
+"""The lab's own Vagrant box: a small Debian machine that boots quickly, built without a registry, from apt only.
 
     Debian   systemd, ssh, a cloud kernel, with or without the Docker Engine, by mmdebstrap; minutes, rarely
     on it    the layers `packages` and `project` of the host image (`layers.py`)
-    disk     a qcow2 with a boot loader of its own, besides what Vagrant wants to know of a box
+    disk     a qcow2 with its own boot loader, and the files that Vagrant needs for a box
 
-Owns what goes into the box and where it lies in the cache. Knows nothing of Vagrant's commands and of who boots it.
+Owns the content of the box and its place in the cache. Knows nothing of Vagrant's commands or of who boots it.
 """
 
 import json

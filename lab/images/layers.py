@@ -1,12 +1,12 @@
-"""The layers of the lab's own images, each in the cache under the hash of what it is made from.
+"""The layers of the lab's own images, each in the cache under the hash of its inputs.
 
     base      Debian and the Docker Engine, by mmdebstrap, as apt is configured on this machine; minutes, rarely
               (or by a Dockerfile, `by_docker.py`)
     packages  the Python packages that the overlay and the probe agent need, as they are installed here; seconds
     project   this project as it is now, and the host's PID 1; a moment, at every change
-    and one layer for each container image, made from the base layer's files
+    and one layer for each container image, built from the base layer's files
 
-Owns what goes into a layer; knows nothing of engines.
+Owns the content of each layer; knows nothing of engines.
 """
 
 import hashlib

@@ -126,11 +126,12 @@ _SEARCHED = 300
 
 
 def spread(count: int, nodes: Sequence[str], edges: Sequence[TopologyEdge], taken: Iterable[str] = ()) -> list[str]:
-    """The nodes for `count` hosts, far apart from each other and from those that are taken.
+    """Nodes for `count` hosts, far apart from each other and from nodes in `taken`.
 
-    The first is the node from which the others are nearest in sum (of more than `_SEARCHED` nodes the one in the middle
-    of their order), each next one the node that is farthest from its nearest host, of equal ones the first. When all
-    nodes have a host, it begins again. More than `_SEARCHED` hosts are spread over the order of the nodes."""
+    The first is the node with the smallest sum of distances to the others (with more than `_SEARCHED` nodes, the middle
+    one in order). Each next one is the node farthest from its nearest host; ties go to the first. When all nodes have a
+    host, it starts again. More than `_SEARCHED` hosts are distributed evenly over the order of the nodes.
+    """
     if count > _SEARCHED and count < len(nodes):
         return [nodes[number * len(nodes) // count] for number in range(count)]
     if count + len(set(taken)) >= len(nodes) and not taken:

@@ -1,7 +1,7 @@
-"""A link of the underlay as data: what one direction between two hosts does to packets.
+"""A link of the underlay as data: the effect of one direction between two hosts on packets.
 
 Owns the parameters and their limits. Knows nothing of how they are applied (`lab.links.model`, kernel queues and rules)
-and nothing of file formats. docs/links.md says what each parameter means, to the packet.
+and nothing of file formats. docs/links.md defines each parameter precisely.
 
 Durations are integer nanoseconds, rates bits per second, sizes bytes, probabilities fractions from 0 to 1.
 """
@@ -13,24 +13,24 @@ from enum import StrEnum
 __all__ = ["MIN_MTU", "OPPORTUNITY", "TIMED", "Burst", "Deliveries", "Distribution", "Link", "QueueLimit"]
 
 MIN_MTU = 576
-"""What every IPv4 host must accept (RFC 791, section 3.1)."""
+"""The minimum that every IPv4 host must accept (RFC 791, section 3.1)."""
 OPPORTUNITY = 1500
 """Bytes that one delivery opportunity of a Mahimahi trace carries (mm-link(1))."""
 
 
 class Distribution(StrEnum):
-    """How jitter is spread around the delay."""
+    """The distribution of jitter around the delay."""
 
     UNIFORM = "uniform"
     NORMAL = "normal"
     PARETO = "pareto"
     TABLE = "table"
-    """As measured: see `Link.table`."""
+    """A measured distribution: see `Link.table`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """Bursty loss after Gilbert and Elliott: a chain of a good and a bad state that steps once per packet."""
+    """Bursty loss (Gilbert-Elliott): a chain with a good and a bad state that steps once per packet."""
 
     enter: float
     """Probability of a step from good to bad."""
@@ -44,12 +44,12 @@ class Burst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLimit:
-    """What waits for a limited rate at most; a packet beyond it is dropped. Exactly one of the two is above 0."""
+    """Maximum queue of a limited rate; further packets are dropped. Exactly one of the two is above 0."""
 
     bytes: int = 0
-    """Bytes that wait or are being sent; an empty queue takes any packet."""
+    """Bytes that wait or are being sent; an empty queue accepts any packet."""
     time: int = 0
-    """Nanoseconds until a packet's turn comes."""
+    """Maximum nanoseconds that a packet waits for its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +57,9 @@ class Deliveries:
     """A rate that follows a Mahimahi trace: when one packet of `OPPORTUNITY` bytes may leave, from the change on."""
 
     times: tuple[int, ...]
-    """Nanoseconds from the change on, in order; equal ones are several packets."""
+    """Nanoseconds from the change on, in order; equal times mean several packets."""
     period: int
-    """Nanoseconds after which it begins again; 0: it does not, and nothing leaves any more."""
+    """Nanoseconds after which it repeats; 0: it does not, and after its end no packet leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,38 +71,38 @@ class Link:
     """Spread of the delay: half the width (uniform) or the standard deviation (all others)."""
     distribution: Distribution = Distribution.UNIFORM
     table: tuple[int, ...] = ()
-    """Of the distribution `table`: equally likely deviations, in 1/65536 of the jitter; their mean is 0."""
+    """For the distribution `table`: equally likely deviations, in 1/65536 of the jitter; their mean is 0."""
     correlation: float = 0.0
-    """Probability that a packet's jitter is that of the packet before it."""
+    """Probability that a packet has the jitter of the previous packet."""
     ordered: bool = False
-    """Jitter lets no packet overtake: it arrives when the one before it does, at the earliest."""
+    """Jitter lets no packet overtake: a packet never arrives before the previous one."""
     loss: float = 0.0
     """Per packet; independent of other packets unless `loss_correlation` says otherwise."""
     loss_correlation: float = 0.0
-    """Probability that the packet before decides: lost if that was lost by `loss`, else not."""
+    """Probability that a packet has the fate of the previous one: lost if `loss` dropped that, otherwise not."""
     burst: Burst | None = None
     duplicate: float = 0.0
     reorder: float = 0.0
-    """Probability that a packet skips the delay, and so overtakes; means nothing without a delay."""
+    """Probability that a packet skips the delay, and so overtakes; has no effect without a delay."""
     corrupt: float = 0.0
     """Probability that one bit of a packet is flipped."""
     rate: int = 0
     """Bits per second of wire packets; 0: not limited."""
     queue: QueueLimit | None = None
-    """What waits for the rate at most; None: `lab.links.queue.DEFAULT_QUEUE`."""
+    """Maximum queue of the rate; None: `lab.links.queue.DEFAULT_QUEUE`."""
     deliveries: Deliveries | None = None
-    """A rate that follows a trace; goes before `rate`."""
+    """A rate that follows a trace; takes precedence over `rate`."""
     mtu: int = 0
-    """Largest IP packet that passes; larger ones are dropped without ICMP. 0: whatever the interfaces carry."""
+    """Largest IP packet that passes; larger ones are dropped without ICMP. 0: limited only by the interfaces."""
 
     @property
     def perfect(self) -> bool:
-        """Nothing happens to a packet on this link."""
+        """Whether the link does not affect packets."""
         return self is _PERFECT or self == _PERFECT
 
     @property
     def timed(self) -> bool:
-        """Asks for something that holds packets back or alters them, beyond dropping and rate."""
+        """Whether the link delays or alters packets, beyond dropping and rate."""
         return any(name in TIMED for name in self.asks())
 
     def asks(self) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ class Link:
         return tuple(f.name for f in fields(self) if getattr(self, f.name) != getattr(_PERFECT, f.name))
 
     def faults(self) -> Iterator[str]:
-        """What is wrong with these values, one sentence each; nothing when they make sense."""
+        """Errors in these values, one sentence each; empty when they are valid."""
         for name in ("correlation", "loss", "loss_correlation", "duplicate", "reorder", "corrupt"):
             if not 0.0 <= (value := getattr(self, name)) <= 1.0:
                 yield f"{name} is {value}, expected a probability from 0 to 1 (or 0% to 100%)"
@@ -128,7 +128,7 @@ class Link:
             yield f"mtu is {self.mtu}, expected at least {MIN_MTU}"
 
     def _missing(self) -> Iterator[str]:
-        """Parameters that mean nothing without another one."""
+        """Parameters that have no effect without another one."""
         if self.reorder and not self.delay:
             yield "reorder needs a delay: a packet overtakes by skipping it"
         if self.correlation and not self.jitter:
@@ -148,4 +148,4 @@ TIMED = (
     "delay", "jitter", "distribution", "table", "correlation", "ordered", "loss_correlation", "burst", "duplicate",
     "reorder", "corrupt", "deliveries",
 )  # fmt: skip
-"""Parameters that need a queue which holds packets back or alters them; `loss` alone does not."""
+"""Parameters that need a queue which delays or alters packets; `loss` alone does not."""

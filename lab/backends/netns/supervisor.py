@@ -1,14 +1,14 @@
-"""Running a function inside a fresh lab: `launch` starts keeper, supervisor, zygote and runner, and waits.
+"""Runs a function inside a fresh lab: `launch` starts keeper, supervisor, zygote and runner, and waits.
 
-    command (outside)             what the user started; forwards signals, gets the exit code
-    └ keeper (outside's pids)     enters the user namespace, makes the others; dies with the command
+    command (outside)             started by the user; forwards signals, gets the exit code
+    └ keeper (outside's pids)     enters the user namespace, creates the others; dies with the command
       └ supervisor (PID 1)        reaps; when it dies the kernel ends every process of the lab
         ├ zygote                  preloaded; forks everything Python into the hosts (`zygote.py`)
         └ runner                  the function given to `launch`
 
-Owns the order of forks and namespaces and which process dies with which. Each of the four may be killed by SIGKILL at
+Owns the order of forks and namespaces, and which process dies with which. Each of the four may be killed by SIGKILL at
 any time: the supervisor has the keeper's death signal and the keeper the command's, and all namespaces are anonymous,
-so nothing stays. A detached lab has no death signals: it ends when its runner does, or when the command is gone before
+so nothing is left. A detached lab has no death signals: it ends when its runner does, or when the command ends before
 the lab was ready. Knows nothing of hosts.
 """
 
@@ -51,15 +51,15 @@ def launch(
     """Run `main` inside a fresh lab and return its exit code; in there `NetnsBackend().up(...)` works.
 
     The first SIGINT, SIGTERM or SIGHUP reaches `main` as KeyboardInterrupt, so that it can stop cleanly; the second
-    ends the lab at once, and so does the supervisor when `main` is not done `_PATIENCE` seconds after the first. A
+    ends the lab at once, and so does the supervisor when `main` has not ended `_PATIENCE` seconds after the first. A
     SIGHUP that the caller ignores (`nohup`) stays ignored. With `detach` this returns 0 as soon as `main` calls
-    `runtime.ready()` (or its exit code when it ends before), and the lab goes on without the caller until `main`
-    returns; a caller that dies before takes the lab with it.
+    `runtime.ready()` (or its exit code when it ends earlier), and the lab continues without the caller until `main`
+    returns; if the caller dies earlier, the lab ends too.
 
-    `after` runs outside once the last process of the lab is gone, however it ended: for what the kernel does not take
-    away by itself.
+    `after` runs outside once the last process of the lab is gone, however it ended: for clean-up that the kernel does
+    not do.
 
-    The lab answers `control.LabClient(name)`; where another lab has this name a detached one is refused and another
+    The lab answers `control.LabClient(name)`. If another lab has this name, a detached one is refused, and any other
     gets a number appended. Raises `LabError` with a remedy when the kernel refuses what a lab needs.
     """
     listener, name = control.listen(name, exclusive=detach)

@@ -184,7 +184,7 @@ class FlowPackets:
         own = asked.own
         if not own and source is not None and host in ("", asked.host):
             own = source.eth0
-        # Over the engine's network, and behind the host's address if it leaves the host.
+        # Over the engine's network, with the host's address if it leaves the host.
         own = own or network.near(asked.host, asked.address) or network.addresses(asked.host)[0]
         interface = "ethwe" if asked.own else "eth0"
         mac, other_mac = asked.own_mac or mac_of(own), asked.mac or mac_of(asked.address)

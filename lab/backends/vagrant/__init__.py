@@ -2,10 +2,10 @@
 
 backend   the order in which such a lab comes up and goes down, and what it refuses
 host      one machine as the runner sees it
-guest     the lab's way into a machine: one ssh connection that carries everything
-agent     what runs inside of a machine and does what the lab asks
+guest     the lab's connection to a machine: one ssh connection that carries everything
+agent     runs inside a machine and executes the lab's requests
 machines  the machines: booted by Vagrant, reached by the ssh configuration that it writes
-libvirt   a libvirtd of the lab's own, in the lab's namespaces
+libvirt   the lab's own libvirtd, in the lab's namespaces
 """
 
 import logging

@@ -1,13 +1,13 @@
-"""A scenario's hosts as virtual machines, by Vagrant and a libvirtd of the lab's own.
+"""A scenario's hosts as virtual machines, by Vagrant and the lab's own libvirtd.
 
     VagrantMachines().up(scenario)   all booted, ssh answers; `ssh_config` says how
     power_off, power_on              a machine's power, by libvirt: Vagrant takes seconds a call
     halt, reload, suspend, resume    by Vagrant, as a user would
     down()                           all of them gone
 
-Owns what Vagrant is told (`plan`), where it keeps its things (on the lab's tmpfs, so nothing outlives the lab), and
-what is missing for it (`refuse`). Must run inside of `lab.backends.netns.launch`. Knows nothing of what is done in a
-machine once ssh answers.
+Owns the input of Vagrant (`plan`), its directories (on the lab's tmpfs, so nothing outlives the lab), and the list of
+missing requirements (`refuse`). Must run inside `lab.backends.netns.launch`. Knows nothing of what is done in a machine
+once ssh answers.
 """
 
 import asyncio
