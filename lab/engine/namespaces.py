@@ -18,7 +18,7 @@ from lab.fabric.syscalls import Clone, pidfd_open, setns, unshare
 __all__ = ["CONTAINER", "fork_child", "join"]
 
 CONTAINER = Clone.NEWNS | Clone.NEWUTS | Clone.NEWIPC
-"""The namespaces that every container has its own of, besides the pid and (mostly) network namespace."""
+"""Private namespaces of every container, besides the pid and (mostly) network namespace."""
 
 
 def fork_child(child: Callable[[], int], *, keep: Iterable[int], pid_namespace_of: int | None = None) -> int:

@@ -55,7 +55,7 @@ class Fabric:
         """Ports that exist."""
         self._cutting = asyncio.Lock()
         self._relays = asyncio.Event()
-        """Whether a relay has been started."""
+        """Set once a relay has been started."""
         self._seed = seed
         self._obstacles: list[tuple[Sequence[str], str, int, int]] = []
 

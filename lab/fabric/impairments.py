@@ -32,12 +32,12 @@ class Impairments:
         self._links: dict[Pair, Link] = {}
         """Links of every direction that is not perfect now."""
         self._wire_ports: set[str] | None = None
-        """Cached texts of `_links`, because every host requests them as it boots."""
+        """Cached result of `wire_ports`, because every host requests it as it boots."""
         self._by: dict[Pair, Mechanism] = {}
         self._ports: dict[Pair, list[tuple[str, str]]] = {}
         """(entry port, exit port) in the networks that both ends share."""
         self._ways: dict[Pair, list[SteeredWay]] = {}
-        """Marks of every direction that was ever relayed, by index; a host's addresses may change."""
+        """Marks of every direction that was ever relayed, in the order of `_ends`; a host's addresses may change."""
         self._last_mark = 0
         self._steered: set[str] = set()
         """Exit ports that match marks."""

@@ -10,7 +10,7 @@ from lab.errors import LabError
 from lab.fabric.syscalls import Clone, unshare
 
 LAB = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWPID
-"""The namespaces that a lab has its own of."""
+"""The namespaces that a lab does not share with the machine."""
 
 
 class NamespacesRefused(LabError):

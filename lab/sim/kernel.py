@@ -38,7 +38,7 @@ class Kernel:
         self.by_address: dict[str, SetForwarding] = {}
         self.flood: tuple[str, ...] = ()
         self.mtu = 1500
-        """MACs of the bridge and everything on it."""
+        """The MTU of the bridge and everything on it."""
         self.vxlan_port = VXLAN_PORT
         self.sources: frozenset[str] | None = None
         """Sources whose VXLAN packets are accepted; None: all."""

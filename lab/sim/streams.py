@@ -90,7 +90,7 @@ class _Dial:
     near: int
     leg: Leg | None
     answered: bool = False
-    """Connected by one of several SYNs in flight at the same time."""
+    """Whether one of several SYNs in flight at the same time was answered."""
 
 
 class _Fin:

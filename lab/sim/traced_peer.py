@@ -29,7 +29,7 @@ class TracedPeer(Peer):
         super().__init__(world, name, address)
         self.tracer: Tracer | None = None
         self._connections: dict[str, int] = {}
-        """Host -> open connections to it."""
+        """Host -> number of open connections to it."""
 
     def _send_tcp(self, effect: SendTcp) -> None:
         end, tracer = self.ends.get(effect.conn), self.tracer

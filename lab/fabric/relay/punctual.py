@@ -38,7 +38,7 @@ class Alarm:
         self._budget = _SAVED
         self._last = self._until = 0
         self._awake = False
-        """Nanoseconds awake without work since `_last`."""
+        """Whether it has been awake without work since `_last`."""
 
     def sleep(self, now: int, due: int) -> int:
         """For how many nanoseconds to sleep before something that is due at a time; 0: do not sleep."""
