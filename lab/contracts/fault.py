@@ -107,8 +107,7 @@ class Fault:
     """Additional data of its events."""
 
     def works_on(self, bench: Bench) -> Sequence[str]:
-        """Hosts on which it kills or starts things when it is injected and healed; nothing else does so at the same
-        time."""
+        """Hosts on which its injection and healing kill or start things; nothing else does so at the same time."""
         return ()
 
     async def inject(self, bench: Bench, step: int) -> None:

@@ -130,8 +130,7 @@ class Conversing(Protocol):
 
 
 class Adjustable(Protocol):
-    """A host whose disk and clock can be disturbed; needed by `slow_disk` and `clock` steps, if the backend offers
-    them."""
+    """A host whose disk and clock can be disturbed; needed by `slow_disk` and `clock` steps."""
 
     async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
         """From now on a synced write takes `latency` ns, or waits until there is room; with `torn`, a power cut tears
@@ -348,8 +347,7 @@ class Backend(Protocol):
     name: str
 
     def refuse(self, scenario: Any) -> list[str]:
-        """Features of this scenario that this backend does not support: one sentence each, naming the step. Starts
-        nothing."""
+        """Unsupported features of this scenario: one sentence each, naming the step. Starts nothing."""
         ...
 
     async def up(self, scenario: Any) -> Lab:

@@ -43,8 +43,7 @@ async def must(host: Host, argv: Sequence[str], *, container: str = "", timeout:
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int = 16) -> list[T]:
-    """The results of all, at most `at_once` at a time; when one fails, the others are cancelled and its error is
-    raised."""
+    """The results of all, at most `at_once` at a time; a failure cancels the others and is raised."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(item: Coroutine[Any, Any, T]) -> T:

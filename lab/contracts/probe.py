@@ -123,8 +123,7 @@ class Poller(Protocol):
         ...
 
     def call_at(self, when: int, ready: Callable[[], None]) -> None:
-        """Call `ready` when the agent's clock shows `when`, or soon after; the callback checks whether it is still
-        needed."""
+        """Call `ready` at `when` on the agent's clock, or soon after; the callback checks if it is still needed."""
         ...
 
 
@@ -132,8 +131,7 @@ class SharedByTries(Protocol):
     """Resources that the tries of one container share."""
 
     def once(self, key: object, make: Callable[[int, int, Poller], T]) -> T:
-        """The object with this key in the container's namespace; if there is none, `make(number, secret, poller)`
-        creates it."""
+        """The object with this key in the container's namespace; or a new one from `make(number, secret, poller)`."""
         ...
 
 

@@ -81,8 +81,7 @@ class DrivenOverlay:
         await together(self._launch(name) for name in hosts)
 
     async def connect(self, source: str, targets: Sequence[str]) -> None:
-        """Tell the peers about each other: all of a group, unless the overlay discovers the rest or a graph defines
-        them."""
+        """Tell the peers about each other: a whole group, unless the overlay discovers the rest or there is a graph."""
         for name in (source, *targets):
             if name not in self._hellos:
                 raise LabError(f"connect: the overlay was not launched on {name}")

@@ -62,8 +62,7 @@ class EngineServices(Protocol):
 
 
 class ProcessContainer:
-    """See the module. The public coroutines may be called in any state, and raise `ApiError` in the same cases as
-    Docker."""
+    """See the module. The public coroutines may be called in any state, and raise `ApiError` where Docker would."""
 
     def __init__(
         self, engine: EngineServices, record: ContainerRecord, request: spec.CreateRequest, image: Image

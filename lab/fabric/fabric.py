@@ -215,8 +215,7 @@ class Fabric:
     def _neighbours(
         self, host: str, changed: Sequence[plan.Interface], told: Callable[[plan.Interface, plan.Interface], str]
     ) -> dict[str, str]:
-        """Shell commands of the other hosts for changed interfaces of a host: `told` gives the command for (theirs,
-        its)."""
+        """Shell commands of other hosts for changed interfaces of a host: `told` gives that for (theirs, its)."""
         commands = {
             name: "".join(
                 told(own, one)

@@ -139,8 +139,7 @@ def hold_commands(host: str, everyone: Mapping[str, Sequence[Interface]], links:
 
 
 def wire_commands(interface: Interface, single: bool) -> list[list[str]]:
-    """Commands in a machine: with `single`, offloads are off in both directions, so that each packet crosses
-    individually."""
+    """Commands in a machine: `single` switches offloads off both ways, so that each packet crosses individually."""
     return [
         ["ip", "link", "set", interface.name, "gso_max_segs", "1" if single else "65535"],
         ["python3", "-ISc", _JOIN, interface.name, "0" if single else "1"],

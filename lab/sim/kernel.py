@@ -97,8 +97,7 @@ class Kernel:
         self._changed()
 
     def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
-        """These MACs and addresses belong to a container of this host: remove remote entries for them from an earlier
-        life."""
+        """These belong to a container of this host: remove remote entries for them from an earlier life."""
         literals = [address.partition("/")[0] for address in addresses]
         stale = [mac, *(self.by_address[literal].mac for literal in literals if literal in self.by_address)]
         for each in stale:

@@ -83,8 +83,7 @@ class RenoSender:
     )  # fmt: skip
 
     def __init__(self, trip: int = 0, largest: int = MSS) -> None:
-        """`trip`: the round trip measured by the handshake, in nanoseconds; 0: unknown. `largest`: the maximum segment
-        size."""
+        """`trip`: the handshake's round trip, in nanoseconds; 0: unknown. `largest`: the maximum segment size."""
         self._largest = largest
         self.written = 0
         self.next = 0

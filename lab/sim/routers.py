@@ -156,8 +156,7 @@ class Routers:
         return Leg(host, destination.port, source)
 
     def _route(self, own: Mapping[str, str], network: str) -> tuple[RouterSpec, str] | None:
-        """The router towards this network, and the network in which it is attached; the last match wins, as with `ip
-        route`."""
+        """The router towards this network, and the network on its near side; the last wins, as with `ip route`."""
         for router in reversed(self._routers):
             joined = [place.network for place in router.interfaces]
             near = next((one for one in joined if one in own), None)
@@ -182,8 +181,7 @@ class Routers:
     def _hairpin(
         self, router: RouterSpec, network: str, sender: str, source: Address, target: Address, now: int
     ) -> Leg | Fate:
-        """From a hidden host to the router's outer address: to a host behind the same router, if the router does
-        hairpinning."""
+        """From a hidden host to the router's outer address: to a host behind the same router, if it hairpins."""
         if not router.translation.hairpin or "udp" in router.drop:
             return Fate.REFUSED
         mappings = self._mappings[router.name]
@@ -213,8 +211,7 @@ class Routers:
     def _answer(
         self, gate: RouterSpec | None, protocol: str, source: Address, destination: Address, now: int
     ) -> Leg | Fate:
-        """A packet for a router's own address: forward it to a hidden host if it answers one of its flows, else drop
-        it."""
+        """A packet for a router's own address: to a hidden host if it answers one of its flows, else to nobody."""
         assert gate is not None
         if protocol == "udp" and "udp" not in gate.drop and (mappings := self._mappings.get(gate.name)) is not None:
             return self._let_in(mappings, destination.port, source, now)

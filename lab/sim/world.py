@@ -187,8 +187,7 @@ class Peer:
             self.runner.clock_was_set()
 
     def stress(self, per_message: int, per_byte: int, wake: int) -> None:
-        """From now on each message takes the node this much CPU time (`CpuModel.change`). Waiting messages keep their
-        order."""
+        """From now on each message costs this much CPU time (`CpuModel.change`). Waiting messages keep their order."""
         if self.stressed is None:
             self.stressed = CpuModel(self.world.scheduler, 1, per_message, per_byte)
         self.stressed.change(per_message, per_byte, wake)

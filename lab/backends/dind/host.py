@@ -167,8 +167,7 @@ class DindHost(ObservedHost):
     # The engine
 
     async def end_engine(self, number: int, *, live_restore: bool) -> None:
-        """See `lab.contracts.lab.Engined`: only `dockerd` ends; containerd's shims keep the containers until it is
-        back."""
+        """See `lab.contracts.lab.Engined`: only `dockerd` ends; containerd's shims keep the containers meanwhile."""
         await self._engine_command(_END_ENGINE, str(number))
 
     async def start_engine(self, *, live_restore: bool) -> None:

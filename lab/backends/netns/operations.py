@@ -84,8 +84,7 @@ class Operations:
         return {"code": result.code, "out": result.out, "err": result.err}
 
     async def host(self, *, host: str, container: str = "") -> tuple[dict[str, Any], int]:
-        """What is needed to enter a host: a pidfd of its init, its environment, and the pid (in the host) of a
-        container."""
+        """Data for entering a host: a pidfd of its init, its environment, and the pid (in the host) of a container."""
         machine = self._host(host)
         if not machine.pid:
             raise LabError(f"host {host} is switched off")

@@ -144,8 +144,7 @@ class FabricLab(ABC, Generic[H]):
                     raise LabError(f"{name}: {' '.join(command)}: {result.err.strip()}")
 
     async def set_link(self, key: int, change: LinkChange | None) -> None:
-        """See `lab.contracts.lab.Linked`. On impaired links offloads are off, so that each packet crosses the cables
-        individually."""
+        """See `lab.contracts.lab.Linked`. On impaired links offloads are off, so each packet crosses individually."""
         named = {name for pair in change.pairs for name in pair} if change is not None else set()
         if unknown := named - set(self.hosts):
             raise LabError(f"no host named {min(unknown)}; hosts: {', '.join(self.hosts)}")

@@ -273,8 +273,7 @@ class ObservedHost(ABC):
             raise LabError(f"signal {number} on {self.name}: {result.err.strip().rpartition(chr(10))[2]}")
 
     async def set_clock(self, *, offset: int | None, drift: int) -> None:
-        """See `lab.contracts.lab.Adjustable`: sets the clock of the host's daemon only, because hosts share the
-        machine's."""
+        """See `lab.contracts.lab.Adjustable`: only the daemon's clock, because hosts share the machine's."""
         await self.disturb("clock", "-" if offset is None else str(offset), str(drift))
 
     async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:

@@ -214,8 +214,7 @@ class SimEngine:
         self._changed()
 
     async def request(self, method: str, path: str, body: str) -> tuple[int, str]:
-        """A request from the lab over the engine's socket: (status, text). Raises `EnvironmentProblem` without an
-        engine."""
+        """A request over the engine's socket: (status, text). Raises `EnvironmentProblem` without an engine."""
         self._must_answer()
         what, _, query = path.partition("?")
         name, _, verb = what.partition("/containers/")[2].partition("/")

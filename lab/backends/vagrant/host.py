@@ -50,8 +50,7 @@ done
 cat /dev/zero >> /var/lib/overlay-lab/filler 2> /dev/null || true
 sync
 """
-"""Writes the rest that no extent takes. A booting machine removes the file, because its engine could not start
-otherwise."""
+"""Writes the rest that no extent takes. A booting machine removes the file, so that its engine can start."""
 _MAKE_ROOM = "rm -f /var/lib/overlay-lab/filler /etc/tmpfiles.d/overlay-lab.conf"
 _END_ENGINE = """\
 pid=$(systemctl show --property MainPID --value docker)
@@ -289,8 +288,7 @@ class VagrantHost(ObservedHost):
         return await self._guest.exec(argv, env={**self.environment, **env}, timeout=timeout)
 
     async def shell(self, argv: Sequence[str]) -> str:
-        """Run a command on the machine, also during boot, and return its output; raises `LabError` with its error
-        output."""
+        """Run a command on the machine, also during boot; returns its output, raises `LabError` with its errors."""
         return await self._guest.shell(shlex.join(argv))
 
     @contextlib.asynccontextmanager
