@@ -39,7 +39,8 @@ class StandInLab:
         if do == "log":
             return {"log": f"a line of the daemon on {arguments['host']}"}
         what = next(iter(arguments.get("step") or {"undone": 0}))
-        return {"index": 5, "event": {"what": what, "ok": True, "detail": {"label": f"{what} done"}}}
+        index = arguments.get("index", 5)
+        return {"index": index, "event": {"step": index, "what": what, "ok": True, "detail": {"label": f"{what} done"}}}
 
 
 class WatchedPage:

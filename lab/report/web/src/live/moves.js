@@ -10,7 +10,7 @@ export function onOne(verbs, kind, name) {
   const found = [];
   for (const verb of verbs) {
     if (verb.fields.some((field) => field.key === "from" || field.required && !fits(field) && NAMES.has(field.kind))) continue;
-    const ways = verb.fields.filter(fits), atOnce = verb.fields.every((each) => NAMES.has(each.kind));
+    const ways = verb.fields.filter(fits), atOnce = verb.fields.every((each) => NAMES.has(each.kind) || each.kind === "switch" && !each.required);
     for (const field of ways) {
       const given = { [field.key]: field.kind.endsWith("s") ? [name] : name };
       found.push({ verb, given, label: ways.length > 1 ? `${verb.verb} ${field.key}` : verb.verb, atOnce });
