@@ -27,6 +27,10 @@ _PACKET_STATISTICS = 6
 _SO_ATTACH_FILTER = 26
 _SO_TIMESTAMPNS = 35
 _OUTGOING = 4
+_NETLINK_ROUTE = 0
+_RTMGRP_LINK = 1
+_INTERFACES = 64
+"""Interfaces of one container that are captured at most."""
 _MOST = 1 << 18
 _BUFFER = 16 << 20
 _AT_ONCE = 256
@@ -70,12 +74,15 @@ class _Sniffer:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._life = _enter(options.pid) if options.pid else -1
+        self._links = _links() if options.pid and not options.interface else None
+        """Tells of interfaces that come later: an overlay may attach a container after its start."""
         self._names = _chosen(options.interface, bool(options.pid))
         self._others = [
             socket.inet_pton(socket.AF_INET6 if ":" in one else socket.AF_INET, one) for one in options.between.split()
         ]
-        program = _program(options.filter)
-        opened = [_opened(name, program) for name in self._names]
+        self._program = _program(options.filter)
+        self._seen = {socket.if_nametoindex(name) for name in self._names}
+        opened = [_opened(name, self._program) for name in self._names]
         self._sockets = {sock.fileno(): (sock, number) for number, sock in enumerate(opened)}
         clock: int | None = options.clock
         self._shift = 0 if clock is None else clock - (time.time_ns() - time.monotonic_ns())
@@ -92,7 +99,8 @@ class _Sniffer:
         # A socket keeps its network namespace alive, so this process must end with the container that owns it.
         ends = {0, told, self._life} - {-1}
         poll = select.poll()
-        for descriptor in (*ends, *self._sockets):
+        links = -1 if self._links is None else self._links.fileno()
+        for descriptor in {*ends, *self._sockets, links} - {-1}:
             poll.register(descriptor, select.POLLIN | select.POLLHUP)
         until = time.monotonic() + options.seconds if options.seconds else None
         head = pcapng.section("overlay-lab", options.comment)
@@ -106,11 +114,35 @@ class _Sniffer:
             left = None if until is None else max(until - time.monotonic(), 0.0)
             ready = {descriptor for descriptor, _ in poll.poll(None if left is None else left * 1000)}
             over = bool(ready & ends) or left == 0.0
+            if links in ready:
+                for descriptor in self._new_interfaces():
+                    poll.register(descriptor, select.POLLIN | select.POLLHUP)
             # Packets that have arrived by the end are still written.
             full = [self._take(descriptor) for descriptor in (self._sockets if over else ready & self._sockets.keys())]
             over = over or any(full)
         self._count()
         return 0
+
+    def _new_interfaces(self) -> list[int]:
+        """Capture on the interfaces that came since the last look; returns their sockets' descriptors."""
+        assert self._links is not None
+        with contextlib.suppress(OSError):  # nothing more, or so much that the kernel dropped some: all are looked at
+            while True:
+                self._links.recv(1 << 16)
+        found = []
+        for index, name in socket.if_nameindex():
+            if index in self._seen or name == "lo" or len(self._seen) >= _INTERFACES:
+                continue
+            try:
+                sock = _opened(name, self._program)
+            except OSError:
+                continue  # gone again
+            self._seen.add(index)
+            self._sockets[sock.fileno()] = (sock, len(self._names))
+            self._names.append(name)
+            self._put(pcapng.interface(f"{self._options.label} {name}".strip()))
+            found.append(sock.fileno())
+        return found
 
     def _take(self, descriptor: int) -> bool:
         """Write an interface's packets; returns whether the size limit is reached."""
@@ -178,6 +210,13 @@ def _chosen(asked: Sequence[str], container: bool) -> list[str]:
         if name not in names:
             raise _Refused(f"no interface {name} here; there are {', '.join(names)}")
     return wanted
+
+
+def _links() -> socket.socket:
+    """A netlink socket (rtnetlink(7)) that is readable when an interface of this network namespace changes."""
+    links = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_ROUTE)
+    links.bind((0, _RTMGRP_LINK))
+    return links
 
 
 def _opened(name: str, program: bytes | None) -> socket.socket:

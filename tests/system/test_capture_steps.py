@@ -152,3 +152,17 @@ def test_a_standing_lab_captures_until_it_is_taken_down(tmp_path: Path) -> None:
     found = rows(tmp_path / name / "latest" / "captures" / "a.pcapng", "icmp.type", "frame.comment")
     assert ["8", ""] in found and ["0", ""] in found
     assert any("kill daemon of b: begins" in row[1] for row in found if row[1])
+
+
+def test_an_interface_that_comes_after_the_container_is_captured_too(tmp_path: Path) -> None:
+    require_netns()
+    file = tmp_path / "late.yaml"
+    text = HEAD.replace("overlay: weave", "overlay: vxlan")  # which attaches a container after `docker run`
+    steps = "  - launch: all\n  - run: all\n  - expect: {{reachable: all, within: 60s}}\n"
+    file.write_text((text + steps).format(name=f"late-interface-{os.getpid()}"))
+    words = ["run", str(file), "--no-figures", "--out", str(tmp_path), "--capture", "two", "--json"]
+    done = subprocess.run([*LAB, *words], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = Path(json.loads(done.stdout.splitlines()[-1])["run_dir"], "captures", "two.pcapng")
+    assert {name for (name,) in rows(found, "frame.interface_name")} >= {"two ethwe"}
+    assert tshark(found, "-Y", "icmp and ip.src == 10.0.1.1") != ""
