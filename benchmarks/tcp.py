@@ -65,7 +65,7 @@ def _simulated(trip: int, loss: float, seconds: int, seed: int, warm: int = 3 * 
     """Bits per second of a transfer without end in virtual time."""
     scheduler, rng = Scheduler(), Random(seed)
     delay = trip * MILLISECOND // 2
-    octets = 0
+    received = 0
 
     def over(link: Link) -> PacketSender:
         model = DirectionModel(link, rng)
@@ -77,8 +77,8 @@ def _simulated(trip: int, loss: float, seconds: int, seed: int, warm: int = 3 * 
         return send
 
     def delivered(message: object, size: int) -> None:
-        nonlocal octets
-        octets += size
+        nonlocal received
+        received += size
         flow.write(None, size)
 
     there, back = over(Link(delay=delay, loss=loss)), over(Link(delay=delay))
@@ -86,9 +86,9 @@ def _simulated(trip: int, loss: float, seconds: int, seed: int, warm: int = 3 * 
     for _ in range(100):
         flow.write(None, _BLOCK)
     scheduler.run(warm)
-    before = octets
+    before = received
     scheduler.run(warm + seconds * SECOND)
-    return (octets - before) * 8 / seconds
+    return (received - before) * 8 / seconds
 
 
 def _kernel(seconds: int) -> list[list[float]]:

@@ -30,7 +30,7 @@ class Calibration(Struct, frozen=True, kw_only=True):
     launch_time: Annotated[int, a_time(0, "a daemon until it answers", _MINUTES)] = 60 * MILLISECOND
     start_time: Annotated[int, a_time(0, "a container until it runs", _MINUTES)] = 15 * MILLISECOND
     boot_time: Annotated[int, a_time(0, "a host until it is up after it was switched on", _MINUTES)] = 120 * MILLISECOND
-    spread_parts: Annotated[int, a_count(1, 1000, "the four times above vary by one of so many parts")] = 4
+    spread_parts: Annotated[int, a_count(1, 1000, "the four times above vary by one part of this many")] = 4
     compute_time: Annotated[int, a_time(0, "one step of a password proof", _MINUTES)] = 6 * MILLISECOND
     address_notice: Annotated[int, a_time(0, "until a daemon hears of a new address of its host", _MINUTES)] = (
         50 * MILLISECOND

@@ -75,7 +75,7 @@ def sized(literal: str, subnet: str) -> str:
 
 
 def parse_peer_name(text: str) -> str:
-    """A peer's full name: six bytes in hex; `::` stands for omitted zeros, so `::1` is 00:00:00:00:00:01.
+    """A peer's full name: six bytes in hex; `::` means omitted zeros, so `::1` is 00:00:00:00:00:01.
 
     Raises `UsageError`.
     """

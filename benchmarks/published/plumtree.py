@@ -28,7 +28,7 @@ GAP = 200 * MILLISECOND
 
 
 class Series(NamedTuple):
-    """One overlay: messages before and after so many members failed in one moment."""
+    """One overlay: messages before and after this number of members failed at one moment."""
 
     size: int
     share: float

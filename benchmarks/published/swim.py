@@ -1,7 +1,7 @@
 """SWIM (Das, Gupta, Motivala, DSN 2002): first detection after e/(e-1) periods whatever the size; load flat in it.
 
 Taken from the paper: in each period every member pings one other, chosen at random; a member that failed is noticed by
-whoever pings it, at the end of that period. So the expected number of periods until the first detection is
+the members that ping it, at the end of that period. So the expected number of periods until the first detection is
 1/(1 - (1 - 1/(N-1))^(N-1)), which tends to e/(e-1) = 1.58. A period counts that begins after the failure, up to the end
 of the one in which it was noticed. That analysis has periods in step (`aligned`); where each member begins when it
 likes, the time from the failure is what is reported apart.
@@ -85,8 +85,8 @@ def load(size: int, periods: int, seed: int = 1) -> tuple[float, float]:
     before = [sum(counts[index] for counts in world.group.kinds.values()) for index in (0, 1)]
     world.run(periods * PERIOD)
     after = [sum(counts[index] for counts in world.group.kinds.values()) for index in (0, 1)]
-    messages, octets = ((now - then) / size / periods for now, then in zip(after, before, strict=True))
-    return messages, octets
+    messages, size_sent = ((now - then) / size / periods for now, then in zip(after, before, strict=True))
+    return messages, size_sent
 
 
 def run(sizes: Sequence[int] = (16, 32, 64, 128, 256), failures: int = 600, periods: int = 60) -> Experiment:

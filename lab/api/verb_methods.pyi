@@ -390,8 +390,8 @@ class VerbMethods:
         at: str | None = None,
     ) -> Event:
         """In a scenario `publish: {from: a, messages: 50, every: 100ms, size: 100}`: members of a protocol
-        ([docs/protocols.md](protocols.md)) bring so many messages of `size` bytes to all, each host of `from` in
-        turn; the step ends with the last one"""
+        ([docs/protocols.md](protocols.md)) bring this number of messages of `size` bytes to all, each host of
+        `from` in turn; the step ends with the last one"""
     def resume(
         self,
         *short: Any,

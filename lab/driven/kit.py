@@ -27,10 +27,10 @@ def port_name(container: str) -> str:
 
 def mac_of(address: str) -> str:
     """The MAC of a container's interface: derived from its address, as in Docker, so that it survives a restart."""
-    octets = ip_interface(address).ip.packed
-    if len(octets) > 4:
-        octets = hashlib.blake2b(octets, digest_size=4).digest()
-    return ":".join(f"{octet:02x}" for octet in (0x02, 0x42, *octets))
+    packed = ip_interface(address).ip.packed
+    if len(packed) > 4:
+        packed = hashlib.blake2b(packed, digest_size=4).digest()
+    return bytes((0x02, 0x42, *packed)).hex(":")
 
 
 class HostDriver:
@@ -42,8 +42,6 @@ class HostDriver:
     def __init__(self, host: Host, place: DriverPlace) -> None:
         self.host = host
         self.place = place
-        self.attached: dict[str, DriverPlug] = {}
-        """Containers with an interface, by name."""
 
     async def sh(self, script: str, *, timeout: float = 60.0) -> str:
         """The output of a shell script on the host; raises `CommandFailed` when a line fails."""
@@ -96,12 +94,21 @@ class HostDriver:
             )
 
 
-class BridgeDriver(HostDriver):
+class CableDriver(HostDriver):
+    """One host's driver that gives each container a veth pair."""
+
+    mtu: ClassVar[int] = 1500
+    """Of containers' interfaces, chosen so that what they send fits into the underlay's packets."""
+
+    async def detach(self, what: DriverPlug) -> None:
+        """Delete the cable; its routes go with it."""
+        await self.sh(f"ip link delete {port_name(what.container)} 2>/dev/null || true")
+
+
+class BridgeDriver(CableDriver):
     """An overlay of Ethernet frames: containers and the overlay's own device are ports of a bridge."""
 
     bridge: ClassVar[str] = "overlay0"
-    mtu: ClassVar[int] = 1500
-    """MTU of containers' interfaces, so that a frame fits into the underlay's packets."""
 
     async def make_bridge(self) -> None:
         """Create the bridge, and allow its frames where Docker's policy would drop them; idempotent."""
@@ -126,19 +133,11 @@ class BridgeDriver(HostDriver):
             f"nsenter -t {what.pid} -n ip addr add {what.address} dev {INSIDE}\n"
             f"nsenter -t {what.pid} -n ip link set {INSIDE} up"
         )
-        self.attached[what.container] = what
         return what.address
 
-    async def detach(self, what: DriverPlug) -> None:
-        """Delete the cable."""
-        self.attached.pop(what.container, None)
-        await self.sh(f"ip link delete {port_name(what.container)} 2>/dev/null || true")
 
-
-class RouteDriver(HostDriver):
+class RouteDriver(CableDriver):
     """An overlay of IP packets: containers have addresses of the host's prefix, and the host forwards for them."""
-
-    mtu: ClassVar[int] = 1500
 
     async def open_forwarding(self) -> None:
         """Allow forwarding between containers and the overlay's device, where Docker's policy would drop it."""
@@ -172,13 +171,7 @@ class RouteDriver(HostDriver):
             f"{inside} {family} route add {self.via()} via {gateway} dev {INSIDE} src {address.ip}\n"
             f"ip {family} route replace {address.ip}/{full} dev {port}"
         )
-        self.attached[what.container] = what
         return what.address
-
-    async def detach(self, what: DriverPlug) -> None:
-        """Delete the cable, and its route with it."""
-        self.attached.pop(what.container, None)
-        await self.sh(f"ip link delete {port_name(what.container)} 2>/dev/null || true")
 
 
 def _pids(name: str) -> str:

@@ -41,15 +41,11 @@ def facts_of(entry: Entry, out: Path) -> OverlayFacts:
     return msgspec.convert({"name": entry.label, "daemon": kind.has_daemons, **told}, OverlayFacts)
 
 
-def outcome_of(
-    trial: OverlayTrial, entry: Entry, facts: OverlayFacts, out: Path, said: Callable[[str], None] = lambda text: None
-) -> TrialOutcome:
+def outcome_of(trial: OverlayTrial, entry: Entry, facts: OverlayFacts, out: Path) -> TrialOutcome:
     """Play one trial."""
     if why := trial.not_for(facts):
         return TrialOutcome(trial=trial.name, asks=trial.asks, verdict="n/a", reason=why)
-    for attempt in range(_TRIES):
-        if attempt:
-            said("again")
+    for _ in range(_TRIES):
         try:
             run = play(trial.scenario(entry, facts), backend=BACKEND, out=out)
         except LabError as error:

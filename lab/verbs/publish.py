@@ -18,7 +18,7 @@ from lab.words import count
 
 
 class Publish(Model):
-    """So many messages, one after the other, from these hosts in turn."""
+    """A number of messages, one after the other, from these hosts in turn."""
 
     source: Names = Field(alias="from")
     messages: Annotated[int, Field(ge=1, le=100_000)] = 1
@@ -46,8 +46,8 @@ class _Publish(Verb[Publish]):
     model = Publish
     form = "`publish: {from: a, messages: 50, every: 100ms, size: 100}`"
     about = (
-        "members of a protocol ([docs/protocols.md](protocols.md)) bring so many messages of `size` bytes to all, each "
-        "host of `from` in turn; the step ends with the last one"
+        "members of a protocol ([docs/protocols.md](protocols.md)) bring this number of messages of `size` bytes to "
+        "all, each host of `from` in turn; the step ends with the last one"
     )
     overlay_needs = "verb"
     setup = "more"

@@ -89,7 +89,7 @@ def labs() -> list[LabName]:
 
 
 def _claimed() -> set[LabName]:
-    """Names in the form of a lab's name, whoever holds them."""
+    """Names in the form of a lab's name, of any user."""
     found = set()
     with open("/proc/net/unix", encoding="utf-8", errors="replace", newline="\n") as table:
         for line in table:

@@ -1,8 +1,8 @@
 """Frames with the kernel's metadata: received through the relay's sink, sent out of ports, and bit flips.
 
 Owns the packet sockets and the layout of their control data. A frame keeps the header that the kernel puts before it
-(PACKET_VNET_HDR), because a checksum that the kernel left to the network card is finished by whoever forwards the
-frame. Knows nothing of links.
+(PACKET_VNET_HDR), because the program that forwards the frame completes a checksum that the kernel left to the network
+card. Knows nothing of links.
 """
 
 import contextlib

@@ -76,10 +76,10 @@ def test_queues_keep_the_order_and_the_rate_and_lose_nothing_else(
     # The last cable, which three pairs share, sends no faster than its rate, but for the packet that ends first.
     last = sorted((when, number) for number, when in times.items() if sent[number][1][1] == "d")
     for first in range(len(last)):
-        octets = 0
+        received = 0
         for when, number in last[first + 1 :]:
-            octets += sent[number][2]
-            assert octets * 8 * SECOND <= (when - last[first][0] + 1) * rate * MBIT
+            received += sent[number][2]
+            assert received * 8 * SECOND <= (when - last[first][0] + 1) * rate * MBIT
 
 
 def test_two_flows_share_a_cable_and_a_third_one_elsewhere_does_not() -> None:

@@ -22,7 +22,7 @@ class Connection:
         rng = Random(seed)
         there, answers = (DirectionModel(one, rng) for one in (link, back or Link(delay=link.delay)))
         self.got: list[object] = []
-        self.octets = 0
+        self.received = 0
         self.failed = 0
         self.endless = False
         self.flow = TcpFlow(
@@ -39,7 +39,7 @@ class Connection:
 
     def _delivered(self, message: object, size: int) -> None:
         self.got.append(message)
-        self.octets += size
+        self.received += size
         if self.endless:
             self.flow.write(None, size)
 
@@ -52,9 +52,9 @@ class Connection:
         for _ in range(100):
             self.flow.write(None, 1 << 16)
         self.scheduler.run(warm * SECOND)
-        before = self.octets
+        before = self.received
         self.scheduler.run((warm + seconds) * SECOND)
-        return (self.octets - before) * 8 / seconds
+        return (self.received - before) * 8 / seconds
 
 
 @settings(deadline=None, max_examples=40)
