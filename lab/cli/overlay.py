@@ -15,6 +15,7 @@ from lab.cli import table
 from lab.errors import LabError
 from lab.kinds.overlays import OVERLAYS, OverlayKind
 from lab.records.store import ROOT
+from lab.scenario.load import ScenarioError
 from lab.trials.conformance import TRIALS
 from lab.trials.page import write_page
 from lab.trials.playing import all_outcomes, facts_of
@@ -60,6 +61,9 @@ def check(name: str, *, only: tuple[str, ...], out: Path | None, as_json: bool) 
     runs = folder / "runs"
     try:
         facts = facts_of(entry, runs)
+    except ScenarioError as error:
+        click.echo(str(error), err=True)
+        return USAGE
     except LabError as error:
         click.echo(f"{entry.label} cannot be launched on one host: {error}", err=True)
         return 1

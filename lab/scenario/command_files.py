@@ -27,15 +27,21 @@ def _commands(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     return [(options, key) for key in (kind.commands if kind is not None else ()) if isinstance(options.get(key), str)]
 
 
-def _absolute(command: str, folder: Path) -> str:
-    """A command line with its program's path from the root; a program without a path is looked for by the host."""
+def _words(command: str) -> list[str]:
+    """The words of a command line whose program has a path; empty for others, and for what is no command line.
+
+    A host looks for a program without a path; the overlay's kind says what is wrong with the words."""
     try:
         words = shlex.split(command)
     except ValueError:
-        return command  # said by the kind
-    if not words or "/" not in words[0]:
-        return command
-    return shlex.join([str((folder / words[0]).absolute()), *words[1:]])
+        return []
+    return words if words and "/" in words[0] else []
+
+
+def _absolute(command: str, folder: Path) -> str:
+    """A command line with its program's path from the root."""
+    words = _words(command)
+    return shlex.join([str((folder / words[0]).absolute()), *words[1:]]) if words else command
 
 
 def with_commands(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Problem]]:
@@ -46,9 +52,10 @@ def with_commands(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], 
     changed, problems = {}, []
     for options, key in found:
         changed[key] = _absolute(options[key], folder)
-        program = Path((shlex.split(changed[key]) or [""])[0]) if changed[key] != options[key] else None
+        words = _words(changed[key])
+        program = Path(words[0]) if words else None
         if program is not None and not (program.is_file() and program.stat().st_mode & 0o111):
             what = "which may not be executed (chmod +x)" if program.is_file() else "which is no file"
-            problems.append(Problem(("overlay", "options", key), f"{options[key]!r}, {what}", "a program's path"))
+            problems.append(Problem(("overlay", "options", key), f"{words[0]!r}, {what}", "a program's path"))
     overlay = {**plain["overlay"], "options": {**plain["overlay"]["options"], **changed}}
     return {**plain, "overlay": overlay}, problems

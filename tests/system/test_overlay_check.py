@@ -33,6 +33,9 @@ def test_a_strangers_overlay_passes_and_a_liar_does_not(tmp_path: Path) -> None:
 
 
 def test_words_that_mean_no_overlay_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "plain.sh").write_text("#!/bin/sh\n")
+    code, out, err = checked(tmp_path, "check", "./plain.sh")
+    assert (code, out) == (2, "") and "plain.sh', which may not be executed (chmod +x)" in err
     for words, told in (
         (("check", "weev"), "no overlay named 'weev', expected one of: weave, vxlan, none"),
         (("check", "./none-here"), "./none-here: no such program"),
