@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: published help setup compile docker clients browser page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links
+.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -19,6 +19,9 @@ clients: docker           ## real clients of the Docker API for the tests: docke
 browser: setup            ## as root: Chromium and Node.js, for tests of the page; the parts of the page from npm
 	@sh .ci/setup browser
 	@.ci/web >/dev/null || echo "could not fetch the parts of the page: its bundle will not be compared" >&2
+
+overlays: setup           ## as root: the overlays of Debian that the lab can deploy (docs/overlays.md)
+	@sh .ci/setup overlays
 
 page:                     ## build lab/report/bundle from lab/report/web again (needs node and npm)
 	@ln -sfn "$$(.ci/web)" lab/report/web/node_modules
@@ -56,7 +59,7 @@ check: setup lint         ## what to run before each commit (minutes): style, ty
 	@$(PY) -m pytest scenarios/walkthrough.yaml -q
 
 # Two processes: a file's tests stay in one of them. What needs virtual machines comes first (tests/conftest.py).
-test: setup clients browser lint  ## every tier of tests, and every scenario on real packets
+test: setup clients browser overlays lint  ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile
 	@code=0; \
 	$(PY) -m pytest $(PURE) -n 2 --dist worksteal -q || code=$$?; \

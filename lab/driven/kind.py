@@ -32,7 +32,10 @@ def driven(
     making: Callable[[Resolved], DriverFactory] | None = None,
     programs: Mapping[str, str] = {},
     options: Iterable[str] = (),
+    numbers: Mapping[str, tuple[int, int]] = {},
+    choices: Mapping[str, tuple[bool | str, ...]] = {},
     faults: More | None = None,
+    only_ipv4: bool = False,
     has_daemons: bool = True,
     default_range: IPv4Network | IPv6Network | None = DEFAULT_RANGE,
     commands: tuple[str, ...] = (),
@@ -41,12 +44,12 @@ def driven(
     """The kind of an overlay with these drivers.
 
     `make` creates a host's driver, or `making` selects that function from the scenario. `programs`: those that must be
-    installed where hosts run, each with its Debian package. `options`: names of its own options besides `iprange`;
-    `faults` reports invalid values. `default_range`: None if addresses do not come from the lab (`own`). `commands`:
-    the options that are command lines of programs next to the scenario. `virtual`: its driver needs only commands that
-    simulated hosts have.
+    installed where hosts run, each with its Debian package. `options`: names of its own options besides `iprange`,
+    those of `numbers` and those of `choices` (`OverlayKind`); `faults` reports invalid values. `only_ipv4`: it carries
+    nothing else. `default_range`: None if addresses do not come from the lab (`own`). `commands`: the options that are
+    command lines of programs next to the scenario. `virtual`: its driver needs only commands that simulated hosts have.
     """
-    names = (*([RANGE] if default_range is not None else []), *options)
+    names = (*([RANGE] if default_range is not None else []), *options, *numbers, *choices)
 
     def overlay(lab: Lab, scenario: Resolved) -> Overlay:
         factory = making(scenario) if making is not None else make
@@ -58,16 +61,12 @@ def driven(
         own = {}
         for key, value in given.items():
             if key == RANGE and default_range is not None:
-                if range_among({key: value}, RANGE) is None:
-                    yield OptionFault(key, show(value), "a range as 10.32.0.0/12")
+                found = range_among({key: value}, RANGE)
+                if found is None or (only_ipv4 and found.version != 4):
+                    yield OptionFault(key, show(value), f"a range{' of IPv4' if only_ipv4 else ''} as 10.32.0.0/12")
             else:
                 own[key] = value
-        if faults is not None:
-            yield from faults(own)
-            return
-        for key in own:
-            if key not in names:
-                yield kind.unknown(key)
+        yield from (faults or kind.listed_faults)(own)
 
     def needs(given: Options) -> Mapping[str, str]:
         return {} if virtual else {"programs": f"overlay.kind: {name} is a program that hosts must have"}
@@ -80,6 +79,8 @@ def driven(
         has_views=False,
         default_range=default_range,
         options=lambda: names,
+        numbers=numbers,
+        choices=choices,
         faults=wrong,
         range_of=lambda given: range_among(given, RANGE),
         needs=needs,

@@ -22,8 +22,8 @@ from lab.scenario.resolve import Replica, Resolved
 
 DIRECTORY = "/root/overlay"
 """Folder of a driver's files, below the home directory, which is separate on each host."""
-PREFIX = 24
-"""Length of the prefix that a host gets from the range, if addresses come by prefixes."""
+PREFIX = {4: 24, 6: 64}
+"""By IP version, the length of the prefix that a host gets from the range, if addresses come by prefixes."""
 
 
 class DrivenOverlay:
@@ -216,7 +216,9 @@ class DrivenOverlay:
                 f"those of other hosts {first.addresses} and {first.carries}; all must say the same"
             )
         if hello.addresses == "prefix" and not self._prefix_of(name):
-            raise LabError(f"{self._subnet} has no /{PREFIX} left for {name}: `iprange` names a larger range")
+            raise LabError(
+                f"{self._subnet} has no /{PREFIX[self._subnet.version]} left for {name}: `iprange` names a larger range"
+            )
         self._hellos[name] = hello
         await driver.launch()
 
@@ -275,7 +277,7 @@ class DrivenOverlay:
 
     def _prefix_of(self, name: str) -> str:
         """The host's part of the range, by its index among the hosts of the lab."""
-        length = min(max(PREFIX, self._subnet.prefixlen), self._subnet.max_prefixlen)
+        length = min(max(PREFIX[self._subnet.version], self._subnet.prefixlen), self._subnet.max_prefixlen)
         index = list(self._lab.hosts).index(name)
         if index >= 1 << (length - self._subnet.prefixlen):
             return ""

@@ -32,14 +32,20 @@ class KindWithOptions:
     """The names of its options."""
     numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """The integer options, each with its minimum and maximum."""
+    choices: Mapping[str, tuple[bool | str, ...]] = field(default_factory=dict)
+    """The options that take one of a few values, each with these."""
     faults: Callable[[Options], Iterator[OptionFault]] | None = None
-    """Validates options; None: every name of `options` takes any value, except for `numbers`."""
+    """Validates options; None: `listed_faults` does."""
 
     def option_faults(self, options: Options) -> Iterator[OptionFault]:
         """Errors in the options, one for each option if possible."""
         if self.faults is not None:
             yield from self.faults(options)
-            return
+        else:
+            yield from self.listed_faults(options)
+
+    def listed_faults(self, options: Options) -> Iterator[OptionFault]:
+        """Validates options by `numbers` and `choices`; every other name of `options` takes any value."""
         names = list(self.options())
         for key, value in options.items():
             if key not in names:
@@ -48,6 +54,9 @@ class KindWithOptions:
                 least, most = self.numbers[key]
                 if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                     yield OptionFault(key, repr(value), f"a whole number from {least} to {most}")
+            elif key in self.choices and (type(value), value) not in [(type(one), one) for one in self.choices[key]]:
+                known = " or ".join(str(one).lower() for one in self.choices[key])
+                yield OptionFault(key, repr(value), known)
 
     def unknown(self, key: str) -> OptionFault:
         """An unknown option."""

@@ -46,7 +46,7 @@ class TincDriver(BridgeDriver):
     async def launch(self) -> None:
         """Start tincd, whose `tinc-up` attaches its device to the bridge."""
         await self.make_bridge()
-        up = f"#!/bin/sh\nip link set $INTERFACE mtu {self.mtu} master {self.bridge} up\n"
+        up = f"#!/bin/sh\nip link set $INTERFACE mtu {self.payload} master {self.bridge} up\n"
         await self.put(f"{self._config}/tinc-up", up, mode=0o700)
         await self.sh(
             f"tincd -c {self._config} --pidfile={self.place.directory}/pid --logfile={self.place.directory}/log\n"

@@ -12,11 +12,13 @@ from lab.trials.trial import OverlayFacts, OverlayTrial, spread
 __all__ = ["TRIALS"]
 
 _REACH = {"expect": {"reachable": "all", "within": "60s", "for": "2s"}}
+_END = {"expect": {"converged": "all", "within": "60s"}}
+"""Bounds the last change; without it the run allows 10 s."""
 _RUN = {"run": "all"}
 
 
 def _steps(*steps: Mapping[str, Any]) -> Any:
-    return lambda facts: [_RUN, _REACH, *steps]
+    return lambda facts: [_RUN, _REACH, *steps, _END]
 
 
 def _apart(facts: OverlayFacts) -> Mapping[str, Any]:
@@ -35,6 +37,7 @@ def _isolation(facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
         _RUN,
         {"expect": {"reachable": {"from": "red", "to": "also-red"}, "within": "60s", "for": "2s"}},
         {"exec": {"service": "red", "command": asked}},
+        _END,
     ]
 
 
