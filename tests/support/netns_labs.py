@@ -57,13 +57,16 @@ def require_netns() -> None:
         cannot_run(f"no netns labs here: {text}")
 
 
-def in_lab(resolved: Resolved, check: Callable[[NetnsLab], Awaitable[None]], *, name: str = "test") -> None:
-    """Bring up the hosts without engines, run the check in the runner, fail with its traceback."""
+def in_lab(
+    resolved: Resolved, check: Callable[[NetnsLab], Awaitable[None]], *, name: str = "test", within: float = 60
+) -> None:
+    """Bring up the hosts without engines, run the check in the runner for so many seconds at most, fail with its
+    traceback."""
 
     async def work() -> None:
         lab = await NetnsBackend(engine=False).up(resolved)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(within):
                 await check(lab)
         finally:
             await lab.down()

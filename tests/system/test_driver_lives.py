@@ -1,4 +1,4 @@
-"""Drivers of Debian's overlays by their own words on two hosts: what they say of themselves, running and ended."""
+"""Each request of the drivers of Debian's overlays, on two hosts: what they report while running and when stopped."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ DRIVERS: dict[str, DriverFactory] = {
 
 
 async def _connected(lab: NetnsLab, make: DriverFactory) -> Sequence[Driver]:
-    """A driver on each host, launched and told of the other."""
+    """A driver on each host, launched and connected."""
     hosts = {name: host.address for name, host in lab.hosts.items()}
     made, peers = [], []
     for number, (name, host) in enumerate(lab.hosts.items()):
@@ -68,7 +68,7 @@ def test_it_runs_ends_and_runs_again(name: str) -> None:
         await first.launch()
         assert (await first.status()).running and isinstance(await first.logs(), str)
 
-    in_lab(scenario(2), check, name=f"test-driver-{name}")
+    in_lab(scenario(2), check, name=f"test-driver-{name}", within=240)
 
 
 @pytest.mark.turn(0)
@@ -84,4 +84,4 @@ def test_wireguard_says_whom_it_reaches() -> None:
         assert (await lab.hosts["h1"].exec(asked, timeout=60.0)).code == 0
         assert (await first.status()).peers == ("h2",) and (await second.status()).peers == ("h1",)
 
-    in_lab(scenario(2), check, name="test-driver-wireguard-peers")
+    in_lab(scenario(2), check, name="test-driver-wireguard-peers", within=240)
