@@ -62,29 +62,30 @@ class HostEngine:
             body["Cmd"] = list(replica.args)
         else:
             body |= {"Tty": True, "OpenStdin": True}
-        await self._ask("POST", f"/containers/create?name={quote(replica.name)}", body)
+        await self.ask("POST", f"/containers/create?name={quote(replica.name)}", body)
         await self.start(replica.name)
 
     async def start(self, name: str) -> None:
         """Start a container; does nothing if it runs already."""
-        await self._ask("POST", f"/containers/{quote(name)}/start", fine=(304,))
+        await self.ask("POST", f"/containers/{quote(name)}/start", fine=(304,))
 
     async def kill(self, name: str) -> None:
         """SIGKILL; does nothing if it does not run."""
-        await self._ask("POST", f"/containers/{quote(name)}/kill", fine=(409,))
+        await self.ask("POST", f"/containers/{quote(name)}/kill", fine=(409,))
 
     async def remove(self, name: str) -> None:
         """`docker rm -f`; does nothing if it does not exist."""
-        await self._ask("DELETE", f"/containers/{quote(name)}?force=1", fine=(404,))
+        await self.ask("DELETE", f"/containers/{quote(name)}?force=1", fine=(404,))
 
     async def inspect(self, name: str) -> Mapping[str, Any]:
         """The engine's data about a container."""
-        answer: Mapping[str, Any] = json.loads(await self._ask("GET", f"/containers/{quote(name)}/json"))
+        answer: Mapping[str, Any] = json.loads(await self.ask("GET", f"/containers/{quote(name)}/json"))
         return answer
 
-    async def _ask(
+    async def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, fine: tuple[int, ...] = ()
     ) -> str:
+        """Send a request and return the body of its answer; raises `EngineError` for an error status not in `fine`."""
         text = json.dumps(body) if body is not None else ""
         result = await self._host.exec(["python3", "-ISc", CLIENT, method, API + path, text], timeout=90.0)
         status, _, answer = result.out.partition("\n")

@@ -40,6 +40,7 @@ def driven(
     default_range: IPv4Network | IPv6Network | None = DEFAULT_RANGE,
     commands: tuple[str, ...] = (),
     virtual: bool = False,
+    backends: tuple[str, ...] = (),
 ) -> OverlayKind:
     """The kind of an overlay with these drivers.
 
@@ -48,6 +49,7 @@ def driven(
     those of `numbers` and those of `choices` (`OverlayKind`); `faults` reports invalid values. `only_ipv4`: it carries
     nothing else. `default_range`: None if addresses do not come from the lab (`own`). `commands`: the options that are
     command lines of programs next to the scenario. `virtual`: its driver needs only commands that simulated hosts have.
+    `backends`: see `OverlayKind`.
     """
     names = (*([RANGE] if default_range is not None else []), *options, *numbers, *choices)
 
@@ -69,7 +71,7 @@ def driven(
         yield from (faults or kind.listed_faults)(own)
 
     def needs(given: Options) -> Mapping[str, str]:
-        return {} if virtual else {"programs": f"overlay.kind: {name} is a program that hosts must have"}
+        return {} if virtual or backends else {"programs": f"overlay.kind: {name} is a program that hosts must have"}
 
     kind = OverlayKind(
         name=name,
@@ -86,5 +88,6 @@ def driven(
         needs=needs,
         programs=programs,
         commands=commands,
+        backends=backends,
     )
     return kind

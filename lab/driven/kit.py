@@ -224,15 +224,16 @@ class BridgeDriver(CableDriver):
 class RouteDriver(CableDriver):
     """An overlay of IP packets: containers have addresses of the host's prefix, and the host forwards for them."""
 
-    async def open_forwarding(self) -> None:
-        """Allow forwarding between containers and the overlay's device, where Docker's policy would drop it."""
+    async def open_forwarding(self, *more: str) -> None:
+        """Allow forwarding for containers, where Docker's policy would drop it; also for devices of `more`, in overlays
+        whose hosts forward from one peer to another."""
+        devices = " ".join(("vl+", *more))
         await self.sh(
             "sysctl -qw net.ipv4.ip_forward=1\nsysctl -qw net.ipv6.conf.all.forwarding=1 || true\n"
-            "for family in iptables ip6tables; do\n"
-            "  for way in -i -o; do\n"
-            "    $family -w -C FORWARD $way vl+ -j ACCEPT 2>/dev/null ||\n"
-            "      $family -w -I FORWARD $way vl+ -j ACCEPT || true\n"
-            "  done\ndone"
+            f"for family in iptables ip6tables; do\n  for device in {devices}; do\n    for way in -i -o; do\n"
+            "      $family -w -C FORWARD $way $device -j ACCEPT 2>/dev/null ||\n"
+            "        $family -w -I FORWARD $way $device -j ACCEPT || true\n"
+            "    done\n  done\ndone"
         )
 
     async def route(self, device: str, ways: Mapping[str, str]) -> None:
@@ -263,11 +264,13 @@ class RouteDriver(CableDriver):
         six = address.version == 6
         family, gateway, full = ("-6", "fe80::1", 128) if six else ("-4", "169.254.1.1", 32)
         inside = f"nsenter -t {what.pid} -n ip"
+        # Docker disables IPv6 in containers unless its own networks have it.
+        allow = f"nsenter -t {what.pid} -n sysctl -qw net.ipv6.conf.{INSIDE}.disable_ipv6=0\n" if six else ""
         await self.sh(
             f"ip link delete {port} 2>/dev/null || true\n"
             f"ip link add {port} mtu {self.payload} type veth peer name {INSIDE} mtu {self.payload} netns {what.pid}\n"
             f"ip {family} addr add {gateway}/{64 if six else 32} dev {port}{' nodad' if six else ''}\n"
-            f"ip link set {port} up\n"
+            f"ip link set {port} up\n{allow}"
             f"{inside} {family} addr add {address.ip}/{full} dev {INSIDE}{' nodad' if six else ''}\n"
             f"{inside} link set {INSIDE} up\n"
             f"{inside} {family} route add {gateway} dev {INSIDE} 2>/dev/null || true\n"

@@ -62,6 +62,8 @@ class OverlayKind(KindWithOptions):
     """Options that are command lines of a program, whose path is relative to the scenario's folder."""
     programs: Mapping[str, str] = field(default_factory=dict)
     """Programs that hosts need, each with its Debian package."""
+    backends: tuple[str, ...] = ()
+    """The only backends whose hosts have what it needs, the preferred one first; empty: every backend."""
     protocol: Any = None
     """The class of `lab.protocols` whose members run on the hosts, on simulated hosts only; None: it is not such an
     overlay, and has containers."""
@@ -71,6 +73,12 @@ class OverlayKind(KindWithOptions):
     def can(self, verb: str) -> bool:
         """Whether it supports a step that only some overlays support."""
         return verb in self.verbs
+
+    def not_on(self, backend: str) -> str:
+        """Why the backend refuses it; empty if it is not one that its `backends` exclude."""
+        if not self.backends or backend in self.backends:
+            return ""
+        return f"overlay.kind: hosts of {backend} do not have what {self.name} needs; use {' or '.join(self.backends)}"
 
 
 class _Overlays(Registry[OverlayKind]):

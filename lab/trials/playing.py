@@ -18,7 +18,7 @@ from lab.trials.trial import Entry, OverlayFacts, OverlayTrial, TrialOutcome
 
 __all__ = ["facts_of", "judged", "outcome_of"]
 
-BACKEND = "netns"
+_BACKEND = "netns"
 _ASKED = {"steps", "expectations", "settled"}
 """Checkers whose verdicts answer a trial's question."""
 _TRIES = 2
@@ -35,7 +35,7 @@ def facts_of(entry: Entry, out: Path) -> OverlayFacts:
         "underlay": {"hosts": {"host1": {}}},
         "timeline": [{"launch": "all"}],
     }
-    run = play(scenario, backend=BACKEND, out=out)
+    run = play(scenario, backend=_backend(entry), out=out)
     if run.verdict == "invalid":
         raise LabError(_why(run))
     told: dict[str, Any] = next(
@@ -50,7 +50,7 @@ def outcome_of(trial: OverlayTrial, entry: Entry, facts: OverlayFacts, out: Path
         return TrialOutcome(trial=trial.name, asks=trial.asks, verdict="n/a", reason=why)
     for _ in range(_TRIES):
         try:
-            run = play(trial.scenario(entry, facts), backend=BACKEND, out=out)
+            run = play(trial.scenario(entry, facts), backend=_backend(entry), out=out)
         except LabError as error:
             return TrialOutcome(trial=trial.name, asks=trial.asks, verdict="failed", reason=str(error))
         verdict = judged(run.verdict, run.checks)
@@ -91,6 +91,10 @@ def all_outcomes(
         found.append(outcome_of(trial, entry, facts, out))
         done(found[-1])
     return found
+
+
+def _backend(entry: Entry) -> str:
+    return next(iter(OVERLAYS.get(entry.kind).backends), _BACKEND)
 
 
 def _why(run: PlayedRun) -> str:

@@ -293,7 +293,9 @@ def step_refusals(scenario: Resolved, backend: str) -> list[str]:
     if scenario.topology is not None and "topology" in lacks:
         reasons.append(f"underlay.topology: {lacks['topology']}")
     overlay = OVERLAYS.get(scenario.overlay)
-    if hosts is not None and not hosts.shares_python and "programs" in (needs := overlay.needs(scenario.options)):
+    if why := overlay.not_on(backend):
+        reasons.append(why)
+    elif hosts is not None and not hosts.shares_python and "programs" in (needs := overlay.needs(scenario.options)):
         able = " or ".join(kind.name for kind in BACKENDS if kind.shares_python and not kind.virtual)
         reasons.append(f"{needs['programs']}, and those of {backend} do not: use {able}")
     else:

@@ -256,6 +256,8 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
         yield why
     yield from foreign_images(scenario, "simulated host")
     yield from lacking_here(scenario)
+    if why := OVERLAYS.get(scenario.overlay).not_on("sim"):
+        yield why
     for words in OVERLAYS.get(scenario.overlay).needs(scenario.options).values():
         yield f"{words}, which a simulated host has not; use netns or dind"
     for index, step in enumerate(scenario.timeline):

@@ -111,7 +111,7 @@ def test_all_problems_come_at_once_with_their_places() -> None:
     lines = problems(text)
     for number, words in (
         (11, "found the key 'addres', expected one of network, address, networks, region, at; did you mean 'address'?"),
-        (17, "found 'weav', expected 'weave', 'vxlan', 'none', 'exec', "),
+        (17, "found 'weav', expected 'weave', 'vxlan', 'none', "),
         (23, "found 'macbok.local', expected a host: orion.local, macbook.local; did you mean 'macbook.local'?"),
         (23, "found 10.0.1.1/24, expected an address of its own: svc1 has it already"),
         (41, "found the key 'scal', expected one of at,"),
