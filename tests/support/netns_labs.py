@@ -21,7 +21,9 @@ from tiers import cannot_run
 
 from lab.backends.netns import NetnsBackend, launch, ready, serve
 from lab.backends.netns.backend import NetnsLab
+from lab.backends.netns.control import Operation
 from lab.contracts.lab import Backend, Housed, Virtual
+from lab.cuts import complete, with_rest
 from lab.fabric import features
 from lab.fabric.mechanisms import SWITCH
 from lab.links import Link, Links
@@ -138,6 +140,20 @@ def _start(name: str, count: int, *words: str, user: str) -> "subprocess.Popen[s
     )
 
 
+def _raw(lab: NetnsLab) -> dict[str, Operation]:
+    """Operations that change a lab without a runner; in a lab with a runner, these changes are steps."""
+
+    async def partition(*, groups: Sequence[Sequence[str]]) -> dict[str, Any]:
+        await lab.set_cut(complete(with_rest(list(lab.hosts), groups)))
+        return {"cut": sorted(lab.cut)}
+
+    async def power(*, host: str, on: bool) -> dict[str, Any]:
+        await (lab.hosts[host].start() if on else lab.hosts[host].kill())
+        return {}
+
+    return {"partition": partition, "power": power}
+
+
 def hold(name: str, count: int, *, detach: bool, slow: bool = False) -> int:
     """Bring up a lab and serve its control socket until it is taken down."""
     links = Links(Link(delay=1_000_000)) if slow else None
@@ -149,7 +165,7 @@ def hold(name: str, count: int, *, detach: bool, slow: bool = False) -> int:
             print("up", flush=True)
             if detach:
                 ready()
-            await serve(lab, facts={"scenario": "bare"})
+            await serve(lab, facts={"scenario": "bare"}, more=_raw(lab))
             await lab.down()
 
         asyncio.run(run())

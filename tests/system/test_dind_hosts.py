@@ -121,14 +121,11 @@ def test_containers_outlive_their_engine(two: str) -> None:
 def test_a_power_cut_leaves_the_disk(two: str) -> None:
     on(two, "orion.local", "touch", "/var/lib/weave/kept", "/run/lost")
     with LabClient(find(two)) as client:
-        client.call("kill", host="orion.local")
+        client.call("step", step={"kill": {"host": "orion.local"}})
         lab("exec", "--name", two, "orion.local", "--", "true", code=2)
-        client.call("start", host="orion.local")
+        client.call("step", step={"restart": {"host": "orion.local"}})
     assert on(two, "orion.local", "ls", "/var/lib/weave/kept")
     assert "svc1" in on(two, "orion.local", "docker", "ps", "-a", "--format", "{{.Names}}")
-    on(two, "orion.local", "weave", "launch", "--ipalloc-init", "consensus=2")
-    on(two, "orion.local", "docker", "start", "svc1")
-    on(two, "orion.local", "weave", "attach", "10.0.1.1/24", "svc1")
     _served(two)
 
 

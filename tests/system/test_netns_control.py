@@ -60,11 +60,11 @@ def test_a_detached_lab_answers_until_it_is_taken_down(user: str) -> None:
                 ["h3", "h2"],
             ]
             assert not _pings(client, "192.168.0.4", wait=0.3)
-            client.call("heal")
+            client.call("partition", groups=[["h1", "h2", "h3"]])
             assert _pings(client, "192.168.0.4")
-            client.call("kill", host="h3")
+            client.call("power", host="h3", on=False)
             assert [host["on"] for host in client.call("inspect")["hosts"]] == [True, True, False]
-            client.call("start", host="h3")
+            client.call("power", host="h3", on=True)
             with pytest.raises(LabError, match="no host named h9"):
                 client.call("exec", host="h9", argv=["true"])
             with pytest.raises(LabError, match=r"expected one of .*inspect"):

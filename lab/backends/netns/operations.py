@@ -1,7 +1,7 @@
-"""Operations of a running lab on its control socket: inspect, exec, partition, heal, kill, start, down.
+"""Operations of a running lab on its control socket: inspect, exec, host, supervisor, down.
 
 Owns the meaning of each operation; `control` owns the protocol. Runs in the runner, during a timeline or instead of
-one.
+one. No operation here except `down` changes the lab: changes are steps (`lab.runner.hands`), which the history records.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ from typing import Any
 from lab.backends.netns import runtime
 from lab.backends.netns.control import LabServer, Operation
 from lab.backends.real.fabric_lab import FabricLab
-from lab.cuts import complete, with_rest
 from lab.errors import LabError
 
 
@@ -49,10 +48,6 @@ class Operations:
             "exec": self.exec,
             "host": self.host,
             "supervisor": self.supervisor,
-            "partition": self.partition,
-            "heal": self.heal,
-            "kill": self.kill,
-            "start": self.start,
             "down": self.down,
         }
 
@@ -100,28 +95,6 @@ class Operations:
     async def supervisor(self) -> tuple[dict[str, Any], int]:
         """A pidfd of the lab's PID 1, readable when the lab is gone."""
         return {}, os.pidfd_open(1)
-
-    async def partition(self, *, groups: Sequence[Sequence[str]]) -> dict[str, Any]:
-        """Cut all traffic between these groups; hosts in none of them form one more."""
-        for name in [name for group in groups for name in group]:
-            self._host(name)
-        await self._lab.set_cut(complete(with_rest(list(self._lab.hosts), groups)))
-        return {"cut": sorted(self._lab.cut)}
-
-    async def heal(self) -> dict[str, Any]:
-        """Remove all cuts."""
-        await self._lab.set_cut(frozenset())
-        return {}
-
-    async def kill(self, *, host: str) -> dict[str, Any]:
-        """Cut a host's power."""
-        await self._host(host).kill()
-        return {}
-
-    async def start(self, *, host: str) -> dict[str, Any]:
-        """Power a host on again."""
-        await self._host(host).start()
-        return {}
 
     async def down(self) -> dict[str, Any]:
         """Let `serve` return; the caller then takes the lab down."""
