@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from overlay import __version__
-from overlay.config import Config, PeerName
+from overlay.config import Address, Config, PeerName
 from overlay.crypto.pake import Crypto
 from overlay.datapath.endpoints import Endpoints
 from overlay.datapath.paths import Paths
@@ -122,7 +122,7 @@ class Node:
         self.config = config
         self.uid = _next_uid(stored.get(UID_KEY, b""), boot, rng)
         self.ipam = Ipam(config, rng, stored)
-        self.endpoints = Endpoints(config, self.uid, stored, self.ipam.rightful_holder)
+        self.endpoints = Endpoints(config, self.uid, stored, self.ipam.rightful_holder, self._addresses)
         self.registry = NameRegistry(config, self.uid, stored)
         self.resolver = Resolver(config, self.registry, rng)
         plan = self.endpoints.plan
@@ -202,12 +202,15 @@ class Node:
 
     # --- contract -------------------------------------------------------------------------------------------------
 
-    def start(self, now: int) -> list[Effect]:
-        """Called once, before anything else. The new incarnation is on disk before any peer learns it."""
+    def start(self, now: int, adopted: tuple[str, ...] = ()) -> list[Effect]:
+        """Called once, before anything else. The new incarnation is on disk before any peer learns it.
+
+        `adopted`: the hosts to which the kernel sends broadcasts since an earlier daemon, none after a reboot.
+        """
         effects: list[Effect] = [Persist(UID_KEY, str(self.uid).encode())]
         if self.mesh.keyring is not None:
             effects += self.mesh.keyring.start()
-        effects += self.endpoints.start(now)
+        effects += self.endpoints.start(now, adopted)
         effects += self.registry.start(now)
         effects += self.policies.start(now)
         return self._resolve(effects, now)
@@ -327,6 +330,9 @@ class Node:
         nickname = self.mesh.topology.nickname
         others = (peer for peer in self.mesh.reachable if peer != self.config.name)
         return self.policies.report((peer, nickname(peer), self.endpoints.enforcer(peer)) for peer in others)
+
+    def _addresses(self, peer: PeerName) -> list[Address]:
+        return self.mesh.topology.addresses(peer)
 
     def _members(self) -> Iterator[Said]:
         """The members of the overlay, as policies see them."""

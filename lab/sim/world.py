@@ -111,8 +111,8 @@ class Peer:
 
     # --- the node ---------------------------------------------------------------------------------------------------
 
-    def start(self, config: Config) -> Node:
-        """Start a node from the disk's content."""
+    def start(self, config: Config, adopted: tuple[str, ...] = ()) -> Node:
+        """Start a node from the disk's content. `adopted`: see `Node.start`."""
         world = self.world
         assert self.node is None and self.powered
         self.life += 1
@@ -123,7 +123,7 @@ class Peer:
         self.listening = True
         self.ends = world.network.ends(self)
         self.runner = NodeRunner(node, self, self.disk, self._do, other=self._elsewhere)
-        self.runner.carry_out(node.start(now))
+        self.runner.carry_out(node.start(now, adopted))
         return node
 
     def feed(self, input: Input) -> None:

@@ -192,7 +192,7 @@ class Daemon:
         self._open_sleeve(router, config)
         await router.tcp.listen()
         stack.push_async_callback(router.tcp.close)
-        router.start()
+        router.start(forwarding.flood)
         if containers.resolver:
             router.feed(i.NameServers((containers.resolver,)))
         host_port = Bridge(netlink, audit.devices, forwarding.put_neighbours)

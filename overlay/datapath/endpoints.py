@@ -4,13 +4,13 @@ Owns the channel `endpoints`, the hold of peers that were lost without a farewel
 ports. Must not know the kernel (the driver applies the plan) nor how gossip travels.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_interface
 from typing import Any
 
 import msgspec
 
-from overlay.config import Config, PeerName
+from overlay.config import Address, Config, PeerName
 from overlay.crypto.secure_peer import SecurePeer
 from overlay.datapath.announcer import Announcer
 from overlay.datapath.claims import Arbiter, EndpointClaim, EndpointId, Standing
@@ -58,8 +58,17 @@ class Endpoints:
     flicker. Ports that are not `Attached` again within `endpoint_recovery` are withdrawn.
     """
 
-    def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes], arbiter: Arbiter) -> None:
+    def __init__(
+        self,
+        config: Config,
+        uid: int,
+        stored: Mapping[str, bytes],
+        arbiter: Arbiter,
+        addresses: Callable[[PeerName], list[Address]],
+    ) -> None:
+        """`addresses`: where a peer is, as its neighbours report it; used for a peer without a path of its own."""
         self._config = config
+        self._addresses = addresses
         self._own = config.name
         self._newcomer, self._patience = config.tuning.detour_newcomer, config.tuning.detour_lost
         self.channel = OriginMap(CHANNEL, config.name, uid, config.tuning)
@@ -90,6 +99,7 @@ class Endpoints:
         self._left: dict[PeerName, None] = {}
         self._accused: dict[PeerName, None] = {}
         self._recovery_at: int | None = None
+        self._adopted_until: int | None = None
         self._handlers: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
             Attached: self._attached,
             Detached: self._detached,
@@ -103,8 +113,17 @@ class Endpoints:
             Wake: self._wake,
         }
 
-    def start(self, now: int) -> list[Effect]:
-        """Announce the ports of the earlier run, until they are attached again or `endpoint_recovery` has passed."""
+    def start(self, now: int, adopted: tuple[str, ...] = ()) -> list[Effect]:
+        """Announce the ports of the earlier run, until they are attached again or `endpoint_recovery` has passed.
+
+        `adopted`: the hosts to which the kernel sends since an earlier daemon. It continues, and accepts their packets,
+        until a peer on that host has a path or takes a detour, at most for the hold: the first peer that connects must
+        not cut off those that connect a moment later.
+        """
+        if adopted:
+            self._plan.adopt(adopted)
+            self._sources = tuple(sorted(adopted))
+            self._adopted_until = now + self._config.hold
         for value in self._stored:
             claim = _claim.of(value)
             if claim is not None:
@@ -143,7 +162,8 @@ class Endpoints:
         """Changes to the senders whose packets the kernel accepts."""
         self._senders_stale = False
         effects: list[Effect] = []
-        sources = tuple(sorted({host for host in self._senders.values() if isinstance(host, str)}))
+        hosts = {host for host in self._senders.values() if isinstance(host, str)}
+        sources = tuple(sorted(hosts.union(self._plan.adopted)))
         if sources != self._sources:
             self._sources = sources
             effects.append(SetSources(sources))
@@ -157,6 +177,8 @@ class Endpoints:
         first = self._announcer.deadline()
         if self._recovery_at is not None and (first is None or self._recovery_at < first):
             first = self._recovery_at
+        if self._adopted_until is not None and (first is None or self._adopted_until < first):
+            first = self._adopted_until
         hold = self._config.hold
         for since, delay in (
             (self._unreachable_since, hold),
@@ -226,7 +248,7 @@ class Endpoints:
         for change in input.changes:
             self._left.pop(change.origin, None)
             if self._plan.host(change.origin) is None and change.origin in self._reachable:
-                self._detour(change.origin, now, self._newcomer)
+                self._detour(change.origin, now, self._patience if self._is_adopted(change.origin) else self._newcomer)
         effects = self._announce(input.changes)
         effects.extend(self._plan.flush())
         return effects
@@ -263,7 +285,7 @@ class Endpoints:
                 self._detour(
                     peer,
                     now,
-                    self._patience if self._plan.host(peer) else self._newcomer,
+                    self._patience if self._plan.host(peer) or self._is_adopted(peer) else self._newcomer,
                 )
         for peer in sorted(before - after):
             self.channel.retire(peer)
@@ -320,9 +342,18 @@ class Endpoints:
     def _no_sender(self, peer: PeerName) -> None:
         self._senders_stale = self._senders.pop(peer, None) is not None or self._senders_stale
 
+    def _is_adopted(self, peer: PeerName) -> bool:
+        adopted = self._plan.adopted
+        return bool(adopted) and any(address.host in adopted for address in self._addresses(peer))
+
+    def _release(self, hosts: Iterable[str]) -> None:
+        self._senders_stale = self._plan.release(hosts) or self._senders_stale
+
     def _place(self, peer: PeerName) -> None:
         """Tell the plan where frames for `peer` go: by the kernel to its host, or into the tunnel, perhaps relayed."""
         host = self._paths.get(peer)
+        if self._plan.adopted:
+            self._release([host] if host is not None else [address.host for address in self._addresses(peer)])
         if host is not None and peer not in self._tunnelled:
             self._last_host[peer] = host
             self._plan.move(peer, host)
@@ -342,6 +373,8 @@ class Endpoints:
     def _drop(self, peer: PeerName) -> list[Effect]:
         """Drop everything that `peer` announced. `PeersChanged` decides whether it is reachable."""
         effects = self._announce(self.channel.forget(peer))
+        if self._plan.adopted:
+            self._release([address.host for address in self._addresses(peer)])
         if peer not in self._reachable:
             self._plan.stand(peer, Standing.GONE)
             self._unreachable_since.pop(peer, None)
@@ -368,6 +401,9 @@ class Endpoints:
                 self._pathless_since.pop(moved, None)
                 self._place(moved)
                 self._no_sender(moved)
+        if self._adopted_until is not None and now >= self._adopted_until:
+            self._adopted_until = None
+            self._release(list(self._plan.adopted))
         effects = self._plan.flush()
         if self._recovery_at is not None and now >= self._recovery_at:
             self._recovery_at = None

@@ -4,7 +4,7 @@ Owns the order in which endpoints win against each other (`docs/wire.md`, "Origi
 not know gossip, timers or the kernel. The cost of a change is proportional to the claims on the same MAC and addresses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from overlay.config import PeerName
 from overlay.datapath.claims import Arbiter, Contest, EndpointClaim, EndpointId, Standing
@@ -36,6 +36,8 @@ class ForwardingPlan:
         self._lost: dict[EndpointId, tuple[str, ...]] = {}
         self._installed: dict[str, SetForwarding] = {}
         self._flood: tuple[str, ...] = ()
+        self.adopted: dict[str, None] = {}
+        """Hosts of an earlier daemon's flood list, until a peer there has a place of its own."""
         self._local: dict[str, tuple[str, ...]] = {}
         """The addresses won by this host's own MACs."""
         self._departed: dict[str, str] = {}
@@ -98,6 +100,19 @@ class ForwardingPlan:
         self._dirty_flood = True
         for claim in self._claims.get(origin, {}).values():
             self._dirty_output[claim.mac] = None
+
+    def adopt(self, hosts: Iterable[str]) -> None:
+        """The kernel sends broadcasts to these hosts since an earlier daemon; go on until they are released."""
+        self.adopted = dict.fromkeys(hosts)
+        self._flood = tuple(sorted(self.adopted))
+
+    def release(self, hosts: Iterable[str]) -> bool:
+        """These hosts are no longer adopted. Returns whether one of them was."""
+        released = [host for host in hosts if host in self.adopted]
+        for host in released:
+            del self.adopted[host]
+            self._dirty_flood = True
+        return bool(released)
 
     def recheck(self) -> None:
         """The arbiter may decide differently now: decide all contested addresses again."""
@@ -185,7 +200,7 @@ class ForwardingPlan:
         effects = self._quarantine(touched)
         effects.extend(self._output())
         if self._dirty_flood:
-            flood = tuple(sorted({host for host in self._hosts.values() if host}))
+            flood = tuple(sorted({*(host for host in self._hosts.values() if host), *self.adopted}))
             if flood != self._flood:
                 self._flood = flood
                 effects.append(SetFlood(flood))
@@ -385,7 +400,7 @@ class ForwardingPlan:
             self._dirty_claims or self._dirty_macs or self._dirty_literals or self._dirty_output or self._dirty_flood
         )
         fresh = ForwardingPlan(self._own, self._arbiter)
-        fresh._standing, fresh._hosts = dict(self._standing), dict(self._hosts)
+        fresh._standing, fresh._hosts, fresh.adopted = dict(self._standing), dict(self._hosts), dict(self.adopted)
         fresh._dirty_flood = True
         for (origin, container), claim in self.claims():
             fresh.announce(origin, container, claim)

@@ -46,9 +46,9 @@ class Router:
         """The node."""
         return self.runner.core
 
-    def start(self) -> None:
-        """Start the node; all drivers of its effects must be ready."""
-        self.runner.carry_out(self.node.start(self.clock()))
+    def start(self, adopted: tuple[str, ...] = ()) -> None:
+        """Start the node; all drivers of its effects must be ready. `adopted`: see `Node.start`."""
+        self.runner.carry_out(self.node.start(self.clock(), adopted))
 
     def surrender(self) -> None:
         """Hand this peer's address space over to another peer, before its state is deleted."""

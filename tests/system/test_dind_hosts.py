@@ -75,6 +75,7 @@ def test_forward_has_the_policy_of_docker_and_a_flush_of_it_is_mended(two: str) 
 
 def test_packets_of_hosts_and_of_their_containers_are_captured(two: str, tmp_path: Path) -> None:
     """Live, by `lab capture`."""
+    running = ("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
     for where, said in (("macbook.local->orion.local", "capturing on eth0 of"), ("client", "capturing on")):
         file = tmp_path / f"{where[:3]}.pcapng"
         words = [*LAB, "capture", where, "-w", str(file), "--name", two]
@@ -84,12 +85,11 @@ def test_packets_of_hosts_and_of_their_containers_are_captured(two: str, tmp_pat
         assert line.startswith(said), line + capture.stderr.read()
         _served(two)
         eventually(lambda file=file: file.stat().st_size > 2000, what="packets in the file")
-        capture.kill()  # what captures on the host hears of that
+        capture.kill()  # what captures on the host hears of that, and may write one more packet before
         capture.wait()
+        eventually(lambda: "capture.sniff" not in on(two, "macbook.local", *running), what="the end of what captured")
         assert whole_blocks(file.read_bytes()) == file.stat().st_size
         assert tshark(file, "-Y", "vxlan" if where != "client" else "http.response") != ""
-    running = ("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
-    eventually(lambda: "capture.sniff" not in on(two, "macbook.local", *running), what="the end of what captured")
 
 
 def test_hosts_are_machines_with_an_engine_of_their_own(two: str) -> None:

@@ -137,10 +137,10 @@ class SimRouter(Router):
         assert self._runner is not None, "the daemon has not started"
         return self._runner
 
-    def run(self, config: Config) -> None:
-        """Start the node."""
+    def run(self, config: Config, adopted: tuple[str, ...]) -> None:
+        """Start the node. `adopted`: see `Node.start`."""
         self.peer.sink = self._effect
-        self.peer.start(config)
+        self.peer.start(config, adopted)
 
     def query(self, payload: bytes) -> bytes | None:
         """The answer to a DNS query; None: it would be forwarded to name servers, and there are none."""
@@ -232,7 +232,7 @@ class SimDaemon:
         self._kernel.adopt(tunnel_address(self.config.name) if tunnelled else "", self.config.tunnel_key)
         if self._kernel.remote:
             self.peer.world.scheduler.after(self.config.hold, self._hold_is_over, self.peer.life + 1)
-        self.router.run(self.config)
+        self.router.run(self.config, self._kernel.flood)
         if self.containers.resolver:
             self.router.feed(i.NameServers((self.containers.resolver,)))
         self.containers.begin()

@@ -40,11 +40,16 @@ TOLD = Announce((("10.0.1.1", MAC),))
 """What this host's containers hear once the kernel forwards there."""
 
 
-def make(name=A, uid=1, stored=None):
+def make(name=A, uid=1, stored=None, adopted=(), places=None):
+    places = places or {}
     core = Endpoints(
-        Config(name=name, nickname=name, hold=HOLD), uid, stored or {}, lambda literal, holders: min(holders)
+        Config(name=name, nickname=name, hold=HOLD),
+        uid,
+        stored or {},
+        lambda literal, holders: min(holders),
+        lambda peer: [Address(places[peer], 6783)] if peer in places else [],
     )
-    return core, core.start(0)
+    return core, core.start(0, adopted)
 
 
 def feed(core, *inputs, now=0):
@@ -117,6 +122,36 @@ def test_values_of_another_kind_or_under_another_key_are_ignored():
     name = NameValue("svc1.weave.local.", "10.0.1.1", "c")
     entries = (OriginEntry("c", 1, name), OriginEntry("d", 2, endpoint("e")))
     assert [type(e) for e in tell(core, state(1, 2, 0, *entries))] == [Log]
+
+
+EARLIER = ("192.0.2.2", "192.0.2.3", "192.0.2.9")
+"""Where the kernel sends since an earlier daemon: the hosts of B and C, and one of a peer that is not seen."""
+PLACES = {B: "192.0.2.2", "c": "192.0.2.3"}
+
+
+def test_the_first_peer_after_a_restart_does_not_cut_off_the_others():
+    core, started = make(adopted=EARLIER, places=PLACES)
+    assert started == []
+    assert neighbour(core) == []  # the kernel sends to it already
+    assert feed(core, PathsChanged(((B, "192.0.2.2"), ("c", "192.0.2.3"))), now=1) == []
+    left = feed(core, Wake(), now=HOLD)
+    assert left == [SetSources(EARLIER[:2]), SetFlood(EARLIER[:2])]
+    assert feed(core, Wake(), now=2 * HOLD) == []
+
+
+def test_a_peer_on_an_adopted_host_takes_a_detour_as_late_as_a_lost_one():
+    core, _ = make(adopted=EARLIER, places=PLACES)
+    feed(core, PeersChanged((A, B, "c")), PathsChanged(((B, "192.0.2.2"),)))
+    assert feed(core, Wake(), now=STANDARD.detour_newcomer + GRAIN) == []
+    without = (EARLIER[0], EARLIER[2])
+    assert feed(core, Wake(), now=STANDARD.detour_lost) == [SetSources(without), SetFlood(without)]
+
+
+def test_adopted_hosts_are_released_when_a_peer_there_moves_to_the_tunnel_or_leaves():
+    core, _ = make(adopted=EARLIER, places=PLACES)
+    neighbour(core)
+    assert feed(core, CarriersChanged((B,))) == [SetFlood(EARLIER[1:])]
+    assert feed(core, PeerLeft("c")) == [SetSources((EARLIER[0], EARLIER[2])), SetFlood(EARLIER[2:])]
 
 
 def test_lost_peers_are_held_and_let_go_when_the_hold_is_over():
