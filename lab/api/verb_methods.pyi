@@ -255,6 +255,15 @@ class VerbMethods:
     ) -> Event:
         """In a scenario `scale: {service, to: 6}`: start or remove replicas until there are `to`; the highest numbers
         are removed first"""
+    def move(
+        self,
+        *,
+        service: str | None = None,
+        to: str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `move: {service, to: host2}`: remove the only container of a service and start it on another
+        host, with its address if the service sets one; otherwise the overlay chooses a new one"""
     def remove(
         self,
         *short: Any,

@@ -10,7 +10,7 @@ Files that begin with `_` are what several verbs share.
 ORDER = (
     *("launch", "connect", "forget", "run", "attach", "detach", "policy", "exec", "partition", "heal"),
     *("link", "trace", "flap", "block", "mtu", "kill", "restart", "churn", "slow_disk", "clock"),
-    *("scale", "remove", "reset", "rmpeer", "expect", "wait"),
+    *("scale", "move", "remove", "reset", "rmpeer", "expect", "wait"),
 )
 """The order of a lab's life, in which schema, documentation and messages list verbs; all others follow by name."""
 

@@ -44,6 +44,7 @@ def step(line: str) -> dict[str, Any]:
         ("block --tcp all", {"block": {"tcp": "all"}}),
         ("mtu 1200", {"mtu": {"to": 1200}}),
         ("scale web 5", {"scale": {"service": "web", "to": 5}}),
+        ("move web b", {"move": {"service": "web", "to": "b"}}),
         ("run-service", {"run": "all"}),
         ("run-service web db", {"run": ["web", "db"]}),
         ("run-service web --ipam", {"run": {"services": "web", "ipam": True}}),

@@ -1,0 +1,44 @@
+"""The step `move`: a container is on another host afterwards, with its address, and is reached there."""
+
+from pathlib import Path
+from typing import Any
+
+import lab
+
+TIMELINE: list[dict[str, Any]] = [
+    {"launch": "all"},
+    {"connect": "all"},
+    {"run": "all"},
+    {"expect": {"reachable": "all", "within": "10s"}},
+    {"move": {"service": "mobile", "to": "c"}},
+    {"expect": {"reachable": "all", "within": "10s", "for": "1s"}},
+]
+
+
+def moved(tmp_path: Path, **more: Any) -> lab.PlayedRun:
+    image = {"image": "ksahnine/dummy-http", "args": ["x"]}
+    scenario = {
+        "version": 1,
+        "name": "moved",
+        "underlay": {"hosts": {"a": {}, "b": {}, "c": {}}},
+        "services": {
+            "asker": {**image, "host": "a", "address": "10.32.1.1/24"},
+            "mobile": {**image, "host": "b", "address": "10.32.1.2/24"},
+        },
+        "probes": [{"kind": "icmp", "every": "100ms"}],
+        "timeline": TIMELINE,
+    } | more
+    return lab.play(scenario, backend="sim", out=tmp_path)
+
+
+def test_a_container_moves_with_its_address(tmp_path: Path) -> None:
+    run = moved(tmp_path)
+    assert run.verdict == "valid", run.reason
+    (after,) = (event.detail for event in run.events if event.what == "move" and event.phase == "end")
+    assert after["replicas"] == {"asker": "a", "mobile": "c"}
+    assert after["addresses"]["mobile"] == "10.32.1.2"
+
+
+def test_what_cannot_move_is_told(tmp_path: Path) -> None:
+    again = moved(tmp_path, timeline=[*TIMELINE[:4], {"move": {"service": "mobile", "to": "b"}}])
+    assert again.verdict == "invalid" and "move mobile: it is on b already" in again.reason
