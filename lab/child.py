@@ -38,11 +38,12 @@ def start(
     )
 
 
-def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """The command's output, once it has ended. If this is interrupted, it interrupts the command and waits for it."""
+def finish(process: "subprocess.Popen[str]", limit: float | None = None) -> tuple[str, str]:
+    """The command's output, once it has ended. If this is interrupted, it interrupts the command and waits for it; so
+    it does after `limit` seconds, with `subprocess.TimeoutExpired`."""
     with process:
         try:
-            return process.communicate()
+            return process.communicate(timeout=limit)
         except BaseException:
             interrupt(process)
             raise

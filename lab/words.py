@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["are", "count", "natural", "sample_line", "span", "step_number", "were"]
+__all__ = ["are", "count", "latex", "natural", "sample_line", "span", "step_number", "were"]
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -60,3 +60,20 @@ def span(ns: int | None) -> str:
 def file_name(file: str) -> str:
     """A file's name without its folder."""
     return file.rpartition("/")[2]
+
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
+    "<": r"$<$",
+    ">": r"$>$",
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+}
+
+
+def latex(text: str) -> str:
+    """A text as LaTeX prints it."""
+    return "".join(_ESCAPES.get(letter, letter) for letter in text)

@@ -7,6 +7,7 @@ one does, in every case, and takes its lab down (`lab.child`).
 import hashlib
 import json
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,15 @@ def play(
     figures: bool = False,
     trace: bool = False,
     protocols: Sequence[str] = (),
+    limit: float | None = None,
 ) -> PlayedRun:
     """Play a scenario as `lab run` does, and return its run, whatever its verdict is.
 
     `scenario` is a path, a text or a mapping; paths in a text or a mapping are relative to the working directory.
     `seed` and `pace` are as in `lab run`; the run's folder is OUT/<scenario>/<time>. `figures` draws its report.
     `trace` writes traces too (`PlayedRun.trace`). `protocols` are classes, such as `ring.py:Ring`, that the scenario
-    may name as its overlay, in this call and in everything that this program starts later.
+    may name as its overlay, in this call and in everything that this program starts later. A run that takes longer
+    than `limit` seconds is ended.
 
     Raises `ScenarioError` for a scenario with faults (all of them, with their places), `BackendRefused` for one that
     the backend cannot honour, `LabError` with the command's own message when there is no run to return. ^C ends the lab
@@ -60,7 +63,10 @@ def play(
     words += [] if figures else ["--no-figures"]
     words += ["--trace"] if trace else []
     process = child.start(words)
-    told, complaint = child.finish(process)
+    try:
+        told, complaint = child.finish(process, limit)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"the run did not end within {limit:g} s, and was ended") from None
     summary = child.summary_in(told)
     if summary is None:
         text = (complaint or told).strip().removeprefix("lab: ")

@@ -16,7 +16,7 @@ from lab.records.store import replace_file
 from lab.sweep.columns import numeric
 from lab.sweep.groups import short
 from lab.sweep.table import CSV
-from lab.words import count
+from lab.words import count, latex
 
 __all__ = ["PAPER", "estimates", "hypotheses_table", "latex_table", "sentences", "write"]
 
@@ -40,7 +40,7 @@ def write(folder: Path, results: Results, drawn: Sequence[PaperFigure]) -> Path:
     replace_file(place / "table.tex", latex_table(results).encode())
     text = sentences(results)
     replace_file(place / "sentences.txt", ("\n\n".join(text) + "\n").encode())
-    replace_file(place / "sentences.tex", ("\n\n".join(map(_tex, text)) + "\n").encode())
+    replace_file(place / "sentences.tex", ("\n\n".join(map(latex, text)) + "\n").encode())
     if (folder / CSV).is_file():
         shutil.copyfile(folder / CSV, place / "runs.csv")
     return place
@@ -73,8 +73,8 @@ def latex_table(results: Results) -> str:
     """A `tabular` with booktabs rules."""
     outcomes = [name for name in results.outcome.file.experiment.outcomes if results.of(name)]
     paths = list(dict.fromkeys(path for cell in results.cells for path, _ in cell.assignment))
-    heads = [*(_tex(short(path)) for path in paths), "$n$"]
-    heads += [_tex(with_unit(name)) for name in outcomes]
+    heads = [*(latex(short(path)) for path in paths), "$n$"]
+    heads += [latex(with_unit(name)) for name in outcomes]
     lines = [
         r"% Medians with 95 % intervals; needs \usepackage{booktabs}. Made by `lab experiment report`.",
         rf"\begin{{tabular}}{{{'l' * len(paths)}r{'l' * len(outcomes)}}}",
@@ -85,7 +85,7 @@ def latex_table(results: Results) -> str:
     for assignment in dict.fromkeys(cell.assignment for cell in results.cells):
         mine = {cell.outcome: cell for cell in results.cells if cell.assignment == assignment}
         values = dict(assignment)
-        row = [_tex(values.get(path, "")) for path in paths]
+        row = [latex(values.get(path, "")) for path in paths]
         row.append(str(max(cell.runs for cell in mine.values())))
         row += [_in_table(mine.get(name)) for name in outcomes]
         lines.append(" & ".join(row) + r" \\")
@@ -172,19 +172,3 @@ def _listed(words: Sequence[str]) -> str:
 
 def _plain(value: float) -> str:
     return f"{float(value):.6g}" if np.isfinite(value) else ""
-
-
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "µ": r"$\mu$",
-    "<": r"$<$",
-    ">": r"$>$",
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_ESCAPES.get(letter, letter) for letter in text)

@@ -14,7 +14,7 @@ import msgspec
 
 from lab.sweep.measure import TIMES, EventResult, Point
 
-__all__ = ["AFTER", "CENSORED", "FLOOR", "PARAMETER", "kind_of", "numeric", "rows", "time_columns", "unit_of"]
+__all__ = ["AFTER", "CENSORED", "FLOOR", "PARAMETER", "Kind", "kind_of", "numeric", "rows", "time_columns", "unit_of"]
 
 PARAMETER = "set:"
 """Prefix of a parameter's column, so that it cannot collide with another column."""

@@ -3,16 +3,21 @@
 Owns how a type is written; an empty cell is null. Knows nothing of points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError, Unreadable
-from lab.sweep.columns import kind_of
+from lab.sweep.columns import Kind, kind_of
 
 
-def write(path: Path, header: Sequence[str], body: Sequence[Sequence[Any]]) -> bool:
-    """Write the table; False if pyarrow is not installed."""
+def write(
+    path: Path,
+    header: Sequence[str],
+    body: Sequence[Sequence[Any]],
+    kind: Callable[[str, Sequence[Any]], Kind] = kind_of,
+) -> bool:
+    """Write the table; False if pyarrow is not installed. `kind` says a column's type."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -22,7 +27,7 @@ def write(path: Path, header: Sequence[str], body: Sequence[Sequence[Any]]) -> b
 
     def column(name: str, index: int) -> Any:
         cells = [row[index] for row in body]
-        return pyarrow.array(cells, types[kind_of(name, cells)])
+        return pyarrow.array(cells, types[kind(name, cells)])
 
     half = path.with_name(f".{path.name}.new")
     parquet.write_table(pyarrow.table({name: column(name, index) for index, name in enumerate(header)}), half)

@@ -130,7 +130,7 @@ def sweep(
     An interrupt (SIGINT, SIGTERM) ends the sweep cleanly with the points so far. Raises `LabError` when another sweep
     holds the directory, or the pool cannot be created.
     """
-    with Ledger(planned.folder) as ledger:
+    with Ledger(planned.folder, Point) as ledger:
         _write(planned)
         provenance.started(planned.folder, goes_on=True, **_told(planned.about))
         todo = [task for task in planned.tasks if task.key not in ledger.points]

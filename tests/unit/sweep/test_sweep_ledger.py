@@ -12,36 +12,37 @@ from synthetic_points import FILE, point, points
 from lab.errors import LabError
 from lab.sweep.columns import numeric
 from lab.sweep.ledger import LEDGER, Ledger, code_version, key_of, read_points
+from lab.sweep.measure import Point
 from lab.sweep.table import CSV, PARQUET, read_table, replay_of, write_tables
 
 
 def test_points_are_there_again(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(tmp_path, Point) as ledger:
         for one in points(range(3)):
             ledger.add(one)
-    with Ledger(tmp_path) as ledger:
+    with Ledger(tmp_path, Point) as ledger:
         assert list(ledger.points.values()) == points(range(3))
 
 
 def test_a_failed_point_is_not_done(tmp_path: Path) -> None:
     import msgspec
 
-    with Ledger(tmp_path) as ledger:
+    with Ledger(tmp_path, Point) as ledger:
         ledger.add(msgspec.structs.replace(point(1), failed=True))
         assert not ledger.points
-    with Ledger(tmp_path) as ledger:
+    with Ledger(tmp_path, Point) as ledger:
         assert not ledger.points
 
 
 @pytest.mark.parametrize("cut", [1, 7, 200])
 def test_a_torn_line_is_left_out_and_mended(tmp_path: Path, cut: int) -> None:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(tmp_path, Point) as ledger:
         for one in points(range(3)):
             ledger.add(one)
     path = tmp_path / LEDGER
     path.write_bytes(path.read_bytes()[:-cut])
     assert list(read_points(path)) == points(range(2))
-    with Ledger(tmp_path) as ledger:
+    with Ledger(tmp_path, Point) as ledger:
         ledger.add(point(9))
     assert list(read_points(path)) == [*points(range(2)), point(9)]
 
@@ -49,20 +50,20 @@ def test_a_torn_line_is_left_out_and_mended(tmp_path: Path, cut: int) -> None:
 def test_what_is_no_point_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / LEDGER).write_text('{"key": 3}\n')
     with pytest.raises(LabError, match=r"points.jsonl:1: no point"):
-        Ledger(tmp_path)
+        Ledger(tmp_path, Point)
 
 
 def test_two_sweeps_do_not_share_a_directory(tmp_path: Path) -> None:
-    with Ledger(tmp_path), pytest.raises(LabError, match="another sweep writes"):
-        Ledger(tmp_path)
-    with Ledger(tmp_path):
+    with Ledger(tmp_path, Point), pytest.raises(LabError, match="another sweep writes"):
+        Ledger(tmp_path, Point)
+    with Ledger(tmp_path, Point):
         pass
 
 
 def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LabError, match="choose another with --out"):
-        Ledger(tmp_path / "file")
+        Ledger(tmp_path / "file", Point)
 
 
 def test_a_key_is_of_everything_that_decides() -> None:
