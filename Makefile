@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links
+.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links league
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -94,6 +94,9 @@ check-statistics: setup   ## do intervals and tests of sweeps keep what they say
 SAME := HEAD
 same: compile             ## are all simulated histories, compiled or not, those of commit SAME (HEAD)? for moves and merges of code
 	@$(PY) tests/same $(SAME)
+
+league: setup             ## play all questions on all overlays that are installed (hours; goes on where it was interrupted); writes docs/league.md
+	@$(PY) -m lab.cli league --document docs/league.md
 
 FUZZ_SECONDS := 60
 fuzz: setup               ## coverage-guided fuzzing of decoders, and of drivers with their cores, FUZZ_SECONDS (60) each; installs atheris into .venv

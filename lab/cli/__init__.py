@@ -552,6 +552,52 @@ def overlay_check(name: str, only: tuple[str, ...], out: Path | None, as_json: b
     sys.exit(check(name, only=only, out=out, as_json=as_json))
 
 
+@lab.command(
+    epilog=_examples(
+        "lab league --list",
+        "lab league --entries weave,tinc --questions cut-5,killed --repeats 3",
+        "lab league --entries ./mine@v1,./mine@v2",
+    )
+)
+@click.option(
+    "--entries",
+    multiple=True,
+    metavar="A,B",
+    help="Overlays: KIND, KIND:VARIANT, KIND:key=value, PROGRAM, each with @VERSION [default: all that can run here].",
+)
+@click.option("--questions", multiple=True, metavar="Q,R", help="Questions [default: all].")
+@click.option("--repeats", type=int, metavar="N", help="Runs of each question [default: 20 below 15 s, else 5].")
+@click.option("--list", "only_list", is_flag=True, help="List questions and entries; play nothing.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where all goes [default: reports/league].")
+@click.option(
+    "--document", type=click.Path(path_type=Path, dir_okay=False), help="Also write the table here, in Markdown."
+)
+@_JSON
+def league(
+    entries: tuple[str, ...],
+    questions: tuple[str, ...],
+    repeats: int | None,
+    only_list: bool,
+    out: Path | None,
+    document: Path | None,
+    as_json: bool,
+) -> None:
+    """Put the same questions to many overlays on real packets, and rank them by what containers saw.
+
+    Runs that are done are not played again: after an interruption the same command goes on. Needs root rights, or
+    user namespaces, as `lab run` does (docs/overlays.md).
+
+    Exit codes: 0 all runs are done, 3 interrupted, or a run said nothing.
+    """
+    from lab.cli.league import league as play_league
+    from lab.cli.league import list_league
+
+    if only_list:
+        list_league(as_json=as_json)
+        return
+    sys.exit(play_league(entries, questions, repeats=repeats, out=out, into=document, as_json=as_json))
+
+
 @lab.group()
 def experiment() -> None:
     """Answer a question with as many runs as it takes, and write what a paper needs (docs/experiments.md)."""

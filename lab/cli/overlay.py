@@ -1,37 +1,35 @@
 """`lab overlay list`, `lab overlay check`: the available overlays, and whether one meets the requirements on overlays.
 
-Owns progress output, and how a word selects an overlay.
+Owns progress output.
 """
 
 import json
-import shlex
 from pathlib import Path
 
 import click
 import msgspec
 
-from lab import this_machine
 from lab.cli import table
 from lab.errors import LabError
-from lab.kinds.overlays import OVERLAYS, OverlayKind
+from lab.kinds.overlays import OVERLAYS
 from lab.records.store import ROOT
 from lab.scenario.load import ScenarioError
 from lab.trials.conformance import TRIALS
+from lab.trials.entries import entry_of, lacking
 from lab.trials.page import write_page
 from lab.trials.playing import all_outcomes, facts_of
-from lab.trials.trial import Entry, TrialOutcome
+from lab.trials.trial import TrialOutcome
 from lab.words import count
 
 __all__ = ["check", "list_overlays"]
 
 USAGE = 2
 _MARKS = {"passed": "✓", "failed": "✗", "unknown": "?", "n/a": "–"}
-_EXEC = "exec"
 
 
 def list_overlays(*, as_json: bool) -> None:
     """Print every overlay, with its missing packages on this machine."""
-    found = [(kind, _lacking(kind)) for kind in OVERLAYS]
+    found = [(kind, lacking(kind)) for kind in OVERLAYS]
     if as_json:
         told = [{"name": kind.name, "about": kind.about, "lacks": lacks} for kind, lacks in found]
         click.echo(json.dumps(told))
@@ -53,7 +51,7 @@ def check(name: str, *, only: tuple[str, ...], out: Path | None, as_json: bool) 
             click.echo(f"no trial named {word!r}, expected one of: {', '.join(known)}", err=True)
             return USAGE
     try:
-        entry = _entry(name)
+        entry = entry_of(name)
     except LabError as error:
         click.echo(str(error), err=True)
         return USAGE
@@ -93,25 +91,3 @@ def check(name: str, *, only: tuple[str, ...], out: Path | None, as_json: bool) 
         click.echo(f"{passed} of {count(asked, 'trial')} passed")
         click.echo(f"page: {page}")
     return 1 if failed else 3 if unknown else 0
-
-
-def _entry(name: str) -> Entry:
-    """The overlay that a word names: a kind, or the command line of a program that implements one."""
-    if "/" in name or name.startswith("."):
-        words = shlex.split(name)
-        program = Path(words[0]).absolute()
-        if not program.is_file():
-            raise LabError(f"{name}: no such program; expected an overlay of `lab overlay list`, or a program's path")
-        return Entry(label=program.stem, kind=_EXEC, options={"command": shlex.join([str(program), *words[1:]])})
-    kind = OVERLAYS.get(name)
-    if name == _EXEC:
-        raise LabError("exec is a program of yours: give its path, `lab overlay check ./my-overlay`")
-    if lacks := _lacking(kind):
-        raise LabError(f"{name} needs programs that are not installed: apt install {' '.join(lacks)}")
-    return Entry(label=name, kind=name)
-
-
-def _lacking(kind: OverlayKind) -> list[str]:
-    """Packages whose programs are missing on this machine."""
-    lacks = (package for program, package in kind.programs.items() if this_machine.program(program) is None)
-    return list(dict.fromkeys(lacks))

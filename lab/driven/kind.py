@@ -41,6 +41,7 @@ def driven(
     commands: tuple[str, ...] = (),
     virtual: bool = False,
     backends: tuple[str, ...] = (),
+    variants: Mapping[str, Options] = {},
 ) -> OverlayKind:
     """The kind of an overlay with these drivers.
 
@@ -50,6 +51,7 @@ def driven(
     nothing else. `default_range`: None if addresses do not come from the lab (`own`). `commands`: the options that are
     command lines of programs next to the scenario. `virtual`: its driver needs only commands that simulated hosts have.
     `backends`: see `OverlayKind`.
+    `variants`: named sets of options (`lab.trials.entries`).
     """
     names = (*([RANGE] if default_range is not None else []), *options, *numbers, *choices)
 
@@ -89,5 +91,6 @@ def driven(
         programs=programs,
         commands=commands,
         backends=backends,
+        variants=variants,
     )
     return kind

@@ -64,6 +64,8 @@ class OverlayKind(KindWithOptions):
     """Programs that hosts need, each with its Debian package."""
     backends: tuple[str, ...] = ()
     """The only backends whose hosts have what it needs, the preferred one first; empty: every backend."""
+    variants: Mapping[str, Options] = field(default_factory=dict)
+    """Named sets of options, for `lab league`: `weave:sleeve`."""
     protocol: Any = None
     """The class of `lab.protocols` whose members run on the hosts, on simulated hosts only; None: it is not such an
     overlay, and has containers."""

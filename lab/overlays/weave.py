@@ -272,4 +272,5 @@ KIND = OverlayKind(
     range_of=lambda options: range_among(options, "iprange", "ipalloc-range"),
     on_graph=_on_graph,
     needs=_needs,
+    variants={"sleeve": {"fastdp": False}, "encrypted": {"password": "league-of-overlays"}},
 )

@@ -1,6 +1,5 @@
 """The finished points of a sweep: one JSONL file, appended to as they finish, so that a sweep can resume.
 
-
 Owns the file, its lock (one sweep at a time in a directory) and the repair of a line that a kill truncated. A league
 keeps its runs in the same way. A point's key is made of everything that determines its result: parameters, seed,
 scenario, backend and code.

@@ -41,7 +41,9 @@ def facts_of(entry: Entry, out: Path) -> OverlayFacts:
     told: dict[str, Any] = next(
         (event.detail["overlay"] for event in run.events if event.phase == "end" and "overlay" in event.detail), {}
     )
-    return msgspec.convert({"name": entry.label, "daemon": kind.has_daemons, **told}, OverlayFacts)
+    # Containers without addresses of the overlay's own have their engine's, which means nothing on other hosts.
+    routed = bool(told) or kind.default_range is not None
+    return msgspec.convert({"name": entry.label, "daemon": kind.has_daemons, "routed": routed, **told}, OverlayFacts)
 
 
 def outcome_of(trial: OverlayTrial, entry: Entry, facts: OverlayFacts, out: Path) -> TrialOutcome:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-__all__ = ["Entry", "OverlayFacts", "OverlayTrial", "TrialOutcome", "hosts", "spread"]
+__all__ = ["Entry", "LeagueQuestion", "OverlayFacts", "OverlayTrial", "TrialOutcome", "hosts", "spread"]
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -17,6 +17,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     label: str
     kind: str
     options: Mapping[str, bool | int | str] = {}
+    stamp: str = ""
+    """A digest of the program behind it, where that is a file: other contents are another overlay."""
 
 
 class OverlayFacts(Struct, frozen=True, kw_only=True):
@@ -28,6 +30,8 @@ class OverlayFacts(Struct, frozen=True, kw_only=True):
     carries: Literal["frames", "packets"] = "frames"
     moves: bool = True
     daemon: bool = True
+    routed: bool = True
+    """Whether containers have addresses that containers of other hosts reach; else they use published ports."""
 
 
 class OverlayTrial(Struct, frozen=True, kw_only=True):
@@ -44,17 +48,53 @@ class OverlayTrial(Struct, frozen=True, kw_only=True):
     not_for: Callable[[OverlayFacts], str] = lambda facts: ""
     """Why the trial does not apply to an overlay; empty if it applies."""
 
+    underlay: Mapping[str, Any] = {}
+    """Instead of so many hosts on one network."""
+    before: Sequence[Mapping[str, Any]] = ()
+    """What happens before the overlay is launched."""
+    connect: Sequence[Mapping[str, Any]] = ({"connect": "all"},)
+
     def scenario(self, entry: Entry, facts: OverlayFacts) -> dict[str, Any]:
         """The scenario of this trial for one overlay, as plain data."""
         return {
             "version": 1,
             "name": self.name,
             "overlay": {"kind": entry.kind, "options": dict(entry.options)},
-            "underlay": {"hosts": {name: {} for name in hosts(self.hosts)}},
+            "underlay": dict(self.underlay) or {"hosts": {name: {} for name in hosts(self.hosts)}},
             "services": dict(self.services(facts)),
-            "probes": [dict(probe) for probe in self.probes],
-            "timeline": [{"launch": "all"}, {"connect": "all"}, *map(dict, self.steps(facts))],
+            "probes": [dict(probe) for probe in self.asked(facts)],
+            "timeline": [
+                *map(dict, self.before),
+                {"launch": "all"},
+                *map(dict, self.connect),
+                *map(dict, self.steps(facts)),
+            ],
         }
+
+    def asked(self, facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
+        """The probes for one overlay."""
+        return self.probes
+
+
+class LeagueQuestion(OverlayTrial, frozen=True, kw_only=True):
+    """A question with an event in it, around which things are measured."""
+
+    measures: tuple[str, ...]
+    """Names of `lab.league.measures.MEASURES`."""
+    event: str
+    """The verb of the step that measuring begins with, the first of that name."""
+    since: Literal["start", "end"] = "start"
+    """Whether at its start, or when it is over: a cut that is healed."""
+    until: Literal["event", "run"] = "run"
+    """Where measuring ends: with the event, or with the run."""
+    seconds: float
+    """How long one run takes, about."""
+
+    def asked(self, facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
+        """Where containers use published ports there is no address for a ping, so they ask by HTTP."""
+        if facts.routed:
+            return self.probes
+        return [{**probe, "kind": "http"} if probe["kind"] == "icmp" else probe for probe in self.probes]
 
 
 class TrialOutcome(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,223 @@
+"""`lab league`: play the same questions on many overlays, and write what came of it.
+
+Owns what a person sees meanwhile, and which overlays take part when none is named.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from lab.cli import table
+from lab.cli.ending import UNKNOWN
+from lab.errors import LabError
+from lab.kinds.overlays import OVERLAYS
+from lab.league.document import document
+from lab.league.page import write_pages
+from lab.league.papers import write_papers
+from lab.league.plan import (
+    MOST_REPEATS,
+    LeagueMatch,
+    LeagueRun,
+    Pairing,
+    estimate,
+    matches,
+    pairings,
+    questions_of,
+    repeats_of,
+)
+from lab.league.play import RUNS, LeagueProgress, open_ledger, play_all, read_again, slug
+from lab.league.results import LeagueRow, rows_of
+from lab.records.store import ROOT, replace_file
+from lab.sweep.ledger import Ledger, code_version
+from lab.trials.entries import entries_of, lacking
+from lab.trials.playing import facts_of
+from lab.trials.questions import QUESTIONS
+from lab.trials.trial import Entry, LeagueQuestion, OverlayFacts
+from lab.words import are, count
+
+__all__ = ["league", "list_league"]
+
+_MARKS = {"valid": "✓", "invalid": "✗", "unknown": "?"}
+
+
+def list_league(*, as_json: bool) -> None:
+    """Print every question, and every overlay that can take part."""
+    names, absent = _everybody()
+    if as_json:
+        questions = [
+            {"name": one.name, "asks": one.asks, "measures": one.measures, "seconds": one.seconds,
+             "repeats": repeats_of(one, None), "hosts": len(one.underlay.get("hosts", ())) or one.hosts}
+            for one in QUESTIONS
+        ]  # fmt: skip
+        click.echo(json.dumps({"questions": questions, "entries": names, "absent": absent}))
+        return
+    table.show(
+        ("question", "what it asks", "measures", "a run", "repeats"),
+        [
+            [one.name, one.asks, ", ".join(one.measures), f"{one.seconds:.0f} s", str(repeats_of(one, None))]
+            for one in QUESTIONS
+        ],
+        right=("a run", "repeats"),
+    )
+    click.echo(f"\nentries: {', '.join(names)}")
+    for name, lacks in absent.items():
+        click.echo(f"not here: {name}, needs: apt install {' '.join(lacks)}")
+
+
+def league(
+    entries: Sequence[str],
+    questions: Sequence[str],
+    *,
+    repeats: int | None,
+    out: Path | None,
+    into: Path | None,
+    as_json: bool,
+) -> int:
+    """Play what is not done yet and write pages and tables; 0 all is done, 3 interrupted, or runs said nothing."""
+    if repeats is not None and not 1 <= repeats <= MOST_REPEATS:
+        raise LabError(f"--repeats {repeats}: expected 1 to {MOST_REPEATS}")
+    asked = questions_of(questions)
+    names, absent = _everybody()
+    players = entries_of(entries or names)
+    folder = out if out is not None else ROOT / "league"
+    say: Callable[[str], None] = _silence if as_json else click.echo
+    if not entries:
+        for name, lacks in absent.items():
+            say(f"not here: {name}, needs: apt install {' '.join(lacks)}")
+    with open_ledger(folder) as ledger:
+        say(_announced(players, asked, repeats, list(ledger.points.values())))
+        facts, broken = _asked(players, folder, say)
+        found = pairings(players, asked, facts, broken)
+        planned = matches(found, facts, repeats)
+        todo = [match for match in planned if match.key not in ledger.points]
+        if reused := len(planned) - len(todo):
+            say(f"{reused} of {count(len(planned), 'run')} {are(reused)} there already")
+        if todo:
+            say(f"{count(len(todo), 'run')}, about {_span(estimate(todo, list(ledger.points.values())))}")
+        interrupted = False
+        silent: dict[str, LeagueRun] = {}
+        try:
+            silent = play_all(todo, ledger, folder, lambda told: say(_line(told)))
+        except KeyboardInterrupt:
+            interrupted = True
+        runs = _runs(planned, ledger, silent, folder)
+    rows = _rows(found, runs)
+    papers = write_papers(folder, rows, runs)
+    page = write_pages(folder, rows, runs, facts, broken)
+    if into is not None:
+        replace_file(into, document(rows, runs, facts, broken, code_version()).encode())
+    if as_json:
+        told = {
+            "planned": len(planned), "runs": len(runs), "reused": reused, "interrupted": interrupted,
+            "unknown": len(silent), "broken": broken, "page": str(page), "tables": [str(path) for path in papers],
+            "cells": [
+                {"question": cell.question, "measure": cell.measure, "entry": cell.entry, "state": cell.state,
+                 "words": cell.words, "rank": cell.rank, "reason": cell.reason, "runs": cell.runs}
+                for row in rows for cell in row.cells
+            ],
+        }  # fmt: skip
+        click.echo(json.dumps(told))
+    else:
+        _show(rows)
+        click.echo(f"page: {page}")
+        if interrupted:
+            click.echo("interrupted: what is done is kept; the same command goes on")
+    return UNKNOWN if interrupted or silent or len(runs) < len(planned) else 0
+
+
+def _everybody() -> tuple[list[str], dict[str, list[str]]]:
+    """The overlays of containers that this machine can run, each with its variants; and what the others lack."""
+    names: list[str] = []
+    absent: dict[str, list[str]] = {}
+    for kind in OVERLAYS:
+        if kind.protocol is not None or kind.name == "exec":
+            continue
+        if lacks := lacking(kind):
+            absent[kind.name] = lacks
+        else:
+            names += [kind.name, *(f"{kind.name}:{variant}" for variant in kind.variants)]
+    return names, absent
+
+
+def _announced(
+    players: Sequence[Entry], asked: Sequence[LeagueQuestion], repeats: int | None, done: Sequence[LeagueRun]
+) -> str:
+    """How much there is to play, before anything is played: nothing is known of the overlays yet."""
+    every = [
+        LeagueMatch(key="", pairing=Pairing(entry=player, question=question), repeat=repeat, scenario={})
+        for question in asked
+        for player in players
+        for repeat in range(repeats_of(question, repeats))
+    ]
+    return (
+        f"{count(len(players), 'entry', 'entries')}, {count(len(asked), 'question')}, "
+        f"{count(len(every), 'run')} at most: {_span(estimate(every, done))} if none is done yet"
+    )
+
+
+def _asked(
+    players: Sequence[Entry], folder: Path, say: Callable[[str], None]
+) -> tuple[dict[str, OverlayFacts], dict[str, str]]:
+    """What each entry says of itself, and why it could not."""
+    facts: dict[str, OverlayFacts] = {}
+    broken: dict[str, str] = {}
+    for player in players:
+        try:
+            facts[player.label] = facts_of(player, folder / RUNS / slug(player.label))
+        except LabError as error:
+            broken[player.label] = f"cannot be launched on one host: {str(error).partition(chr(10))[0]}"
+            say(f"✗ {player.label} {broken[player.label]}")
+    return facts, broken
+
+
+def _runs(
+    planned: Sequence[LeagueMatch], ledger: Ledger[LeagueRun], silent: dict[str, LeagueRun], folder: Path
+) -> list[LeagueRun]:
+    runs = []
+    for match in planned:
+        run = ledger.points.get(match.key) or silent.get(match.key)
+        if run is not None:
+            run = read_again(run, match, folder)
+            # The same overlay may have had another label before.
+            runs.append(msgspec.structs.replace(run, entry=match.pairing.entry.label))
+    return runs
+
+
+def _rows(found: Sequence[Pairing], runs: Sequence[LeagueRun]) -> list[LeagueRow]:
+    by_pair: dict[tuple[str, str], list[LeagueRun]] = {}
+    for run in runs:
+        by_pair.setdefault((run.entry, run.question), []).append(run)
+    return rows_of(found, by_pair)
+
+
+def _show(rows: Sequence[LeagueRow]) -> None:
+    heads = ("question", "measure", *(cell.entry for cell in rows[0].cells)) if rows else ()
+    body = []
+    for row in rows:
+        cells = [cell.words + (f" ({cell.rank})" if cell.rank is not None else "") for cell in row.cells]
+        body.append([row.question.name, f"{row.measure.title} ({row.measure.unit})", *cells])
+    if body:
+        table.show(heads, body)
+
+
+def _line(told: LeagueProgress) -> str:
+    run = told.run
+    reason = f"  {run.reason}" if run.reason else ""
+    return (
+        f"{_MARKS.get(run.verdict, '?')} {told.done}/{told.of} {run.question} {run.entry} #{run.repeat}  "
+        f"{run.wall:.0f} s, {_span(told.left)} left{reason}"
+    )
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"
+
+
+def _silence(text: str) -> None:
+    pass

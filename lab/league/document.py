@@ -1,0 +1,103 @@
+"""`docs/league.md`: the table of a league in Markdown, with how it was made. Pure.
+
+Links of a repository cannot lead to runs, which are not in it: each question names the command that plays it again,
+and the page next to the runs has the links.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from lab.league.measures import measures_of
+from lab.league.plan import LeagueRun
+from lab.league.results import LeagueCell, LeagueRow
+from lab.runner.load import machine as this_machine
+from lab.trials.trial import OverlayFacts
+from lab.words import count
+from overlay.clean import clean
+
+__all__ = ["document"]
+
+_HEAD = """# League of overlays
+
+Written by `make league` (`lab league --document docs/league.md`). Do not edit.
+
+Every overlay gets the same questions on the same hosts: network namespaces of one machine (backend
+`netns`). Containers ask each other all the time, and what is shown is what they saw. Nothing is
+read from an overlay itself. [overlays.md](overlays.md#the-league) says how a league is played, and
+how to enter your own overlay.
+
+Each cell has the median of all runs and its 95 % interval in brackets (bootstrap). One run has no
+interval. A number in bold after it is the rank: one more than the number of overlays whose whole
+interval is better. Without it intervals overlap, and no order is known. `n/a`: the overlay does not
+promise this. `failed`: in no run did containers reach each other in time.
+"""
+
+
+def document(
+    rows: Sequence[LeagueRow],
+    runs: Sequence[LeagueRun],
+    facts: Mapping[str, OverlayFacts],
+    broken: Mapping[str, str],
+    code: str,
+) -> str:
+    """The text of the file."""
+    said = sum(not run.failed for run in runs)
+    lines = [_HEAD, _made(said, code), "## Entries", "", *_entries(facts, broken), "", "## Measures", ""]
+    for measure in measures_of([row.question for row in rows]):
+        lines.append(f"- **{measure.title}** ({measure.unit}): {measure.about}.")
+    questions: dict[str, list[LeagueRow]] = {}
+    for row in rows:
+        questions.setdefault(row.question.name, []).append(row)
+    for mine in questions.values():
+        lines += ["", *_question(mine)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _made(runs: int, code: str) -> str:
+    machine = this_machine()
+    return (
+        f"{count(runs, 'run')}, written {datetime.now(UTC):%Y-%m-%d}, code `{code}`, on {machine['cores']} cores, "
+        f"kernel {machine['kernel']}.\n"
+    )
+
+
+def _entries(facts: Mapping[str, OverlayFacts], broken: Mapping[str, str]) -> list[str]:
+    lines = ["| entry | version | carries | addresses |", "|---|---|---|---|"]
+    for label, fact in facts.items():
+        lines.append(f"| {_text(label)} | {_text(fact.version) or '–'} | {fact.carries} | {fact.addresses} |")
+    lines += [f"| {_text(label)} | failed: {_text(why)} | – | – |" for label, why in broken.items()]
+    return lines
+
+
+def _question(rows: Sequence[LeagueRow]) -> list[str]:
+    question = rows[0].question
+    heads = [f"{row.measure.title} ({row.measure.unit})" for row in rows]
+    lines = [
+        f"## {question.name}",
+        "",
+        question.asks,
+        "",
+        f"| entry | {' | '.join(heads)} |",
+        "|---|" + "---:|" * len(rows),
+    ]
+    reasons: dict[str, None] = {}
+    for index, first in enumerate(rows[0].cells):
+        cells = [row.cells[index] for row in rows]
+        lines.append(f"| {_text(first.entry)} | {' | '.join(map(_cell, cells))} |")
+        for cell in cells:
+            if cell.reason:
+                reasons[f"- {_text(cell.entry)}: {_text(cell.reason)}"] = None
+    lines += ["", *reasons, *([""] if reasons else []), f"Again: `lab league --questions {question.name}`"]
+    return lines
+
+
+def _cell(cell: LeagueCell) -> str:
+    return cell.words + (f" **{cell.rank}**" if cell.rank is not None else "")
+
+
+def _text(text: str) -> str:
+    """A text of a run as Markdown shows it: nothing in it is markup."""
+    bare = clean(text, most=200)
+    for char in "\\`*_[]<>|":
+        bare = bare.replace(char, f"\\{char}")
+    return bare

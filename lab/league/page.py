@@ -1,0 +1,189 @@
+"""The page of a league, and a page for each entry and question with links to their runs.
+
+Owns what is on them. Everything that an overlay, an option or a run says goes through `escape` and `clean`.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from lab.league.measures import MEASURES, measures_of
+from lab.league.papers import CELLS, RUNS_CSV, RUNS_PARQUET, TEX
+from lab.league.plan import LeagueRun
+from lab.league.play import slug
+from lab.league.results import LeagueCell, LeagueRow, reading_words
+from lab.records.store import HISTORY, INDEX, replace_file
+from lab.trials.trial import OverlayFacts
+from lab.words import count
+from overlay.clean import clean
+
+__all__ = ["PAIRS", "write_pages"]
+
+PAIRS = "pairs"
+_STYLE = Path(__file__).parents[1] / "report" / "page.css"
+_OWN = """
+body { --tone: var(--accent); }
+main { max-width: 1400px; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; }
+td a { text-decoration: none; }
+td b { margin-left: .4rem; padding: 0 .45rem; border-radius: 99px; border: 1px solid var(--line); font-size: .8rem; }
+td.first b { background: var(--good); color: var(--paper); border-color: var(--good); }
+td.failed a { color: var(--bad); } td.na, td.na a, td.missing { color: var(--muted); }
+td.left { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; }
+"""
+_INTRO = (
+    "Each cell: the median of all runs, and its 95 % interval; it leads to its runs. A number in a circle is the rank: "
+    "one more than the number of overlays whose whole interval is better. Where there is none, intervals overlap."
+)
+
+
+def write_pages(
+    folder: Path,
+    rows: Sequence[LeagueRow],
+    runs: Sequence[LeagueRun],
+    facts: Mapping[str, OverlayFacts],
+    broken: Mapping[str, str],
+) -> Path:
+    """Write them; the path of the first. Raises `OSError`."""
+    (folder / PAIRS).mkdir(parents=True, exist_ok=True)
+    by_pair: dict[tuple[str, str], list[LeagueRun]] = {}
+    for run in runs:
+        by_pair.setdefault((run.entry, run.question), []).append(run)
+    for (entry, question), mine in by_pair.items():
+        replace_file(folder / _pair_file(entry, question), _pair_page(entry, question, mine).encode())
+    page = folder / INDEX
+    parquet = (folder / RUNS_PARQUET).is_file()
+    replace_file(page, _league_page(rows, by_pair, facts, broken, parquet=parquet).encode())
+    return page
+
+
+def _pair_file(entry: str, question: str) -> str:
+    return f"{PAIRS}/{slug(entry)}--{question}.html"
+
+
+def _league_page(
+    rows: Sequence[LeagueRow],
+    by_pair: Mapping[tuple[str, str], Sequence[LeagueRun]],
+    facts: Mapping[str, OverlayFacts],
+    broken: Mapping[str, str],
+    *,
+    parquet: bool,
+) -> str:
+    said = sum(not run.failed for runs in by_pair.values() for run in runs)
+    questions: dict[str, list[LeagueRow]] = {}
+    for row in rows:
+        questions.setdefault(row.question.name, []).append(row)
+    sections = "".join(_section(mine, by_pair) for mine in questions.values())
+    entries = "".join(
+        f"  <tr><td>{_text(label)}</td><td>{_text(fact.version)}</td><td>{fact.carries}</td>"
+        f"<td>{fact.addresses}</td></tr>\n"
+        for label, fact in facts.items()
+    )
+    entries += "".join(
+        f'  <tr><td>{_text(label)}</td><td class="left failed" colspan="3">failed: {_text(why)}</td></tr>\n'
+        for label, why in broken.items()
+    )
+    measures = "".join(
+        f"  <li><strong>{one.title}</strong> ({one.unit}): {_text(one.about)}.</li>\n"
+        for one in measures_of([row.question for row in rows])
+    )
+    files = [RUNS_CSV, *([RUNS_PARQUET] if parquet else []), CELLS, TEX]
+    links = ", ".join(f'<a href="{name}">{name}</a>' for name in files)
+    played = [
+        count(len(facts) + len(broken), "entry", "entries"),
+        count(len(questions), "question"),
+        count(said, "run"),
+    ]
+    body = f"""<header>
+  <p class="kicker">overlay-lab</p>
+  <h1>League of overlays</h1>
+  <p class="verdict">{", ".join(played)}.</p>
+</header>
+<p>{_INTRO}</p>
+<section><h2>Entries</h2><div class="scroll"><table>
+  <tr><th>entry</th><th>version</th><th>carries</th><th>addresses</th></tr>
+{entries}</table></div></section>
+{sections}<section><h2>Measures</h2><ul>
+{measures}</ul></section>
+<section><h2>Data</h2><p>{links}</p></section>
+"""
+    return _html("League of overlays", body)
+
+
+def _section(rows: Sequence[LeagueRow], by_pair: Mapping[tuple[str, str], Sequence[LeagueRun]]) -> str:
+    question = rows[0].question
+    heads = "".join(f"<th>{row.measure.title} ({row.measure.unit})</th>" for row in rows)
+    lines = []
+    reasons: dict[str, None] = {}
+    for index, first in enumerate(rows[0].cells):
+        cells = [row.cells[index] for row in rows]
+        link = _pair_file(first.entry, question.name) if (first.entry, question.name) in by_pair else ""
+        lines.append(f"  <tr><td>{_text(first.entry)}</td>{''.join(_cell(cell, link) for cell in cells)}</tr>\n")
+        for cell in cells:
+            if cell.reason:
+                reasons[f"  <li>{_text(cell.entry)}: {_text(cell.reason)}</li>\n"] = None
+    why = f'<ul class="small">\n{"".join(reasons)}</ul>' if reasons else ""
+    return f"""<section id="{question.name}"><h2>{question.name}</h2><p>{_text(question.asks)}</p>
+<div class="scroll"><table>
+  <tr><th>entry</th>{heads}</tr>
+{"".join(lines)}</table></div>{why}</section>
+"""
+
+
+def _cell(cell: LeagueCell, link: str) -> str:
+    kind = {"n/a": "na", "measured": "first" if cell.rank == 1 else ""}.get(cell.state, cell.state)
+    words = _text(cell.words)
+    rank = f"<b>{cell.rank}</b>" if cell.rank is not None else ""
+    title = f' title="{_text(cell.reason)}"' if cell.reason else ""
+    inner = f'<a href="{quote(link)}">{words}</a>' if link else words
+    return f'<td class="{kind}"{title}>{inner}{rank}</td>'
+
+
+def _pair_page(entry: str, question: str, runs: Sequence[LeagueRun]) -> str:
+    names = [name for name in MEASURES if any(name in run.readings for run in runs)]
+    heads = "".join(f"<th>{MEASURES[name].title} ({MEASURES[name].unit})</th>" for name in names)
+    lines = []
+    for run in sorted(runs, key=lambda run: run.repeat):
+        cells = "".join(f"<td>{reading_words(run.readings.get(name), MEASURES[name])}</td>" for name in names)
+        where = f'<a href="../{quote(run.run)}/{HISTORY}">{_text(run.run)}</a>' if run.run else "–"
+        lines.append(
+            f"  <tr><td>{run.repeat}</td><td>{run.verdict}</td>{cells}<td>{run.wall:.0f} s</td>"
+            f'<td class="left">{where}</td><td class="left">{_text(run.reason)}</td></tr>\n'
+        )
+    body = f"""<header>
+  <p class="kicker"><a href="../{INDEX}#{question}">League of overlays</a></p>
+  <h1>{_text(entry)}: {_text(question)}</h1>
+</header>
+<p>A run's folder has its history; <code>lab report FOLDER</code> draws its page.</p>
+<div class="scroll"><table>
+  <tr><th>repeat</th><th>verdict</th>{heads}<th>took</th><th>run</th><th>why</th></tr>
+{"".join(lines)}</table></div>
+"""
+    return _html(f"{entry}: {question}", body)
+
+
+def _html(title: str, body: str) -> str:
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{_text(title)}</title>
+<style>
+{_STYLE.read_text(encoding="utf-8")}{_OWN}</style>
+</head>
+<body>
+<main>
+{body}</main>
+</body>
+</html>
+"""
+
+
+def _text(text: str) -> str:
+    return escape(clean(text, most=600))

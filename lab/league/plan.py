@@ -1,0 +1,160 @@
+"""Which runs a league has, what each is known by, and about how long they take. Starts nothing.
+
+A run's key is made of everything that decides what comes out: entry, version, question, settings, repeat and code.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from lab.errors import LabError
+from lab.league.measures import RunReading
+from lab.sweep.ledger import code_version
+from lab.trials import usage
+from lab.trials.questions import QUESTIONS, REACHED_WITHIN
+from lab.trials.trial import Entry, LeagueQuestion, OverlayFacts
+
+__all__ = [
+    "LeagueMatch",
+    "LeagueRun",
+    "Pairing",
+    "estimate",
+    "matches",
+    "pairings",
+    "questions_of",
+    "reading_version",
+    "repeats_of",
+]
+
+SHORT = 15.0
+"""Seconds below which a question is played often."""
+OFTEN, SELDOM = 20, 5
+MOST_REPEATS = 1000
+_START = 4.0
+"""Seconds that a lab takes to come up and go down, until it was measured."""
+
+
+class Pairing(Struct, frozen=True, kw_only=True):
+    """One entry and one question: a row of cells."""
+
+    entry: Entry
+    question: LeagueQuestion
+    why_not: str = ""
+    """The question makes no sense for it."""
+    broken: str = ""
+    """The entry could not even be launched on one host."""
+
+
+class LeagueMatch(Struct, frozen=True, kw_only=True):
+    """One run that is to be made."""
+
+    key: str
+    pairing: Pairing
+    repeat: int
+    scenario: dict[str, Any]
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which it is ended: every wait of it may take its longest, and then some."""
+        return 4 * self.pairing.question.seconds + 3 * REACHED_WITHIN + 240
+
+
+class LeagueRun(Struct, frozen=True, kw_only=True):
+    """One run that was made; a line of the league's ledger."""
+
+    key: str
+    entry: str
+    question: str
+    repeat: int
+    verdict: str
+    reason: str = ""
+    run: str = ""
+    """Its folder, as the league's folder sees it; empty: there is none."""
+    wall: float = 0.0
+    readings: dict[str, RunReading] = {}
+    read_by: str = ""
+    """Which version of the measures read it."""
+    failed: bool = False
+    """It said nothing, and is played again next time."""
+
+
+def questions_of(words: Sequence[str]) -> list[LeagueQuestion]:
+    """The questions that are named; all when none is. Raises `LabError`."""
+    names = [name.strip() for word in words for name in word.split(",") if name.strip()]
+    known = {question.name: question for question in QUESTIONS}
+    for name in names:
+        if name not in known:
+            raise LabError(f"no question named {name!r}, expected some of: {', '.join(known)}")
+    return [question for name, question in known.items() if not names or name in names]
+
+
+def repeats_of(question: LeagueQuestion, asked: int | None) -> int:
+    """How often it is played on each entry."""
+    return asked if asked is not None else OFTEN if question.seconds < SHORT else SELDOM
+
+
+def pairings(
+    entries: Sequence[Entry],
+    questions: Sequence[LeagueQuestion],
+    facts: Mapping[str, OverlayFacts],
+    broken: Mapping[str, str],
+) -> list[Pairing]:
+    """All of them, question by question; `facts` and `broken` by the entry's label."""
+    return [
+        Pairing(
+            entry=entry,
+            question=question,
+            why_not=question.not_for(facts[entry.label]) if entry.label in facts else "",
+            broken=broken.get(entry.label, ""),
+        )
+        for question in questions
+        for entry in entries
+    ]
+
+
+def matches(found: Sequence[Pairing], facts: Mapping[str, OverlayFacts], repeats: int | None) -> list[LeagueMatch]:
+    """The runs in the order in which they are played: all entries in turn, then again, then the next question."""
+    by_question: dict[str, list[Pairing]] = {}
+    for pairing in found:
+        if not pairing.why_not and not pairing.broken:
+            by_question.setdefault(pairing.question.name, []).append(pairing)
+    planned = []
+    for mine in by_question.values():
+        for repeat in range(1, repeats_of(mine[0].question, repeats) + 1):
+            planned += [_match(pairing, facts[pairing.entry.label], repeat) for pairing in mine]
+    return planned
+
+
+def _match(pairing: Pairing, facts: OverlayFacts, repeat: int) -> LeagueMatch:
+    scenario = pairing.question.scenario(pairing.entry, facts)
+    decides = [scenario, pairing.entry.stamp, facts.version, repeat, code_version()]
+    key = sha256(msgspec.json.encode(decides, order="sorted")).hexdigest()[:24]
+    return LeagueMatch(key=key, pairing=pairing, repeat=repeat, scenario=scenario)
+
+
+def estimate(todo: Sequence[LeagueMatch], done: Sequence[LeagueRun]) -> float:
+    """Seconds that these runs take: as they took before, or else as their questions say."""
+    walls: dict[tuple[str, str], list[float]] = {}
+    for run in done:
+        if run.wall:
+            walls.setdefault((run.question, run.entry), []).append(run.wall)
+            walls.setdefault((run.question, ""), []).append(run.wall)
+    total = 0.0
+    for match in todo:
+        question, label = match.pairing.question, match.pairing.entry.label
+        before = walls.get((question.name, label)) or walls.get((question.name, ""))
+        total += fmean(before) if before else question.seconds + _START
+    return total
+
+
+def reading_version() -> str:
+    """Changes when a history may be read otherwise than before."""
+    digest = sha256()
+    for path in (Path(__file__).with_name("measures.py"), Path(usage.__file__)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,110 @@
+"""Plays the runs of a league that are not done yet, one after the other, and keeps each as it ends.
+
+Owns the league's folder and its ledger, how often a run is tried that said nothing, and what becomes of an entry that
+hangs, dies or lies: a run of its own with its reason, and the league goes on.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from lab.api.play import play
+from lab.api.played import load
+from lab.errors import LabError
+from lab.league.measures import never, read_run
+from lab.league.plan import LeagueMatch, LeagueRun, estimate, reading_version
+from lab.sweep.ledger import Ledger
+from lab.trials.playing import BACKEND
+from overlay.clean import clean
+
+__all__ = ["LEDGER", "LeagueProgress", "open_ledger", "play_all", "read_again", "slug"]
+
+LEDGER = "league.jsonl"
+RUNS = "runs"
+_TRIES = 2
+"""Runs of one match at most: the machine may have been too busy for the first to say anything."""
+_REASON = 300
+
+
+class LeagueProgress(Struct, frozen=True, kw_only=True):
+    """Told after each run."""
+
+    run: LeagueRun
+    done: int
+    of: int
+    left: float
+    """Seconds that the others take, about."""
+
+
+def open_ledger(folder: Path) -> Ledger[LeagueRun]:
+    """The league's runs that are done. Raises `LabError` when another league writes there."""
+    return Ledger(folder, LeagueRun, name=LEDGER)
+
+
+def slug(label: str) -> str:
+    """A label as the name of a file."""
+    return "".join(char if char.isalnum() or char in "-_.@" else "_" for char in label).lstrip(".") or "entry"
+
+
+def play_all(
+    todo: Sequence[LeagueMatch], ledger: Ledger[LeagueRun], folder: Path, told: Callable[[LeagueProgress], None]
+) -> dict[str, LeagueRun]:
+    """Play them; returns those that said nothing, by key. Each is on disk when `told` hears of it. ^C ends it: the lab
+    goes down, and what is done stays."""
+    silent: dict[str, LeagueRun] = {}
+    for index, match in enumerate(todo, 1):
+        run = _played(match, folder)
+        ledger.add(run)
+        if run.failed:
+            silent[match.key] = run
+        told(
+            LeagueProgress(run=run, done=index, of=len(todo), left=estimate(todo[index:], list(ledger.points.values())))
+        )
+    return silent
+
+
+def read_again(run: LeagueRun, match: LeagueMatch, folder: Path) -> LeagueRun:
+    """The same with its measures read from its history, if they were read by another version of them."""
+    if run.read_by == reading_version() or not run.run:
+        return run
+    try:
+        readings = read_run(match.pairing.question, load(folder / run.run))
+    except LabError:
+        return run  # its history is gone; what was read of it then is all there is
+    return msgspec.structs.replace(run, readings=readings, read_by=reading_version())
+
+
+def _played(match: LeagueMatch, folder: Path) -> LeagueRun:
+    question, entry = match.pairing.question, match.pairing.entry
+    begun = time.monotonic()
+
+    def made(verdict: str, reason: str, **more: object) -> LeagueRun:
+        return LeagueRun(
+            key=match.key,
+            entry=entry.label,
+            question=question.name,
+            repeat=match.repeat,
+            verdict=verdict,
+            reason=clean(reason.partition("\n")[0], most=_REASON),
+            wall=round(time.monotonic() - begun, 2),
+            read_by=reading_version(),
+            **more,  # type: ignore[arg-type]
+        )
+
+    for _ in range(_TRIES):
+        begun = time.monotonic()
+        out = folder / RUNS / slug(entry.label)
+        try:
+            run = play(match.scenario, backend=BACKEND, seed=match.repeat, out=out, limit=match.limit)
+        except LabError as error:
+            return made("invalid", str(error), readings=never(question))
+        if run.verdict != "unknown":
+            break
+    where = os.path.relpath(run.folder, folder)
+    if run.verdict == "unknown":
+        return made("unknown", run.reason, run=where, failed=True)
+    return made(run.verdict, run.reason, run=where, readings=read_run(question, run))

@@ -1,0 +1,291 @@
+"""The questions of `lab league`: what happens to containers when the network below an overlay changes.
+
+Owns the questions, their limits and about how long each takes. What is measured in a run is `lab.league.measures`'.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lab.trials.trial import LeagueQuestion, OverlayFacts, hosts, spread
+from lab.trials.usage import REMEMBER, USAGE
+
+__all__ = ["QUESTIONS", "REACHED_WITHIN"]
+
+REACHED_WITHIN = 60
+"""Seconds that pairs get to be reached again; longer is only known to be longer."""
+_WEB: Mapping[str, Any] = {"image": "ksahnine/dummy-http", "args": ["web"], "publish": ["80"]}
+_REACH: Mapping[str, Any] = {"expect": {"reachable": "all", "within": f"{REACHED_WITHIN}s", "for": "1s"}}
+_RUN: Mapping[str, Any] = {"run": "all"}
+_PINGS = ({"kind": "icmp", "every": "50ms", "timeout": "1s"},)
+_AFTER_A_FAULT = ("outage", "lost")
+
+
+def _steps(*steps: Mapping[str, Any]) -> Any:
+    return lambda facts: [_RUN, _REACH, *steps]
+
+
+def _broken(fault: Mapping[str, Any], seconds: float) -> Any:
+    """A fault that ends by itself after so long; then every pair must be reached."""
+    ((verb, body),) = fault.items()
+    return _steps({verb: {**body, "for": f"{seconds:g}s"}}, {"wait": f"{seconds:g}s"}, _REACH, {"wait": "500ms"})
+
+
+def _each(number: int) -> Any:
+    """A container on each host."""
+
+    def services(facts: OverlayFacts) -> Mapping[str, Any]:
+        if facts.routed:
+            return spread(number)(facts)
+        return {"web": {**_WEB, "replicas": number}}
+
+    return services
+
+
+def _asked_by_one(number: int) -> Any:
+    """A container on each host, and one more that asks them all: every pair would be number² of them."""
+    return lambda facts: {
+        "asker": {**_WEB, "host": "host1"} if not facts.routed else _plain(host="host1"),
+        **_each(number)(facts),
+    }
+
+
+def _plain(**more: Any) -> Mapping[str, Any]:
+    return {"image": "ksahnine/dummy-http", "args": ["web"], **more}
+
+
+def _cold(number: int, seconds: float) -> LeagueQuestion:
+    probe = {**_PINGS[0], "every": "100ms", "from": "asker", "to": "web"}
+    reached = {"reachable": {"from": "asker", "to": "web"}, "within": f"{REACHED_WITHIN}s"}
+    return LeagueQuestion(
+        name=f"cold-{number}",
+        asks=f"{number} hosts start at once: how soon after the start does a container reach one on every host?",
+        hosts=number,
+        services=_asked_by_one(number),
+        probes=(probe,),
+        steps=lambda facts: [_RUN, {"expect": reached}, {"wait": "500ms"}],
+        event="launch",
+        measures=("first",),
+        seconds=seconds,
+    )
+
+
+def _cut(seconds: int) -> LeagueQuestion:
+    return LeagueQuestion(
+        name=f"cut-{seconds}",
+        asks=f"One host of three is cut off for {seconds} s: how long after the heal are containers apart?",
+        hosts=3,
+        services=_each(3),
+        probes=_PINGS,
+        steps=_broken({"partition": {"groups": [["host1"], ["host2", "host3"]]}}, seconds),
+        event="partition",
+        since="end",
+        measures=_AFTER_A_FAULT,
+        seconds=seconds + 8,
+    )
+
+
+def _no_daemon(facts: OverlayFacts) -> str:
+    return "" if facts.daemon else "no process of it runs on hosts, so none can be killed"
+
+
+def _no_move(facts: OverlayFacts) -> str:
+    if facts.addresses != "chosen":
+        return "its containers' addresses cannot be chosen"
+    return "" if facts.moves else "an address cannot move to another host, its driver says"
+
+
+def _ports_only(facts: OverlayFacts) -> str:
+    return "" if facts.routed else "its containers are reached at published ports only"
+
+
+def _used(*hosts_: str) -> list[Mapping[str, Any]]:
+    return [{"exec": {"host": host, "command": ["sh", "-c", USAGE]}} for host in hosts_]
+
+
+def _remember(number: int) -> list[Mapping[str, Any]]:
+    return [{"exec": {"host": host, "command": ["sh", "-c", REMEMBER]}} for host in hosts(number)]
+
+
+_IDLE_HOSTS = 8
+_TWO_NETWORKS = {
+    "networks": {"home": {"subnet": "10.1.0.0/24"}, "wan": {"subnet": "192.168.0.0/24"}},
+    "hosts": {"inside": {"network": "home"}, "outside1": {"network": "wan"}, "outside2": {"network": "wan"}},
+    "routers": {"gateway": {"networks": ["home", "wan"], "nat": "home"}},
+}
+
+QUESTIONS: Sequence[LeagueQuestion] = (
+    _cold(2, 7),
+    _cold(8, 11),
+    _cold(32, 30),
+    _cut(5),
+    _cut(20),
+    _cut(70),
+    LeagueQuestion(
+        name="one-way",
+        asks="One direction between two of three hosts is cut for 20 s: how long are containers apart?",
+        hosts=3,
+        services=_each(3),
+        probes=_PINGS,
+        steps=_broken({"partition": {"one_way": {"from": "host1", "to": "host2"}}}, 20),
+        event="partition",
+        measures=_AFTER_A_FAULT,
+        seconds=29,
+    ),
+    LeagueQuestion(
+        name="lossy",
+        asks="Links lose 5 % of packets, delay them by 50 ms and carry 5 Mbit/s for 10 s: what gets through?",
+        services=_each(2),
+        probes=_PINGS,
+        steps=_broken({"link": {"loss": "5%", "delay": "50ms", "rate": "5mbit"}}, 10),
+        event="link",
+        until="event",
+        measures=("lost", "rtt"),
+        seconds=18,
+    ),
+    LeagueQuestion(
+        name="flapping",
+        asks="The path between two of three hosts is cut for 1.5 s of every 3 s: how long are containers apart?",
+        hosts=3,
+        services=_each(3),
+        probes=_PINGS,
+        steps=_broken({"flap": {"between": ["host1", "host2"], "every": "3s", "down": "1500ms"}}, 12),
+        event="flap",
+        measures=_AFTER_A_FAULT,
+        seconds=20,
+    ),
+    LeagueQuestion(
+        name="killed",
+        asks="The overlay's process on one of three hosts is killed and started again 3 s later: how long is it felt?",
+        hosts=3,
+        services=_each(3),
+        probes=_PINGS,
+        steps=_steps(
+            {"kill": {"daemon": "host2"}},
+            {"wait": "3s"},
+            {"restart": {"daemon": "host2"}},
+            _REACH,
+            {"wait": "2s"},
+            _REACH,
+        ),
+        event="kill",
+        measures=_AFTER_A_FAULT,
+        not_for=_no_daemon,
+        seconds=14,
+    ),
+    LeagueQuestion(
+        name="readdressed",
+        asks="One host of three has another address for 15 s: how long are containers apart?",
+        underlay={
+            "networks": {"lan": {"subnet": "192.168.0.0/24"}},
+            "hosts": {f"host{n}": {"network": "lan", "address": f"192.168.0.{n + 1}"} for n in (1, 2, 3)},
+        },
+        services=_each(3),
+        probes=_PINGS,
+        steps=_broken({"address": {"host": "host2", "to": "192.168.0.77"}}, 15),
+        event="address",
+        measures=_AFTER_A_FAULT,
+        seconds=24,
+    ),
+    LeagueQuestion(
+        name="nat",
+        asks="One host of three is behind a NAT and dials out: how soon after the start is everybody reached?",
+        underlay=_TWO_NETWORKS,
+        connect=(
+            {"connect": {"from": "inside", "to": ["outside1"]}},
+            {"connect": {"from": "outside1", "to": ["outside2"]}},
+        ),
+        services=lambda facts: {
+            name: _plain(host=host) for name, host in (("hidden", "inside"), ("one", "outside1"), ("two", "outside2"))
+        },
+        probes=({**_PINGS[0], "every": "100ms"},),
+        steps=_steps({"wait": "500ms"}),
+        event="launch",
+        measures=("first",),
+        not_for=_ports_only,
+        seconds=9,
+    ),
+    LeagueQuestion(
+        name="mtu",
+        asks="Packets above 1200 bytes vanish between hosts for 15 s: how long does bulk TCP not pass?",
+        services=_each(2),
+        probes=(
+            {"kind": "throughput", "every": "500ms", "timeout": "2s", "options": {"size_kb": 64}},
+            {"kind": "icmp", "every": "500ms"},
+        ),
+        steps=_broken({"mtu": {"to": 1200}}, 15),
+        event="mtu",
+        measures=_AFTER_A_FAULT,
+        not_for=_ports_only,
+        seconds=25,
+    ),
+    LeagueQuestion(
+        name="scaled",
+        asks="A service grows from 2 to 8 containers on 4 hosts: how soon after the order are all reached?",
+        hosts=4,
+        services=lambda facts: {"asker": _plain(host="host1"), "web": _plain(replicas=2)},
+        probes=({**_PINGS[0], "from": "asker", "to": "web"},),
+        steps=lambda facts: [_RUN, _REACH, {"scale": {"service": "web", "to": 8}}, _REACH, {"wait": "500ms"}],
+        event="scale",
+        measures=("first",),
+        not_for=_ports_only,
+        seconds=11,
+    ),
+    LeagueQuestion(
+        name="moved",
+        asks="A container moves to another host and keeps its address: how soon after the order is it reached?",
+        hosts=3,
+        services=lambda facts: {
+            "asker": _plain(host="host1", address="10.32.1.1/24"),
+            "mobile": _plain(host="host2", address="10.32.1.2/24"),
+        },
+        probes=({**_PINGS[0], "from": "asker", "to": "mobile"},),
+        steps=_steps({"move": {"service": "mobile", "to": "host3"}}, _REACH, {"wait": "500ms"}),
+        event="move",
+        measures=("first", "lost"),
+        not_for=_no_move,
+        seconds=10,
+    ),
+    LeagueQuestion(
+        name="idle",
+        asks="What do 8 hosts without containers send and use?",
+        hosts=_IDLE_HOSTS,
+        services=lambda facts: {},
+        probes=(),
+        before=_remember(_IDLE_HOSTS),
+        steps=lambda facts: [
+            {"wait": "5s"}, *_used(*hosts(_IDLE_HOSTS)), {"wait": "10s"}, *_used(*hosts(_IDLE_HOSTS)),
+        ],
+        event="launch",
+        measures=("control", "cpu", "memory"),
+        seconds=24,
+    ),
+    LeagueQuestion(
+        name="path",
+        asks="How long is a round trip between two quiet hosts?",
+        services=_each(2),
+        probes=_PINGS,
+        steps=_steps({"wait": "5s"}),
+        event="wait",
+        until="event",
+        measures=("rtt", "lost"),
+        not_for=_ports_only,
+        seconds=12,
+    ),
+    LeagueQuestion(
+        name="bulk",
+        asks="How much bulk TCP passes between two hosts, and what does it cost them?",
+        services=_each(2),
+        probes=(
+            {"kind": "throughput", "every": "1s", "timeout": "5s", "from": "web-1", "to": "web-2",
+             "options": {"size_kb": 20_000}},
+            {"kind": "icmp", "every": "500ms"},
+        ),
+        before=_remember(2),
+        steps=_steps(*_used(*hosts(2)), {"wait": "8s"}, *_used(*hosts(2))),
+        event="wait",
+        until="event",
+        measures=("throughput", "cpu"),
+        not_for=_ports_only,
+        seconds=16,
+    ),
+)  # fmt: skip

@@ -1,0 +1,153 @@
+"""Each measure of the league, of made-up histories in which the right answer is known."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_history import MS, ORION, S, Story
+
+from lab.api.played import PlayedRun
+from lab.league.measures import MEASURES, NEVER, RunReading, read_run
+from lab.trials.questions import QUESTIONS
+from lab.trials.trial import LeagueQuestion
+from lab.trials.usage import usage_in
+
+QUESTION: Mapping[str, LeagueQuestion] = {question.name: question for question in QUESTIONS}
+PINGS = ({"kind": "icmp", "every": 50 * MS, "timeout": S},)
+
+
+def played(story: Story) -> PlayedRun:
+    return PlayedRun(Path("history.jsonl"), story.finish())
+
+
+def pinged(
+    story: Story, begin: int, end: int, *lost: tuple[int, int], pair: tuple[str, str] = ("web-1", "web-2")
+) -> None:
+    """A ping every 50 ms, without an answer in these times."""
+    for t in range(begin, end, 50 * MS):
+        story.sample(t, "icmp", *pair, not any(start <= t < stop for start, stop in lost), timeout=40 * MS)
+
+
+def faulted(what: str, start: int, end: int) -> Story:
+    story = Story(probes=PINGS)
+    step = story.event(start, what, "start", label=what)
+    story.event(end, what, "end", step=step, label="heal")
+    return story
+
+
+def test_an_outage_counts_from_the_heal_of_a_cut() -> None:
+    story = faulted("partition", 2 * S, 7 * S)
+    pinged(story, S, 12 * S, (2 * S, 8 * S))  # one second longer than the cut
+    pinged(story, S, 12 * S, (2 * S, 7200 * MS), pair=("web-2", "web-1"))
+    story.event(12 * S, "down")
+    found = read_run(QUESTION["cut-5"], played(story))
+    assert found["outage"].reached and found["outage"].value == pytest.approx(1.0, abs=0.06)
+    assert found["lost"].value == (20 + 4) / 2  # of each pair, after the heal
+
+
+def test_an_outage_counts_from_the_start_where_another_way_is_left() -> None:
+    story = faulted("flap", 2 * S, 14 * S)
+    pinged(story, S, 16 * S, (3 * S, 4 * S), (6 * S, 6500 * MS))
+    story.event(16 * S, "down")
+    found = read_run(QUESTION["flapping"], played(story))
+    assert found["outage"].value == pytest.approx(1.5, abs=0.06) and found["lost"].value == 30
+
+
+def test_an_outage_that_does_not_end_is_longer_than_what_was_seen() -> None:
+    story = faulted("address", 2 * S, 5 * S)
+    pinged(story, S, 9 * S, (3 * S, 9 * S))
+    story.event(9 * S, "down")
+    outage = read_run(QUESTION["readdressed"], played(story))["outage"]
+    assert not outage.reached and outage.value == pytest.approx(6.0, abs=0.06)
+
+
+def test_without_failed_tries_there_is_no_outage() -> None:
+    story = faulted("partition", 2 * S, 7 * S)
+    pinged(story, S, 9 * S, (2 * S, 7 * S))
+    story.event(9 * S, "down")
+    found = read_run(QUESTION["cut-5"], played(story))
+    assert found["outage"].value < 0.06 and found["lost"].value == 0
+
+
+def test_a_run_that_did_not_come_to_its_question_never_got_there() -> None:
+    story = Story(probes=PINGS)
+    pinged(story, S, 3 * S, (S, 3 * S))
+    story.event(3 * S, "down")
+    assert read_run(QUESTION["cut-5"], played(story)) == {"outage": RunReading(value=NEVER, reached=False)}
+    step = story.event(4 * S, "launch", "start", label="launch")
+    story.event(5 * S, "launch", "end", step=step, ok=False, label="launch", error="no")
+    assert read_run(QUESTION["cold-2"], played(story)) == {"first": RunReading(value=NEVER, reached=False)}
+
+
+def test_the_first_packet_is_that_of_the_last_pair() -> None:
+    story = Story(probes=PINGS)
+    step = story.event(S, "scale", "start", label="scale")
+    story.event(2 * S, "scale", "end", step=step, ok=True, label="scale")
+    pinged(story, 0, 6 * S, pair=("asker", "web-1"))
+    pinged(story, 2 * S, 6 * S, (2 * S, 4 * S), pair=("asker", "web-3"))
+    story.event(6 * S, "down")
+    assert read_run(QUESTION["scaled"], played(story))["first"].value == pytest.approx(3.0, abs=0.06)
+    pinged(story, 2 * S, 6 * S, (2 * S, 6 * S), pair=("asker", "web-4"))
+    first = read_run(QUESTION["scaled"], played(story))["first"]
+    assert not first.reached and first.value == 5.0
+
+
+def test_round_trip_and_losses_of_a_time() -> None:
+    story = faulted("link", 2 * S, 4 * S)
+    pinged(story, 0, 6 * S, (0, 2 * S), (3 * S, 3200 * MS), (4 * S, 5 * S))
+    story.event(6 * S, "down")
+    found = read_run(QUESTION["lossy"], played(story))
+    assert found["lost"].value == 4 and 0.1 < found["rtt"].value < 1.5
+
+
+def test_throughput_is_that_of_the_tries_in_the_window() -> None:
+    story = Story(probes=({"kind": "throughput", "every": S, "timeout": S},))
+    step = story.event(2 * S, "wait", "start", label="wait")
+    story.event(5 * S, "wait", "end", step=step, ok=True, label="wait")
+    for t, speed in ((S, 1), (2 * S, 100), (3 * S, 300), (4 * S, 200), (6 * S, 1)):
+        # The kind is not one of those whose latency is made up.
+        story.sample(t, "http", "web-1", "web-2", True, measured={"throughput": speed * 1_000_000})
+    records = story.finish()
+    from msgspec.structs import replace
+
+    from lab.records.history import Sample
+
+    records = [replace(one, probe="throughput") if isinstance(one, Sample) else one for one in records]
+    found = read_run(QUESTION["bulk"], PlayedRun(Path("history.jsonl"), records))
+    assert found["throughput"].value == 200
+
+
+def line(host: str, **more: Any) -> str:
+    values = {"up": "10.00", "hz": 100, "page": 4096, "cpu": 0, "pages": 0, "count": 1, "bytes": 0, "packets": 0} | more
+    return f"usage {host} {' '.join(f'{key}={value}' for key, value in values.items())}\n"
+
+
+def test_usage_is_per_host_and_second() -> None:
+    story = Story(probes=())
+    step = story.event(0, "launch", "start", label="launch")
+    story.event(S, "launch", "end", step=step, ok=True, label="launch")
+    for t, text in (
+        (2 * S, line("a", cpu=100, bytes=1000)),
+        (2 * S, line("b", cpu=0, bytes=0)),
+        (9 * S, line("a", up="20.00", cpu=200, bytes=6000, pages=512)),
+        (9 * S, line("b", up="20.00", cpu=0, bytes=0, pages=256)),
+        (9 * S, "usage of something else"),
+    ):
+        story.event(t, "exec", "end", ok=True, stdout=text, code=0)
+    story.event(10 * S, "down")
+    found = read_run(QUESTION["idle"], played(story))
+    assert {name: reading.value for name, reading in found.items()} == {"control": 250.0, "cpu": 0.05, "memory": 1.5}
+
+
+@pytest.mark.parametrize("text", ["", "usage", "usage a up=1 hz=x", line("a").replace("bytes", "octets")])
+def test_what_is_no_count_is_none(text: str) -> None:
+    assert usage_in(text) is None
+
+
+def test_every_question_asks_for_measures_that_there_are() -> None:
+    assert len(QUESTION) == len(QUESTIONS) >= 12
+    for question in QUESTIONS:
+        assert question.measures and set(question.measures) <= set(MEASURES)
+    assert {name for question in QUESTIONS for name in question.measures} == set(MEASURES)
+    assert ORION  # the story's first host
