@@ -567,6 +567,13 @@ def overlay_check(name: str, only: tuple[str, ...], out: Path | None, as_json: b
 )
 @click.option("--questions", multiple=True, metavar="Q,R", help="Questions [default: all].")
 @click.option("--repeats", type=int, metavar="N", help="Runs of each question [default: 20 below 15 s, else 5].")
+@click.option(
+    "--side-by-side",
+    default=1,
+    show_default=True,
+    metavar="LABS",
+    help="Labs at once, of questions whose hosts are idle (quiet); others are played alone.",
+)
 @click.option("--list", "only_list", is_flag=True, help="List questions and entries; play nothing.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where all goes [default: reports/league].")
 @click.option(
@@ -577,6 +584,7 @@ def league(
     entries: tuple[str, ...],
     questions: tuple[str, ...],
     repeats: int | None,
+    side_by_side: int,
     only_list: bool,
     out: Path | None,
     document: Path | None,
@@ -595,7 +603,10 @@ def league(
     if only_list:
         list_league(as_json=as_json)
         return
-    sys.exit(play_league(entries, questions, repeats=repeats, out=out, into=document, as_json=as_json))
+    code = play_league(
+        entries, questions, repeats=repeats, side_by_side=side_by_side, out=out, into=document, as_json=as_json
+    )
+    sys.exit(code)
 
 
 @lab.group()

@@ -40,6 +40,7 @@ from lab.words import are, count
 
 __all__ = ["league", "list_league"]
 
+MOST_LABS = 16
 _MARKS = {"valid": "✓", "invalid": "✗", "unknown": "?"}
 
 
@@ -72,6 +73,7 @@ def league(
     questions: Sequence[str],
     *,
     repeats: int | None,
+    side_by_side: int,
     out: Path | None,
     into: Path | None,
     as_json: bool,
@@ -79,6 +81,8 @@ def league(
     """Play what is not done yet and write pages and tables; 0 all is done, 3 interrupted, or runs said nothing."""
     if repeats is not None and not 1 <= repeats <= MOST_REPEATS:
         raise LabError(f"--repeats {repeats}: expected 1 to {MOST_REPEATS}")
+    if not 1 <= side_by_side <= MOST_LABS:
+        raise LabError(f"--side-by-side {side_by_side}: expected 1 to {MOST_LABS} labs")
     asked = questions_of(questions)
     names, absent = _everybody()
     players = entries_of(entries or names)
@@ -88,7 +92,7 @@ def league(
         for name, lacks in absent.items():
             say(f"not here: {name}, needs: apt install {' '.join(lacks)}")
     with open_ledger(folder) as ledger:
-        say(_announced(players, asked, repeats, list(ledger.points.values())))
+        say(_announced(players, asked, repeats, list(ledger.points.values()), side_by_side))
         facts, broken = _asked(players, folder, say)
         found = pairings(players, asked, facts, broken)
         planned = matches(found, facts, repeats)
@@ -96,11 +100,12 @@ def league(
         if reused := len(planned) - len(todo):
             say(f"{reused} of {count(len(planned), 'run')} {are(reused)} there already")
         if todo:
-            say(f"{count(len(todo), 'run')}, about {_span(estimate(todo, list(ledger.points.values())))}")
+            seconds = estimate(todo, list(ledger.points.values()), side_by_side=side_by_side)
+            say(f"{count(len(todo), 'run')}, about {_span(seconds)}")
         interrupted = False
         silent: dict[str, LeagueRun] = {}
         try:
-            silent = play_all(todo, ledger, folder, lambda told: say(_line(told)))
+            silent = play_all(todo, ledger, folder, lambda told: say(_line(told)), side_by_side=side_by_side)
         except KeyboardInterrupt:
             interrupted = True
         runs = _runs(planned, ledger, silent, folder)
@@ -143,7 +148,7 @@ def _everybody() -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _announced(
-    players: Sequence[Entry], asked: Sequence[LeagueQuestion], repeats: int | None, done: Sequence[LeagueRun]
+    players: Sequence[Entry], asked: Sequence[LeagueQuestion], repeats: int | None, done: Sequence[LeagueRun], labs: int
 ) -> str:
     """How much there is to play, before anything is played: nothing is known of the overlays yet."""
     every = [
@@ -154,7 +159,7 @@ def _announced(
     ]
     return (
         f"{count(len(players), 'entry', 'entries')}, {count(len(asked), 'question')}, "
-        f"{count(len(every), 'run')} at most: {_span(estimate(every, done))} if none is done yet"
+        f"{count(len(every), 'run')} at most: {_span(estimate(every, done, side_by_side=labs))} if none is done yet"
     )
 
 

@@ -137,7 +137,7 @@ def _match(pairing: Pairing, facts: OverlayFacts, repeat: int) -> LeagueMatch:
     return LeagueMatch(key=key, pairing=pairing, repeat=repeat, scenario=scenario)
 
 
-def estimate(todo: Sequence[LeagueMatch], done: Sequence[LeagueRun]) -> float:
+def estimate(todo: Sequence[LeagueMatch], done: Sequence[LeagueRun], *, side_by_side: int = 1) -> float:
     """Seconds that these runs take: as they took before, or else as their questions say."""
     walls: dict[tuple[str, str], list[float]] = {}
     for run in done:
@@ -148,7 +148,7 @@ def estimate(todo: Sequence[LeagueMatch], done: Sequence[LeagueRun]) -> float:
     for match in todo:
         question, label = match.pairing.question, match.pairing.entry.label
         before = walls.get((question.name, label)) or walls.get((question.name, ""))
-        total += fmean(before) if before else question.seconds + _START
+        total += (fmean(before) if before else question.seconds + _START) / (side_by_side if question.quiet else 1)
     return total
 
 

@@ -1,4 +1,4 @@
-"""Plays the runs of a league that are not done yet, one after the other, and keeps each as it ends.
+"""Plays the runs of a league that are not done yet, and keeps each as it ends.
 
 Owns the league's folder and its ledger, how often a run is tried that said nothing, and what becomes of an entry that
 hangs, dies or lies: a run of its own with its reason, and the league goes on.
@@ -7,6 +7,8 @@ hangs, dies or lies: a run of its own with its reason, and the league goes on.
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -51,20 +53,51 @@ def slug(label: str) -> str:
 
 
 def play_all(
-    todo: Sequence[LeagueMatch], ledger: Ledger[LeagueRun], folder: Path, told: Callable[[LeagueProgress], None]
+    todo: Sequence[LeagueMatch],
+    ledger: Ledger[LeagueRun],
+    folder: Path,
+    told: Callable[[LeagueProgress], None],
+    *,
+    side_by_side: int = 1,
 ) -> dict[str, LeagueRun]:
     """Play them; returns those that said nothing, by key. Each is on disk when `told` hears of it. ^C ends it: the lab
-    goes down, and what is done stays."""
+    goes down (labs side by side play to their ends), and what is done stays.
+
+    `side_by_side`: so many labs at once, of questions that say that this is no matter."""
     silent: dict[str, LeagueRun] = {}
-    for index, match in enumerate(todo, 1):
-        run = _played(match, folder)
+    left = {match.key: match for match in todo}
+
+    def keep(match: LeagueMatch, run: LeagueRun) -> None:
         ledger.add(run)
         if run.failed:
             silent[match.key] = run
-        told(
-            LeagueProgress(run=run, done=index, of=len(todo), left=estimate(todo[index:], list(ledger.points.values())))
-        )
+        del left[match.key]
+        seconds = estimate(list(left.values()), list(ledger.points.values()), side_by_side=side_by_side)
+        told(LeagueProgress(run=run, done=len(todo) - len(left), of=len(todo), left=seconds))
+
+    for together, batch in groupby(todo, lambda match: side_by_side > 1 and match.pairing.question.quiet):
+        if together:
+            _side_by_side(list(batch), folder, keep, side_by_side)
+        else:
+            for match in batch:
+                keep(match, _played(match, folder))
     return silent
+
+
+def _side_by_side(
+    batch: Sequence[LeagueMatch], folder: Path, keep: Callable[[LeagueMatch, LeagueRun], None], most: int
+) -> None:
+    pool = ThreadPoolExecutor(most)
+    futures = {pool.submit(_played, match, folder): match for match in batch}
+    try:
+        for future in as_completed(list(futures)):
+            keep(futures.pop(future), future.result())
+    finally:
+        # Each command ends with the thread that started it, so those that play are waited for.
+        pool.shutdown(cancel_futures=True)
+        for future, match in futures.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                keep(match, future.result())
 
 
 def read_again(run: LeagueRun, match: LeagueMatch, folder: Path) -> LeagueRun:

@@ -3,6 +3,7 @@
 Owns how often an inconclusive run is retried, and the query of an overlay's facts before its first trial.
 """
 
+import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from lab.checkers.verdict import CheckResult, Validity
 from lab.errors import LabError
 from lab.kinds.overlays import OVERLAYS
 from lab.trials.trial import Entry, OverlayFacts, OverlayTrial, TrialOutcome
+from overlay import __version__
 
 __all__ = ["facts_of", "judged", "outcome_of"]
 
 _BACKEND = "netns"
 _ASKED = {"steps", "expectations", "settled"}
 """Checkers whose verdicts answer a trial's question."""
+_HELLO_LIMIT = 240.0
+"""Seconds for a launch on one host; drivers have shorter limits of their own."""
 _TRIES = 2
 """Maximum number of runs of one trial, because the machine may be too busy for a conclusive first run."""
 
@@ -35,7 +39,7 @@ def facts_of(entry: Entry, out: Path) -> OverlayFacts:
         "underlay": {"hosts": {"host1": {}}},
         "timeline": [{"launch": "all"}],
     }
-    run = play(scenario, backend=_backend(entry), out=out)
+    run = play(scenario, backend=_backend(entry), out=out, limit=_HELLO_LIMIT)
     if run.verdict == "invalid":
         raise LabError(_why(run))
     told: dict[str, Any] = next(
@@ -43,7 +47,10 @@ def facts_of(entry: Entry, out: Path) -> OverlayFacts:
     )
     # Containers without addresses of the overlay's own have their engine's, which means nothing on other hosts.
     routed = bool(told) or kind.default_range is not None
-    return msgspec.convert({"name": entry.label, "daemon": kind.has_daemons, "routed": routed, **told}, OverlayFacts)
+    # What is no program of somebody else is ours, or the kernel's.
+    version = f"overlay-lab {__version__}" if kind.has_daemons else f"Linux {platform.release()}"
+    known = {"name": entry.label, "version": version, "daemon": kind.has_daemons, "routed": routed}
+    return msgspec.convert(known | told, OverlayFacts)
 
 
 def outcome_of(trial: OverlayTrial, entry: Entry, facts: OverlayFacts, out: Path) -> TrialOutcome:

@@ -81,6 +81,7 @@ def _cut(seconds: int) -> LeagueQuestion:
         since="end",
         measures=_AFTER_A_FAULT,
         seconds=seconds + 8,
+        quiet=True,
     )
 
 
@@ -130,6 +131,7 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         event="partition",
         measures=_AFTER_A_FAULT,
         seconds=29,
+        quiet=True,
     ),
     LeagueQuestion(
         name="lossy",
@@ -152,6 +154,7 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         event="flap",
         measures=_AFTER_A_FAULT,
         seconds=20,
+        quiet=True,
     ),
     LeagueQuestion(
         name="killed",
@@ -185,6 +188,7 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         event="address",
         measures=_AFTER_A_FAULT,
         seconds=24,
+        quiet=True,
     ),
     LeagueQuestion(
         name="nat",

@@ -89,6 +89,9 @@ class LeagueQuestion(OverlayTrial, frozen=True, kw_only=True):
     """Where measuring ends: with the event, or with the run."""
     seconds: float
     """How long one run takes, about."""
+    quiet: bool = False
+    """Its hosts are idle nearly all the time and it measures no short times, so labs of it may be played side by
+    side."""
 
     def asked(self, facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
         """Where containers use published ports there is no address for a ping, so they ask by HTTP."""
