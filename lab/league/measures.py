@@ -15,7 +15,17 @@ from lab.records.history import Event, Sample
 from lab.trials.trial import LeagueQuestion
 from lab.trials.usage import HostUsage, usage_in
 
-__all__ = ["MEASURES", "NEVER", "LeagueMeasure", "MeasuredWindow", "RunReading", "measures_of", "never", "read_run"]
+__all__ = [
+    "MEASURES",
+    "NEVER",
+    "LeagueMeasure",
+    "MeasuredWindow",
+    "RunReading",
+    "judged",
+    "measures_of",
+    "never",
+    "read_run",
+]
 
 _S = 1e9
 NEVER = 1e9
@@ -116,6 +126,21 @@ def read_run(question: LeagueQuestion, run: PlayedRun) -> dict[str, RunReading]:
         return never(question)
     found = {name: _READERS[name](question, run, window) for name in question.measures}
     return {name: reading for name, reading in found.items() if reading is not None}
+
+
+def judged(run: PlayedRun) -> tuple[str, str]:
+    """Whether the run came to its end, and why not: (valid, invalid or unknown, reason).
+
+    Other than a run's verdict this demands nothing of how soon things are as they should be: that is measured. A step
+    that failed makes a run invalid. Probes that were not on schedule say nothing."""
+    bad = next((event for event in run.events if event.ok is False), None)
+    if bad is not None:
+        label = str(bad.detail.get("expect") or bad.detail.get("label") or bad.what)
+        return "invalid", f"{label}: {bad.detail.get('error') or 'failed'}"
+    for check in run.checks:
+        if check.checker in ("schedule", "steps") and check.verdict == "unknown":
+            return "unknown", check.summary
+    return "valid", ""
 
 
 def never(question: LeagueQuestion) -> dict[str, RunReading]:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from lab.api.play import play
 from lab.api.played import load
 from lab.errors import LabError
-from lab.league.measures import never, read_run
+from lab.league.measures import judged, never, read_run
 from lab.league.plan import LeagueMatch, LeagueRun, estimate, reading_version
 from lab.sweep.ledger import Ledger
 from lab.trials.playing import BACKEND
@@ -135,9 +135,10 @@ def _played(match: LeagueMatch, folder: Path) -> LeagueRun:
             run = play(match.scenario, backend=BACKEND, seed=match.repeat, out=out, limit=match.limit)
         except LabError as error:
             return made("invalid", str(error), readings=never(question))
-        if run.verdict != "unknown":
+        verdict, reason = judged(run)
+        if verdict != "unknown":
             break
     where = os.path.relpath(run.folder, folder)
-    if run.verdict == "unknown":
-        return made("unknown", run.reason, run=where, failed=True)
-    return made(run.verdict, run.reason, run=where, readings=read_run(question, run))
+    if verdict == "unknown":
+        return made(verdict, reason, run=where, failed=True)
+    return made(verdict, reason, run=where, readings=read_run(question, run))

@@ -8,7 +8,7 @@ import pytest
 from synthetic_history import MS, ORION, S, Story
 
 from lab.api.played import PlayedRun
-from lab.league.measures import MEASURES, NEVER, RunReading, read_run
+from lab.league.measures import MEASURES, NEVER, RunReading, judged, read_run
 from lab.trials.questions import QUESTIONS
 from lab.trials.trial import LeagueQuestion
 from lab.trials.usage import usage_in
@@ -116,6 +116,26 @@ def test_throughput_is_that_of_the_tries_in_the_window() -> None:
     records = [replace(one, probe="throughput") if isinstance(one, Sample) else one for one in records]
     found = read_run(QUESTION["bulk"], PlayedRun(Path("history.jsonl"), records))
     assert found["throughput"].value == 200
+
+
+def test_a_run_is_invalid_for_steps_that_fail_and_for_nothing_slow() -> None:
+    story = faulted("partition", 2 * S, 7 * S)
+    pinged(story, S, 30 * S, (2 * S, 29 * S))  # back after 22 s, which the verdict of a run minds
+    story.event(30 * S, "down")
+    run = played(story)
+    assert run.verdict == "invalid" and judged(run) == ("valid", "")
+    step = story.event(8 * S, "expect", "start", label="expect", expect="reachable all")
+    story.event(9 * S, "expect", "end", step=step, ok=False, expect="reachable all", error="web-1 → web-2: timeout")
+    assert judged(played(story)) == ("invalid", "reachable all: web-1 → web-2: timeout")
+
+
+def test_a_run_whose_probes_were_not_on_schedule_says_nothing() -> None:
+    story = Story(probes=PINGS)
+    for begin in (0, 4 * S):  # and nothing between
+        pinged(story, begin, begin + 2 * S)
+    story.event(7 * S, "down")
+    verdict, reason = judged(played(story))
+    assert verdict == "unknown" and "holes" in reason
 
 
 def line(host: str, **more: Any) -> str:
