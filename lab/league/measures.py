@@ -4,7 +4,7 @@ Owns what each measure is. Times are seconds. A time that was not reached in a r
 (`reached` false), and so is that of a run in which the question's event never came, or that ended before it was over.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median
 from typing import Literal
 
@@ -180,6 +180,24 @@ def _counted(question: LeagueQuestion, run: PlayedRun, window: MeasuredWindow) -
     return {pair: sorted(found[pair], key=lambda sample: sample.t) for pair in sorted(found)}
 
 
+def _unasked(run: PlayedRun, window: MeasuredWindow, asked: Collection[tuple[str, str]]) -> bool:
+    """Whether a pair that should have been asked was not, as it had no address: nobody reached it."""
+    replicas: Mapping[str, str] = {}
+    for event in run.events:
+        if event.t < window.end and "replicas" in event.detail:
+            replicas = event.detail["replicas"]
+    probe = next(iter(run.scenario.get("probes") or ()), {})
+    ends = [
+        [name for name in replicas if _service(run, name) in probe.get(side, ())] for side in ("sources", "targets")
+    ]
+    return any((source, target) not in asked for source in ends[0] for target in ends[1] if source != target)
+
+
+def _service(run: PlayedRun, replica: str) -> str:
+    services = run.scenario.get("services") or {}
+    return replica if replica in services else replica.rpartition("-")[0]
+
+
 def _kind(run: PlayedRun, question: LeagueQuestion) -> str:
     """What tries count: those of the first probe, which may have been another for overlays without addresses."""
     probes = run.scenario.get("probes") or question.probes
@@ -198,7 +216,7 @@ def _outage(question: LeagueQuestion, run: PlayedRun, window: MeasuredWindow) ->
             continue
         lasted[source, target] = lasted.get((source, target), 0) + end - start
         reached &= outage.ended
-    if not lasted:
+    if not lasted or _unasked(run, window, lasted):
         return RunReading(value=NEVER, reached=False)
     return RunReading(value=max(lasted.values()) / _S, reached=reached)
 
@@ -213,7 +231,7 @@ def _lost(question: LeagueQuestion, run: PlayedRun, window: MeasuredWindow) -> R
 def _first(question: LeagueQuestion, run: PlayedRun, window: MeasuredWindow) -> RunReading | None:
     latest = 0.0
     pairs = _counted(question, run, window)
-    if not pairs:
+    if not pairs or _unasked(run, window, pairs):
         return RunReading(value=NEVER, reached=False)
     for tries in pairs.values():
         good = next((sample for sample in tries if sample.ok), None)
@@ -247,7 +265,7 @@ def _hosts(run: PlayedRun) -> list[tuple[HostUsage, HostUsage]]:
     """Each host's first and last count."""
     found: dict[str, list[HostUsage]] = {}
     for event in run.events:
-        if event.what == "exec" and event.phase != "start" and (usage := _usage(event)) is not None:
+        if event.phase != "start" and (usage := _usage(event)) is not None:
             found.setdefault(usage.host, []).append(usage)
     return [(counts[0], counts[-1]) for counts in found.values() if counts[-1].at > counts[0].at]
 

@@ -13,7 +13,7 @@ __all__ = ["QUESTIONS", "REACHED_WITHIN"]
 
 REACHED_WITHIN = 60
 """Seconds that pairs get to be reached again; longer is only known to be longer."""
-_WEB: Mapping[str, Any] = {"image": "ksahnine/dummy-http", "args": ["web"], "publish": ["80"]}
+_WEB: Mapping[str, Any] = {"image": "ksahnine/dummy-http", "args": ["web"], "publish": ["8080"]}
 _REACH: Mapping[str, Any] = {"expect": {"reachable": "all", "within": f"{REACHED_WITHIN}s", "for": "1s"}}
 _RUN: Mapping[str, Any] = {"run": "all"}
 _PINGS = ({"kind": "icmp", "every": "50ms", "timeout": "1s"},)

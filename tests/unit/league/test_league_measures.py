@@ -93,6 +93,22 @@ def test_the_first_packet_is_that_of_the_last_pair() -> None:
     assert not first.reached and first.value == 5.0
 
 
+def test_a_pair_that_nobody_could_ask_was_never_reached() -> None:
+    plan = {**PINGS[0], "sources": ["web"], "targets": ["web"]}
+    story = Story(services={"web": ORION}, probes=(plan,))
+    step = story.event(S, "launch", "start", label="launch")
+    places = story.place({"web-1": ORION, "web-2": "b", "web-3": "c"})
+    story.event(2 * S, "launch", "end", step=step, ok=True, label="launch", **places)
+    names = ("web-1", "web-2", "web-3")
+    pairs = [(source, target) for source in names for target in names if source != target]
+    for pair in pairs[:-1]:
+        pinged(story, 2 * S, 4 * S, pair=pair)
+    story.event(4 * S, "down")
+    assert read_run(QUESTION["cold-2"], played(story))["first"].value == NEVER
+    pinged(story, 2 * S, 4 * S, pair=pairs[-1])
+    assert read_run(QUESTION["cold-2"], played(story))["first"].value < 1.1
+
+
 def test_round_trip_and_losses_of_a_time() -> None:
     story = faulted("link", 2 * S, 4 * S)
     pinged(story, 0, 6 * S, (0, 2 * S), (3 * S, 3200 * MS), (4 * S, 5 * S))
