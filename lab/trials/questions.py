@@ -89,14 +89,16 @@ def _no_daemon(facts: OverlayFacts) -> str:
     return "" if facts.daemon else "no process of it runs on hosts, so none can be killed"
 
 
+def _ports_only(facts: OverlayFacts) -> str:
+    return "" if facts.routed else "its containers are reached at published ports only"
+
+
 def _no_move(facts: OverlayFacts) -> str:
+    if not facts.routed:
+        return _ports_only(facts)
     if facts.addresses != "chosen":
         return "its containers' addresses cannot be chosen"
     return "" if facts.moves else "an address cannot move to another host, its driver says"
-
-
-def _ports_only(facts: OverlayFacts) -> str:
-    return "" if facts.routed else "its containers are reached at published ports only"
 
 
 def _used(*hosts_: str) -> list[Mapping[str, Any]]:
