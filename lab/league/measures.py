@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from lab.api.played import PlayedRun
+from lab.checkers.outages import outages
 from lab.records.history import Event, Sample
 from lab.trials.trial import LeagueQuestion
 from lab.trials.usage import HostUsage, usage_in
@@ -205,17 +206,17 @@ def _kind(run: PlayedRun, question: LeagueQuestion) -> str:
 
 
 def _outage(question: LeagueQuestion, run: PlayedRun, window: MeasuredWindow) -> RunReading | None:
-    kind = _kind(run, question)
-    lasted: dict[tuple[str, str], int] = dict.fromkeys(_counted(question, run, window), 0)
+    # Tries before the window too: an outage may have begun there.
+    whole = MeasuredWindow(start=0, end=window.end)
+    asked = _counted(question, run, window)
+    lasted: dict[tuple[str, str], int] = dict.fromkeys(asked, 0)
     reached = True
-    for outage in run.outages:
-        probe, source, target = outage.series
-        end = min(outage.end, window.end)
-        start = max(outage.start, window.start)
-        if probe != kind or end <= start:
-            continue
-        lasted[source, target] = lasted.get((source, target), 0) + end - start
-        reached &= outage.ended
+    for pair, tries in _counted(question, run, whole).items():
+        for outage in outages((_kind(run, question), *pair), tries, end=window.end, stop=window.end):
+            start, end = max(outage.start, window.start), min(outage.end, window.end)
+            if end > start:
+                lasted[pair] = lasted.get(pair, 0) + end - start
+                reached &= outage.ended
     if not lasted or _unasked(run, window, lasted):
         return RunReading(value=NEVER, reached=False)
     return RunReading(value=max(lasted.values()) / _S, reached=reached)

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from lab.league.measures import MEASURES, NEVER, LeagueMeasure, RunReading
 from lab.league.plan import LeagueRun, Pairing
+from lab.scenario.values import parse_duration
 from lab.sweep.statistics import CensoredSample, Estimate, median
 from lab.trials.trial import LeagueQuestion
 from lab.words import count
@@ -76,7 +77,9 @@ def rows_of(pairings: Sequence[Pairing], by_pair: Mapping[tuple[str, str], Seque
         for name in question.measures:
             measure = MEASURES[name]
             cells = [_cell(one, measure, by_pair.get((one.entry.label, question.name), ())) for one in mine]
-            rows.append(LeagueRow(question=question, measure=measure, cells=_ranked(cells, measure)))
+            rows.append(
+                LeagueRow(question=question, measure=measure, cells=_ranked(cells, measure, _step(question, measure)))
+            )
     return rows
 
 
@@ -116,9 +119,16 @@ def _cell(pairing: Pairing, measure: LeagueMeasure, runs: Sequence[LeagueRun]) -
     )
 
 
-def _ranked(cells: Sequence[LeagueCell], measure: LeagueMeasure) -> tuple[LeagueCell, ...]:
+def _step(question: LeagueQuestion, measure: LeagueMeasure) -> float:
+    """The least difference that can be told: times that probes end are no finer than their interval."""
+    if measure.unit != "s" or not question.probes:
+        return measure.step
+    return max(measure.step, parse_duration(str(question.probes[0]["every"])) / 1e9)
+
+
+def _ranked(cells: Sequence[LeagueCell], measure: LeagueMeasure, step: float) -> tuple[LeagueCell, ...]:
     placed = [cell for cell in cells if cell.state == "measured"]
-    better = {id(cell): sum(_better(other, cell, measure) for other in placed) for cell in placed}
+    better = {id(cell): sum(_better(other, cell, measure, step) for other in placed) for cell in placed}
     if not any(better.values()):
         return tuple(cells)
     return tuple(
@@ -126,14 +136,14 @@ def _ranked(cells: Sequence[LeagueCell], measure: LeagueMeasure) -> tuple[League
     )
 
 
-def _better(one: LeagueCell, other: LeagueCell, measure: LeagueMeasure) -> bool:
+def _better(one: LeagueCell, other: LeagueCell, measure: LeagueMeasure, step: float) -> bool:
     """Whether one is certainly better; without intervals nothing is."""
     mine, theirs = one.estimate, other.estimate
     if any(math.isnan(bound) for bound in (mine.low, mine.high, theirs.low, theirs.high)):
         return False
     if measure.better == "less":
-        return mine.high + measure.step < theirs.low
-    return mine.low - measure.step > theirs.high
+        return mine.high + step < theirs.low
+    return mine.low - step > theirs.high
 
 
 def _words(cell: LeagueCell) -> str:

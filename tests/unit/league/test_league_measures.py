@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from synthetic_history import MS, ORION, S, Story
 
 from lab.api.played import PlayedRun
 from lab.league.measures import MEASURES, NEVER, RunReading, judged, read_run
+from lab.records.history import Sample
 from lab.trials.questions import QUESTIONS
 from lab.trials.trial import LeagueQuestion
 from lab.trials.usage import usage_in
@@ -117,21 +119,34 @@ def test_round_trip_and_losses_of_a_time() -> None:
     assert found["lost"].value == 4 and 0.1 < found["rtt"].value < 1.5
 
 
+def as_throughput(story: Story) -> PlayedRun:
+    """A story of pings as one of transfers, whose latency a story does not make up."""
+    records = [
+        replace(record, probe="throughput") if isinstance(record, Sample) else record for record in story.finish()
+    ]
+    return PlayedRun(Path("history.jsonl"), records)
+
+
+TRANSFERS = ({"kind": "throughput", "every": 500 * MS, "timeout": 2 * S},)
+
+
 def test_throughput_is_that_of_the_tries_in_the_window() -> None:
-    story = Story(probes=({"kind": "throughput", "every": S, "timeout": S},))
+    story = Story(probes=TRANSFERS)
     step = story.event(2 * S, "wait", "start", label="wait")
     story.event(5 * S, "wait", "end", step=step, ok=True, label="wait")
     for t, speed in ((S, 1), (2 * S, 100), (3 * S, 300), (4 * S, 200), (6 * S, 1)):
-        # The kind is not one of those whose latency is made up.
-        story.sample(t, "http", "web-1", "web-2", True, measured={"throughput": speed * 1_000_000})
-    records = story.finish()
-    from msgspec.structs import replace
+        story.sample(t, "icmp", "web-1", "web-2", True, measured={"throughput": speed * 1_000_000})
+    assert read_run(QUESTION["bulk"], as_throughput(story))["throughput"].value == 200
 
-    from lab.records.history import Sample
 
-    records = [replace(one, probe="throughput") if isinstance(one, Sample) else one for one in records]
-    found = read_run(QUESTION["bulk"], PlayedRun(Path("history.jsonl"), records))
-    assert found["throughput"].value == 200
+def test_outages_are_those_of_transfers_where_these_are_asked() -> None:
+    story = faulted("mtu", 2 * S, 17 * S)
+    story.meta.scenario["probes"] = list(TRANSFERS)
+    for t in range(S, 20 * S, 500 * MS):
+        story.sample(t, "icmp", "web-1", "web-2", not 3 * S <= t < 7 * S)
+    story.event(20 * S, "down")
+    found = read_run(QUESTION["mtu"], as_throughput(story))
+    assert found["outage"].value == pytest.approx(4.0, abs=0.1) and found["lost"].value == 8
 
 
 def test_a_run_is_invalid_for_steps_that_fail_and_for_nothing_slow() -> None:

@@ -66,6 +66,16 @@ def test_nobody_has_a_rank_where_all_overlap_or_ran_once() -> None:
     assert ranks({"a": [1.0] * 5, "b": [1.04] * 5}) == {"a": None, "b": None}
 
 
+def test_ranks_need_more_than_the_interval_of_the_probes() -> None:
+    mtu = next(question for question in QUESTIONS if question.name == "mtu")
+    runs = {
+        (name, "mtu"): [run(name, n, "mtu", readings={"outage": RunReading(value=value)}) for n in range(5)]
+        for name, value in (("a", 1.0), ("b", 1.4), ("c", 1.6))
+    }
+    row = rows_of([pairing(name, mtu) for name in "abc"], runs)[0]
+    assert {cell.entry: cell.rank for cell in row.cells} == {"a": 1, "b": 1, "c": 2}
+
+
 def test_more_throughput_is_better() -> None:
     runs = {
         (name, "bulk"): [run(name, n, "bulk", readings={"throughput": RunReading(value=value + n)}) for n in range(5)]
