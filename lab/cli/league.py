@@ -29,7 +29,7 @@ from lab.league.plan import (
     repeats_of,
 )
 from lab.league.play import RUNS, LeagueProgress, open_ledger, play_all, read_again, slug
-from lab.league.results import LeagueRow, rows_of
+from lab.league.results import LeagueRow, by_pair, rows_of
 from lab.records.store import ROOT, replace_file
 from lab.sweep.ledger import Ledger, code_version
 from lab.trials.entries import entries_of, lacking
@@ -109,7 +109,7 @@ def league(
         except KeyboardInterrupt:
             interrupted = True
         runs = _runs(planned, ledger, silent, folder)
-    rows = _rows(found, runs)
+    rows = rows_of(found, by_pair(runs))
     papers = write_papers(folder, rows, runs)
     page = write_pages(folder, rows, runs, facts, broken)
     if into is not None:
@@ -189,13 +189,6 @@ def _runs(
             # The same overlay may have had another label before.
             runs.append(msgspec.structs.replace(run, entry=match.pairing.entry.label))
     return runs
-
-
-def _rows(found: Sequence[Pairing], runs: Sequence[LeagueRun]) -> list[LeagueRow]:
-    by_pair: dict[tuple[str, str], list[LeagueRun]] = {}
-    for run in runs:
-        by_pair.setdefault((run.entry, run.question), []).append(run)
-    return rows_of(found, by_pair)
 
 
 def _show(rows: Sequence[LeagueRow]) -> None:

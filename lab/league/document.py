@@ -6,6 +6,7 @@ and the page next to the runs has the links.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from textwrap import fill
 
 from lab.league.measures import measures_of
 from lab.league.plan import LeagueRun
@@ -44,7 +45,8 @@ def document(
     said = sum(not run.failed for run in runs)
     lines = [_HEAD, _made(said, code), "## Entries", "", *_entries(facts, broken), "", "## Measures", ""]
     for measure in measures_of([row.question for row in rows]):
-        lines.append(f"- **{measure.title}** ({measure.unit}): {measure.about}.")
+        lines.append(fill(f"- **{measure.title}** ({measure.unit}): {measure.about}.", 100, subsequent_indent="  "))
+    lines += ["", "## Overview", "", *_overview(rows)]
     questions: dict[str, list[LeagueRow]] = {}
     for row in rows:
         questions.setdefault(row.question.name, []).append(row)
@@ -69,13 +71,23 @@ def _entries(facts: Mapping[str, OverlayFacts], broken: Mapping[str, str]) -> li
     return lines
 
 
+def _overview(rows: Sequence[LeagueRow]) -> list[str]:
+    entries = [_text(cell.entry) for cell in rows[0].cells] if rows else []
+    lines = [f"| question | measure | {' | '.join(entries)} |", "|---|---|" + "---:|" * len(entries)]
+    for row in rows:
+        cells = [_ranked(cell.value, cell) for cell in row.cells]
+        name = f"[{row.question.name}](#{row.question.name})"
+        lines.append(f"| {name} | {row.measure.title} ({row.measure.unit}) | {' | '.join(cells)} |")
+    return lines
+
+
 def _question(rows: Sequence[LeagueRow]) -> list[str]:
     question = rows[0].question
     heads = [f"{row.measure.title} ({row.measure.unit})" for row in rows]
     lines = [
         f"## {question.name}",
         "",
-        question.asks,
+        fill(question.asks, 100),
         "",
         f"| entry | {' | '.join(heads)} |",
         "|---|" + "---:|" * len(rows),
@@ -86,13 +98,17 @@ def _question(rows: Sequence[LeagueRow]) -> list[str]:
         lines.append(f"| {_text(first.entry)} | {' | '.join(map(_cell, cells))} |")
         for cell in cells:
             if cell.reason:
-                reasons[f"- {_text(cell.entry)}: {_text(cell.reason)}"] = None
+                reasons[fill(f"- {_text(cell.entry)}: {_text(cell.reason)}", 100, subsequent_indent="  ")] = None
     lines += ["", *reasons, *([""] if reasons else []), f"Again: `lab league --questions {question.name}`"]
     return lines
 
 
 def _cell(cell: LeagueCell) -> str:
-    return cell.words + (f" **{cell.rank}**" if cell.rank is not None else "")
+    return _ranked(cell.words, cell)
+
+
+def _ranked(words: str, cell: LeagueCell) -> str:
+    return words + (f" **{cell.rank}**" if cell.rank is not None else "")
 
 
 def _text(text: str) -> str:

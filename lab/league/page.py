@@ -12,7 +12,7 @@ from lab.league.measures import MEASURES, measures_of
 from lab.league.papers import CELLS, RUNS_CSV, RUNS_PARQUET, TEX
 from lab.league.plan import LeagueRun
 from lab.league.play import slug
-from lab.league.results import LeagueCell, LeagueRow, reading_words
+from lab.league.results import LeagueCell, LeagueRow, by_pair, reading_words
 from lab.records.store import HISTORY, INDEX, replace_file
 from lab.trials.trial import OverlayFacts
 from lab.words import count
@@ -32,7 +32,7 @@ td a { text-decoration: none; }
 td b { margin-left: .4rem; padding: 0 .45rem; border-radius: 99px; border: 1px solid var(--line); font-size: .8rem; }
 td.first b { background: var(--good); color: var(--paper); border-color: var(--good); }
 td.failed a { color: var(--bad); } td.na, td.na a, td.missing { color: var(--muted); }
-td.left { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+td.left, th.left { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 """
 _INTRO = (
@@ -50,14 +50,12 @@ def write_pages(
 ) -> Path:
     """Write them; the path of the first. Raises `OSError`."""
     (folder / PAIRS).mkdir(parents=True, exist_ok=True)
-    by_pair: dict[tuple[str, str], list[LeagueRun]] = {}
-    for run in runs:
-        by_pair.setdefault((run.entry, run.question), []).append(run)
-    for (entry, question), mine in by_pair.items():
+    played = by_pair(runs)
+    for (entry, question), mine in played.items():
         replace_file(folder / _pair_file(entry, question), _pair_page(entry, question, mine).encode())
     page = folder / INDEX
     parquet = (folder / RUNS_PARQUET).is_file()
-    replace_file(page, _league_page(rows, by_pair, facts, broken, parquet=parquet).encode())
+    replace_file(page, _league_page(rows, played, facts, broken, parquet=parquet).encode())
     return page
 
 
@@ -67,17 +65,17 @@ def _pair_file(entry: str, question: str) -> str:
 
 def _league_page(
     rows: Sequence[LeagueRow],
-    by_pair: Mapping[tuple[str, str], Sequence[LeagueRun]],
+    played: Mapping[tuple[str, str], Sequence[LeagueRun]],
     facts: Mapping[str, OverlayFacts],
     broken: Mapping[str, str],
     *,
     parquet: bool,
 ) -> str:
-    said = sum(not run.failed for runs in by_pair.values() for run in runs)
+    said = sum(not run.failed for runs in played.values() for run in runs)
     questions: dict[str, list[LeagueRow]] = {}
     for row in rows:
         questions.setdefault(row.question.name, []).append(row)
-    sections = "".join(_section(mine, by_pair) for mine in questions.values())
+    sections = "".join(_section(mine, played) for mine in questions.values())
     entries = "".join(
         f"  <tr><td>{_text(label)}</td><td>{_text(fact.version)}</td><td>{fact.carries}</td>"
         f"<td>{fact.addresses}</td></tr>\n"
@@ -93,7 +91,7 @@ def _league_page(
     )
     files = [RUNS_CSV, *([RUNS_PARQUET] if parquet else []), CELLS, TEX]
     links = ", ".join(f'<a href="{name}">{name}</a>' for name in files)
-    played = [
+    numbers = [
         count(len(facts) + len(broken), "entry", "entries"),
         count(len(questions), "question"),
         count(said, "run"),
@@ -101,28 +99,48 @@ def _league_page(
     body = f"""<header>
   <p class="kicker">overlay-lab</p>
   <h1>League of overlays</h1>
-  <p class="verdict">{", ".join(played)}.</p>
+  <p class="verdict">{", ".join(numbers)}.</p>
 </header>
 <p>{_INTRO}</p>
 <section><h2>Entries</h2><div class="scroll"><table>
   <tr><th>entry</th><th>version</th><th>carries</th><th>addresses</th></tr>
 {entries}</table></div></section>
-{sections}<section><h2>Measures</h2><ul>
+{_overview(rows, played)}{sections}<section><h2>Measures</h2><ul>
 {measures}</ul></section>
 <section><h2>Data</h2><p>{links}</p></section>
 """
     return _html("League of overlays", body)
 
 
-def _section(rows: Sequence[LeagueRow], by_pair: Mapping[tuple[str, str], Sequence[LeagueRun]]) -> str:
+def _overview(rows: Sequence[LeagueRow], played: Mapping[tuple[str, str], Sequence[LeagueRun]]) -> str:
+    """Everything in one table, medians alone."""
+    heads = "".join(f"<th>{_text(cell.entry)}</th>" for cell in (rows[0].cells if rows else ()))
+    lines = []
+    for row in rows:
+        name = row.question.name
+        cells = "".join(_cell(cell, _link(cell, played), cell.value) for cell in row.cells)
+        head = f'<td><a href="#{name}">{name}</a></td><td class="left">{row.measure.title} ({row.measure.unit})</td>'
+        lines.append(f"  <tr>{head}{cells}</tr>\n")
+    return f"""<section><h2>Overview</h2><div class="scroll"><table>
+  <tr><th>question</th><th class="left">measure</th>{heads}</tr>
+{"".join(lines)}</table></div></section>
+"""
+
+
+def _link(cell: LeagueCell, played: Mapping[tuple[str, str], Sequence[LeagueRun]]) -> str:
+    """Where a cell's runs are; empty: it has none."""
+    return _pair_file(cell.entry, cell.question) if (cell.entry, cell.question) in played else ""
+
+
+def _section(rows: Sequence[LeagueRow], played: Mapping[tuple[str, str], Sequence[LeagueRun]]) -> str:
     question = rows[0].question
     heads = "".join(f"<th>{row.measure.title} ({row.measure.unit})</th>" for row in rows)
     lines = []
     reasons: dict[str, None] = {}
     for index, first in enumerate(rows[0].cells):
         cells = [row.cells[index] for row in rows]
-        link = _pair_file(first.entry, question.name) if (first.entry, question.name) in by_pair else ""
-        lines.append(f"  <tr><td>{_text(first.entry)}</td>{''.join(_cell(cell, link) for cell in cells)}</tr>\n")
+        shown = "".join(_cell(cell, _link(cell, played), cell.words) for cell in cells)
+        lines.append(f"  <tr><td>{_text(first.entry)}</td>{shown}</tr>\n")
         for cell in cells:
             if cell.reason:
                 reasons[f"  <li>{_text(cell.entry)}: {_text(cell.reason)}</li>\n"] = None
@@ -134,9 +152,9 @@ def _section(rows: Sequence[LeagueRow], by_pair: Mapping[tuple[str, str], Sequen
 """
 
 
-def _cell(cell: LeagueCell, link: str) -> str:
+def _cell(cell: LeagueCell, link: str, text: str) -> str:
     kind = {"n/a": "na", "measured": "first" if cell.rank == 1 else ""}.get(cell.state, cell.state)
-    words = _text(cell.words)
+    words = _text(text)
     rank = f"<b>{cell.rank}</b>" if cell.rank is not None else ""
     title = f' title="{_text(cell.reason)}"' if cell.reason else ""
     inner = f'<a href="{quote(link)}">{words}</a>' if link else words

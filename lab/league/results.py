@@ -19,7 +19,7 @@ from lab.sweep.statistics import CensoredSample, Estimate, median
 from lab.trials.trial import LeagueQuestion
 from lab.words import count
 
-__all__ = ["LeagueCell", "LeagueRow", "cells_of", "reading_words", "rows_of", "shown_value"]
+__all__ = ["LeagueCell", "LeagueRow", "by_pair", "reading_words", "rows_of", "shown_value"]
 
 State = Literal["measured", "n/a", "failed", "missing"]
 
@@ -43,6 +43,13 @@ class LeagueCell(Struct, frozen=True, kw_only=True):
     rank: int | None = None
 
     @property
+    def value(self) -> str:
+        """Its median alone, for a table of everything."""
+        if self.state != "measured":
+            return self.words
+        return _value(self.estimate.value, MEASURES[self.measure])
+
+    @property
     def words(self) -> str:
         """What the cell says, in its measure's unit."""
         if self.state == "measured":
@@ -58,15 +65,15 @@ class LeagueRow(Struct, frozen=True, kw_only=True):
     cells: tuple[LeagueCell, ...]
 
 
-def cells_of(pairings: Sequence[Pairing], runs: Sequence[LeagueRun]) -> list[LeagueCell]:
-    """Every cell, with ranks. `runs` are those of these pairings only."""
-    by_pair: dict[tuple[str, str], list[LeagueRun]] = {}
+def by_pair(runs: Sequence[LeagueRun]) -> dict[tuple[str, str], list[LeagueRun]]:
+    """(entry, question) -> its runs."""
+    found: dict[tuple[str, str], list[LeagueRun]] = {}
     for run in runs:
-        by_pair.setdefault((run.entry, run.question), []).append(run)
-    return [cell for row in rows_of(pairings, by_pair) for cell in row.cells]
+        found.setdefault((run.entry, run.question), []).append(run)
+    return found
 
 
-def rows_of(pairings: Sequence[Pairing], by_pair: Mapping[tuple[str, str], Sequence[LeagueRun]]) -> list[LeagueRow]:
+def rows_of(pairings: Sequence[Pairing], runs: Mapping[tuple[str, str], Sequence[LeagueRun]]) -> list[LeagueRow]:
     """The table, question by question."""
     questions: dict[str, list[Pairing]] = {}
     for pairing in pairings:
@@ -76,7 +83,7 @@ def rows_of(pairings: Sequence[Pairing], by_pair: Mapping[tuple[str, str], Seque
         question = mine[0].question
         for name in question.measures:
             measure = MEASURES[name]
-            cells = [_cell(one, measure, by_pair.get((one.entry.label, question.name), ())) for one in mine]
+            cells = [_cell(one, measure, runs.get((one.entry.label, question.name), ())) for one in mine]
             rows.append(
                 LeagueRow(question=question, measure=measure, cells=_ranked(cells, measure, _step(question, measure)))
             )
@@ -148,7 +155,7 @@ def _better(one: LeagueCell, other: LeagueCell, measure: LeagueMeasure, step: fl
 
 def _words(cell: LeagueCell) -> str:
     measure, found = MEASURES[cell.measure], cell.estimate
-    value = "not reached" if math.isinf(found.value) else shown_value(found.value, measure)
+    value = _value(found.value, measure)
     interval = ""
     if not math.isnan(found.low):
         low = "∞" if math.isinf(found.low) else shown_value(found.low, measure)
@@ -156,6 +163,10 @@ def _words(cell: LeagueCell) -> str:
         interval = f" [{low}, {high}]" if low != high else ""
     failed = f", {count(cell.invalid, 'run')} of {cell.runs} failed" if cell.invalid else ""
     return f"{value}{interval}{failed}"
+
+
+def _value(value: float, measure: LeagueMeasure) -> str:
+    return "not reached" if math.isinf(value) else shown_value(value, measure)
 
 
 def shown_value(value: float, measure: LeagueMeasure) -> str:
