@@ -6,7 +6,7 @@ Owns what each measure is. Times are seconds. A time that was not reached in a r
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -187,7 +187,7 @@ def _unasked(run: PlayedRun, window: MeasuredWindow, asked: Collection[tuple[str
     for event in run.events:
         if event.t < window.end and "replicas" in event.detail:
             replicas = event.detail["replicas"]
-    probe = next(iter(run.scenario.get("probes") or ()), {})
+    probe: Mapping[str, Any] = next(iter(run.scenario.get("probes") or ()), {})
     ends = [
         [name for name in replicas if _service(run, name) in probe.get(side, ())] for side in ("sources", "targets")
     ]

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from lab.records.store import INDEX, replace_file
+from lab.records.store import HISTORY, INDEX, replace_file
 from lab.trials.trial import Entry, OverlayFacts, TrialOutcome
 from overlay.clean import clean
 
@@ -72,7 +72,8 @@ def _row(folder: Path, outcome: TrialOutcome) -> str:
     name = _text(outcome.trial)
     if outcome.run:
         there = os.path.relpath(outcome.run, folder)
-        name = f'<a href="{quote(there)}/{INDEX}">{name}</a>'
+        leaf = INDEX if (Path(outcome.run) / INDEX).is_file() else HISTORY  # a report is drawn only when asked for
+        name = f'<a href="{quote(there)}/{leaf}">{name}</a>'
     reason = f"<small>{_text(outcome.reason)}</small>" if outcome.reason else ""
     took = f"{outcome.took:.0f} s" if outcome.took else ""
     return (
