@@ -33,7 +33,7 @@ def test_a_small_league_goes_on_after_a_kill_and_judges_who_misbehaves(tmp_path:
     shutil.copy(SHELL, tmp_path / "theirs.sh")
     other(tmp_path, "dead.sh", "        hello) answer", "        hello) exit 3 ;;\n        never) answer")
     other(tmp_path, "flood.sh", "        launch) launch ;;", "        launch) yes | head -c 3000000 ;;")
-    words = ("--questions", "cold-2,moved", "--repeats", "1", "--out", "out")
+    words = ("--questions", "cold-2,path", "--repeats", "1", "--out", "out")
     ledger = tmp_path / "out/league.jsonl"
     command = [sys.executable, "-m", "lab.cli", "league", "--entries", "vxlan", *words]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
@@ -46,16 +46,16 @@ def test_a_small_league_goes_on_after_a_kill_and_judges_who_misbehaves(tmp_path:
     assert set(told["broken"]) == {"dead", "flood"}, told["broken"]
     cells = {(cell["entry"], cell["question"], cell["measure"]): cell for cell in told["cells"]}
     assert len(cells) == 12
-    for question in ("cold-2", "moved"):
+    for question, measure in (("cold-2", "first"), ("path", "rtt")):
         for entry in ("vxlan", "theirs"):
-            cell = cells[entry, question, "first"]
+            cell = cells[entry, question, measure]
             assert cell["state"] == "measured" and cell["runs"] == 1 and cell["rank"] is None, cell
-        assert {cells[entry, question, "first"]["state"] for entry in ("dead", "flood")} == {"failed"}
-    assert "pairs/theirs--moved.html" in (tmp_path / told["page"]).read_text()
-    pair = (tmp_path / "out/pairs/theirs--moved.html").read_text()
+        assert {cells[entry, question, measure]["state"] for entry in ("dead", "flood")} == {"failed"}
+    assert "pairs/theirs--path.html" in (tmp_path / told["page"]).read_text()
+    pair = (tmp_path / "out/pairs/theirs--path.html").read_text()
     (link,) = (part for part in pair.split('"') if part.startswith("../runs/"))
     assert (tmp_path / "out/pairs" / link).is_file()
-    assert "## moved" in (tmp_path / "league.md").read_text()
+    assert "## path" in (tmp_path / "league.md").read_text()
     keys = [json.loads(line)["key"] for line in ledger.read_text().splitlines()]
     assert len(keys) == len(set(keys)) == 4
 
