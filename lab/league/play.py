@@ -20,7 +20,7 @@ from lab.errors import LabError
 from lab.league.measures import judged, never, read_run
 from lab.league.plan import LeagueMatch, LeagueRun, estimate, reading_version
 from lab.sweep.ledger import Ledger
-from lab.trials.playing import BACKEND
+from lab.trials.playing import backend_of
 from overlay.clean import clean
 
 __all__ = ["LEDGER", "LeagueProgress", "open_ledger", "play_all", "read_again", "slug"]
@@ -132,7 +132,7 @@ def _played(match: LeagueMatch, folder: Path) -> LeagueRun:
         begun = time.monotonic()
         out = folder / RUNS / slug(entry.label)
         try:
-            run = play(match.scenario, backend=BACKEND, seed=match.repeat, out=out, limit=match.limit)
+            run = play(match.scenario, backend=backend_of(entry), seed=match.repeat, out=out, limit=match.limit)
         except LabError as error:
             return made("invalid", str(error), readings=never(question))
         verdict, reason = judged(run)

@@ -18,7 +18,7 @@ from lab.kinds.overlays import OVERLAYS
 from lab.trials.trial import Entry, OverlayFacts, OverlayTrial, TrialOutcome
 from overlay import __version__
 
-__all__ = ["facts_of", "judged", "outcome_of"]
+__all__ = ["backend_of", "facts_of", "judged", "outcome_of"]
 
 _BACKEND = "netns"
 _ASKED = {"steps", "expectations", "settled"}
@@ -39,7 +39,7 @@ def facts_of(entry: Entry, out: Path) -> OverlayFacts:
         "underlay": {"hosts": {"host1": {}}},
         "timeline": [{"launch": "all"}],
     }
-    run = play(scenario, backend=_backend(entry), out=out, limit=_HELLO_LIMIT)
+    run = play(scenario, backend=backend_of(entry), out=out, limit=_HELLO_LIMIT)
     if run.verdict == "invalid":
         raise LabError(_why(run))
     told: dict[str, Any] = next(
@@ -59,7 +59,7 @@ def outcome_of(trial: OverlayTrial, entry: Entry, facts: OverlayFacts, out: Path
         return TrialOutcome(trial=trial.name, asks=trial.asks, verdict="n/a", reason=why)
     for _ in range(_TRIES):
         try:
-            run = play(trial.scenario(entry, facts), backend=_backend(entry), out=out)
+            run = play(trial.scenario(entry, facts), backend=backend_of(entry), out=out)
         except LabError as error:
             return TrialOutcome(trial=trial.name, asks=trial.asks, verdict="failed", reason=str(error))
         verdict = judged(run.verdict, run.checks)
@@ -102,7 +102,8 @@ def all_outcomes(
     return found
 
 
-def _backend(entry: Entry) -> str:
+def backend_of(entry: Entry) -> str:
+    """Where its trials are played."""
     return next(iter(OVERLAYS.get(entry.kind).backends), _BACKEND)
 
 
