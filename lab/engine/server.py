@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -38,13 +39,15 @@ async def serve_engine(
     resolv_conf: str = "/etc/resolv.conf",
     bridge: str = "docker0",
     bridge_address: str = "172.17.0.1/16",
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve until cancelled; then end every container and remove the socket.
 
     Must run in a process with one thread, inside the host's net, mnt, uts and pid namespaces with a matching /proc. A
     process with other children passes its `Reaper`; otherwise one is created. `ready` is called when clients can
     connect. `state_dir` keeps containers and logs over restarts of the host; `resolv_conf` is the host's file, for
-    containers without their own name servers. Raises OSError or `ApiError` when the host's network cannot be set up.
+    containers without their own name servers. `listener`: the socket at that path, if clients wait there already.
+    Raises OSError or `ApiError` when the host's network cannot be set up.
     """
     own_reaper = reaper is None
     reaper = reaper or Reaper(asyncio.get_running_loop())
@@ -62,8 +65,12 @@ async def serve_engine(
     try:
         await engine.open()
         await runner.setup()
-        _make_way(Path(socket_path))
-        await web.UnixSite(runner, socket_path).start()
+        if listener is not None:
+            # This calls listen() again, so clients that connect from now on see this process's pid.
+            await web.SockSite(runner, listener).start()
+        else:
+            _make_way(Path(socket_path))
+            await web.UnixSite(runner, socket_path).start()
         ready()
         await asyncio.get_running_loop().create_future()
     finally:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from lab.errors import Exhausted, LabError, no_room
 from lab.fabric import mechanisms, plan, rules, steering
+from lab.fabric.host_messages import NeighbourTables
 from lab.fabric.impairments import Impairments
 from lab.fabric.relay.orders import DirectionCounts, RelayReply
 from lab.fabric.relay.process import Relay, RelayLauncher
@@ -43,6 +44,7 @@ class Fabric:
         self._launcher = relay
         self._relay: Relay | None = None
         self.interfaces = underlay.all_interfaces()
+        self.neighbours = NeighbourTables(self.interfaces)
         self.links = Impairments(underlay, self.interfaces, mechanisms.this_kernel)
         self._limited: set[str] = set()
         """Hosts whose offloads are off, so that each packet crosses the cables individually."""
@@ -106,12 +108,18 @@ class Fabric:
 
     def host_commands(self, host: str) -> str:
         """For `ip -batch` inside the host, once it is connected: at every boot, for the current state."""
-        wire = self.links.wire_ports()
-        impaired = [one.name for one in self.interfaces[host] if host in self._limited or one.port in wire]
-        commands = plan.host_commands(host, self.interfaces, impaired=impaired)
+        impaired = [one.name for one in self.interfaces[host] if self.impaired(host, one)]
+        return plan.host_commands(host, self.interfaces, impaired=impaired) + self.routes_of(host)
+
+    def impaired(self, host: str, interface: plan.Interface) -> bool:
+        """Whether offloads of this interface of the host must be off now."""
+        return host in self._limited or interface.port in self.links.wire_ports()
+
+    def routes_of(self, host: str) -> str:
+        """The part of `host_commands` that sets routes."""
         if self._routed is not None:
-            return commands + self._routed.routes_of(host)
-        return commands + plan.route_commands(self.underlay, host)
+            return self._routed.routes_of(host)
+        return plan.route_commands(self.underlay, host)
 
     async def set_cable(self, key: int, change: EdgeChange | None) -> None:
         """See `lab.contracts.lab.Cabled`."""
@@ -192,6 +200,7 @@ class Fabric:
         if before.address == address:
             return {}
         after = self.interfaces[host][number] = replace(before, address=address)
+        self.neighbours.forget()
         places = [(one.network, one.address) for one in self.interfaces[host]]
         self.underlay = replace(self.underlay, hosts={**self.underlay.hosts, host: places})
         if self.underlay.routers:
@@ -209,6 +218,7 @@ class Fabric:
         """
         self.underlay = replace(self.underlay, hosts={**self.underlay.hosts, host: places})
         self.interfaces[host] = self.underlay.interfaces(host)
+        self.neighbours.forget()
         self.links.join(self.underlay, host)
         return self._neighbours(host, self.interfaces[host], plan.neighbour_join)
 

@@ -64,24 +64,30 @@ class Underlay:
 
     def interfaces(self, host: str) -> list[Interface]:
         """The interfaces of a host, eth0 first."""
-        number = list(self.hosts).index(host)
-        bridges = self.bridges
+        return self._interfaces(list(self.hosts).index(host), host, self._bridged())
+
+    def all_interfaces(self) -> dict[str, list[Interface]]:
+        """Host -> its interfaces, for all hosts."""
+        bridged = self._bridged()
+        return {host: self._interfaces(number, host, bridged) for number, host in enumerate(self.hosts)}
+
+    def _bridged(self) -> dict[str, tuple[str, int]]:
+        """Network -> its bridge and its prefix length."""
+        return {name: (bridge, ip_network(self.networks[name]).prefixlen) for name, bridge in self.bridges.items()}
+
+    def _interfaces(self, number: int, host: str, bridged: Mapping[str, tuple[str, int]]) -> list[Interface]:
         return [
             Interface(
                 name=f"eth{index}",
                 port=f"p{number}.{index}",
                 network=network,
-                bridge=bridges[network],
+                bridge=bridged[network][0],
                 address=address,
-                prefix=ip_network(self.networks[network]).prefixlen,
+                prefix=bridged[network][1],
                 mac=mac_of(address),
             )
             for index, (network, address) in enumerate(self.hosts[host])
         ]
-
-    def all_interfaces(self) -> dict[str, list[Interface]]:
-        """Host -> its interfaces, for all hosts."""
-        return {host: self.interfaces(host) for host in self.hosts}
 
 
 def mac_of(address: str) -> str:

@@ -8,14 +8,14 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
 from lab.backends.netns import runtime
-from lab.backends.netns.host import NetnsHost
+from lab.backends.netns.host import HostSpawners, NetnsHost
 from lab.backends.netns.init import HostPlan
-from lab.backends.netns.paths import HOST_MOUNTS, STATE, VOLATILE, host_dir, search_path
+from lab.backends.netns.paths import HOST_MOUNTS, HOSTS_FILE, STATE, VOLATILE, host_dir, search_path
 from lab.backends.netns.spawn import Spawner
 from lab.backends.netns.talking import talking
 from lab.backends.real.fabric_lab import HOST_SYSCTLS, FabricLab, hosts_file, refusals, underlay_of
@@ -32,6 +32,10 @@ from lab.scenario.engine_pools import bridge_of
 from lab.scenario.resolve import Resolved
 from lab.this_machine import free_memory
 from overlay.runtime.disturbance import VARIABLE
+
+_WAVE = 64
+"""Hosts that are prepared at the same time."""
+_NO_NAMES = "# a lab has no name server outside of its overlay\n"
 
 
 def relay_launcher(spawner: Spawner) -> RelayLauncher:
@@ -62,13 +66,13 @@ class NetnsLab(FabricLab[NetnsHost]):
         self,
         hosts: Mapping[str, NetnsHost],
         fabric: Fabric,
-        spawner: Spawner,
+        spawners: HostSpawners,
         origin: int,
         made: Callable[[Resolved, str], NetnsHost],
     ) -> None:
         """`made` creates a host that the scenario now contains, switched off."""
         super().__init__("netns", hosts, fabric, origin)
-        self._spawner = spawner
+        self._spawners = spawners
         self._cables = fabric
         self._made = made
 
@@ -98,7 +102,8 @@ class NetnsLab(FabricLab[NetnsHost]):
         """End all hosts. Everything else ends with the supervisor, when the runner returns."""
         await self._fabric.close()
         await asyncio.gather(*(host.end() for host in self.hosts.values()), return_exceptions=True)
-        self._spawner.close()
+        self._spawners.commands.close()
+        self._spawners.inits.close()
 
 
 class NetnsBackend:
@@ -144,49 +149,75 @@ class NetnsBackend:
         if reasons := self.refuse(scenario):
             raise LabError("\n".join(reasons))
         spawner = Spawner(inside.zygote)
+        spawners = HostSpawners(Spawner(inside.nursery), spawner)
         underlay = underlay_of(scenario)
         routed = RoutedPlan(scenario.topology, underlay) if scenario.topology is not None else None
         fabric = Fabric(underlay, relay=relay_launcher(spawner), seed=scenario.seed, routed=routed)
 
-        def made(now: Resolved, name: str) -> NetnsHost:
-            index = list(now.hosts).index(name)
-            plan = self._plan(index, now, name, inside.keep)
-            return NetnsHost(plan, now.hosts[name].address, spawner, fabric, origin, _disk(index, now))
+        numbers = {name: number for number, name in enumerate(scenario.hosts)}
+        HOSTS_FILE.write_text(
+            hosts_file({host: spec.address for host, spec in scenario.hosts.items()}), encoding="utf-8"
+        )
+        env = _environment()
 
+        def made(now: Resolved, name: str) -> NetnsHost:
+            index = numbers.setdefault(name, len(numbers))
+            if now is not scenario:
+                addresses = {host: spec.address for host, spec in now.hosts.items()}
+                HOSTS_FILE.write_text(hosts_file(addresses), encoding="utf-8")
+            plan = HostPlan(
+                name=name,
+                disk=str(host_dir(index)),
+                keep=inside.keep,
+                files={"hostname": f"{name}\n", "resolv.conf": _NO_NAMES},
+                copies={"hosts": str(HOSTS_FILE)},
+                sysctls=HOST_SYSCTLS,
+                env={**env, "HOSTNAME": name},
+                engine=self._engine,
+                bridge=bridge,
+            )
+            return NetnsHost(plan, now.hosts[name].address, spawners, fabric, origin, _disk(index, now))
+
+        bridge = bridge_of(scenario)
         hosts = {name: made(scenario, name) for name in scenario.hosts}
-        lab = NetnsLab(hosts, fabric, spawner, origin, made)
+        lab = NetnsLab(hosts, fabric, spawners, origin, made)
         try:
-            await asyncio.gather(fabric.build(), *(host.prepare() for host in hosts.values()))
-            await fabric.plug([(host.name, host.pid) for host in hosts.values()])
-            await asyncio.gather(*(host.finish() for host in hosts.values()))
+            await _boot(list(hosts.values()), fabric)
         except BaseException:
             await lab.down()
             raise
         return lab
 
-    def _plan(self, index: int, scenario: Resolved, name: str, keep: tuple[str, ...]) -> HostPlan:
-        addresses = {host: spec.address for host, spec in scenario.hosts.items()}
-        env = {
-            "PATH": search_path(os.environ.get("PATH", "")),
-            "HOME": "/root",
-            "USER": "root",
-            "LANG": os.environ.get("LANG", "C.UTF-8"),
-            "HOSTNAME": name,
-            VARIABLE: DISTURBANCE,
-        }
-        with contextlib.suppress(KeyError):
-            env["PYTHONDONTWRITEBYTECODE"] = os.environ["PYTHONDONTWRITEBYTECODE"]
-        return HostPlan(
-            name=name,
-            disk=str(host_dir(index)),
-            keep=keep,
-            files={
-                "hosts": hosts_file(addresses),
-                "hostname": f"{name}\n",
-                "resolv.conf": "# a lab has no name server outside of its overlay\n",
-            },
-            sysctls=HOST_SYSCTLS,
-            env=env,
-            engine=self._engine,
-            bridge=bridge_of(scenario),
-        )
+
+async def _boot(hosts: Sequence[NetnsHost], fabric: Fabric) -> None:
+    """Power on all hosts: one wave is connected while the next one is prepared, so little is in flight at once."""
+    connecting = asyncio.create_task(fabric.build())
+    try:
+        for start in range(0, len(hosts), _WAVE):
+            wave = hosts[start : start + _WAVE]
+            await asyncio.gather(*(host.prepare() for host in wave))
+            await connecting
+            connecting = asyncio.create_task(_connect(wave, fabric))
+        await connecting
+    finally:
+        connecting.cancel()
+        await asyncio.wait({connecting})
+
+
+async def _connect(hosts: Sequence[NetnsHost], fabric: Fabric) -> None:
+    await fabric.plug([(host.name, host.pid) for host in hosts])
+    await asyncio.gather(*(host.finish() for host in hosts))
+
+
+def _environment() -> dict[str, str]:
+    """The environment of commands on every host."""
+    env = {
+        "PATH": search_path(os.environ.get("PATH", "")),
+        "HOME": "/root",
+        "USER": "root",
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+        VARIABLE: DISTURBANCE,
+    }
+    with contextlib.suppress(KeyError):
+        env["PYTHONDONTWRITEBYTECODE"] = os.environ["PYTHONDONTWRITEBYTECODE"]
+    return env

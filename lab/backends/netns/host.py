@@ -10,13 +10,15 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from lab.backends.netns import init
 from lab.backends.netns.control import peer_pid
-from lab.backends.netns.paths import ENGINE_SOCKET, WEAVE_SOCKET
+from lab.backends.netns.engine_socket import EngineSocket
+from lab.backends.netns.paths import ENGINE_SOCKET, NEIGHBOURS, WEAVE_SOCKET
 from lab.backends.netns.spawn import Process, Spawner, preloaded
 from lab.backends.netns.talking import conversing, talking
 from lab.backends.real.docker_client import Docker
@@ -25,7 +27,22 @@ from lab.backends.real.small_disk import SmallDisk
 from lab.contracts.lab import CommandResult
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
+from lab.fabric.host_messages import HostInterface
 from overlay.runtime import disturbance
+
+_ENGINES = 8
+
+
+@dataclass(frozen=True)
+class HostSpawners:
+    """Who forks what is in the hosts of a lab."""
+
+    inits: Spawner
+    """The nursery's, for first processes."""
+    commands: Spawner
+    """The zygote's, for all others."""
+    engines: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ENGINES))
+    """Engines that may start at the same time."""
 
 
 class NetnsHost(ObservedHost):
@@ -35,7 +52,7 @@ class NetnsHost(ObservedHost):
         self,
         plan: init.HostPlan,
         address: str,
-        spawner: Spawner,
+        spawners: HostSpawners,
         fabric: Fabric,
         origin: int,
         disk: SmallDisk | None = None,
@@ -44,11 +61,13 @@ class NetnsHost(ObservedHost):
         self.small_disk = disk
         self._plan = plan
         self._run = Path(plan.disk, "run")
-        self._spawner = spawner
+        self._spawners = spawners
+        self._spawner = spawners.commands
         self._fabric = fabric
         self._init: Process | None = None
         self._channel: socket.socket | None = None
         self._docker = Docker(str(self._run / Path(ENGINE_SOCKET).name))
+        self._engine = EngineSocket(Path(self._docker.path), Path(plan.disk, "docker"), self._begin_engine)
 
     @property
     def pid(self) -> int:
@@ -80,10 +99,11 @@ class NetnsHost(ObservedHost):
         ours.setblocking(False)
         null = os.open(os.devnull, os.O_RDWR)
         try:
-            plan = msgspec.structs.replace(self._plan, network=self._fabric.host_commands(self.name))
+            routes = self._fabric.routes_of(self.name)
+            plan = msgspec.structs.replace(self._plan, interfaces=self._interfaces(), routes=routes)
             if self.hosts_text:
                 plan = msgspec.structs.replace(plan, files={**plan.files, "hosts": self.hosts_text})
-            self._init = await self._spawner.spawn(init=plan, fds=(null, null, null, theirs.fileno()))
+            self._init = await self._spawners.inits.spawn(init=plan, fds=(null, null, null, theirs.fileno()))
         except BaseException:
             ours.close()
             raise
@@ -93,14 +113,29 @@ class NetnsHost(ObservedHost):
         self._channel = ours
         await self._hear(init.MADE)
 
+    def _interfaces(self) -> tuple[HostInterface, ...]:
+        """The interfaces to set up at this boot. Tables of neighbours are written once for all hosts."""
+        found = []
+        for one in self._fabric.interfaces[self.name]:
+            name, place = self._fabric.neighbours.place(one)
+            table = NEIGHBOURS / name
+            if not table.exists():
+                table.parent.mkdir(exist_ok=True)
+                table.write_bytes(self._fabric.neighbours.messages(one))
+            whole = not self._fabric.impaired(self.name, one)
+            found.append(HostInterface(one.name, one.address, one.prefix, whole, str(table), place))
+        return tuple(found)
+
     async def finish(self) -> None:
-        """Second half, once the cables are connected: addresses and the container engine."""
+        """Second half, once the cables are connected: addresses; then the container engine may start."""
         assert self._channel is not None
         self._channel.send(init.GO)
         await self._hear(init.UP)
         self._channel.close()
         self._channel = None
         self.booted.set()
+        if self._plan.engine:
+            await self._engine.open()
 
     async def start(self) -> None:
         """Power on again after `kill`; the disk is unchanged."""
@@ -117,6 +152,7 @@ class NetnsHost(ObservedHost):
     async def end(self) -> None:
         """End every process; the cables are removed with the lab."""
         self.booted.clear()
+        self._engine.close()
         self.has_room()
         if self._init is not None:
             self._init.kill()
@@ -131,13 +167,29 @@ class NetnsHost(ObservedHost):
     async def end_engine(self, number: int, *, live_restore: bool) -> None:
         """See `lab.contracts.lab.Engined`: the engine is identified through its socket. Its containers end with it."""
         self._powered()
-        if not await _end(self._docker.path, number):
+        await self._engine.settled()
+        if self._engine.idle:  # it would start at the next connection, which is refused instead
+            self._engine.close()
+        elif not await _end(self._docker.path, number):
             raise LabError(f"no container engine runs on {self.name}")
 
     async def start_engine(self, *, live_restore: bool) -> None:
         """See `lab.contracts.lab.Engined`."""
-        call, words = "lab.backends.netns.init:engine_again", [self.name, self._plan.bridge]
-        done = await self._spawner.collect(host=self._powered(), call=call, argv=words, env=self._plan.env, timeout=60)
+        self._powered()
+        await self._engine.open()
+
+    async def _begin_engine(self, listener: socket.socket | None) -> None:
+        """Start the engine's process, and wait until it listens, at this socket if clients wait there already."""
+        words = [self.name, self._plan.bridge, *(["taken"] if listener is not None else [])]
+        async with self._spawners.engines:
+            done = await self._spawner.collect(
+                host=self._powered(),
+                call="lab.backends.netns.engine_start:start",
+                argv=words,
+                env=self._plan.env,
+                timeout=90,
+                stdin=listener.fileno() if listener is not None else -1,
+            )
         if done.code:
             raise LabError(done.err.strip() or f"the container engine of {self.name} did not come up")
 

@@ -12,6 +12,12 @@ STATE = Path("/run/lab")
 BIN = STATE / "bin"
 """`weave`, `sudo`: the first entry of PATH in hosts; the same path in every mount namespace of the lab."""
 
+NEIGHBOURS = STATE / "neighbours"
+"""Tables of neighbours that the inits of all hosts read (`lab.fabric.host_messages`)."""
+
+HOSTS_FILE = STATE / "hosts"
+"""What every host has in its /etc/hosts when it boots."""
+
 RUNNER_LOG = STATE / "runner.log"
 """Log of a detached lab's runner, after the command that started it has returned."""
 

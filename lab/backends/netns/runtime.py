@@ -17,6 +17,8 @@ class Runtime:
     name: str
     zygote: socket.socket
     """Socket for requests to start processes in hosts; see `zygote.py`."""
+    nursery: socket.socket
+    """Socket for requests to start hosts; see `nursery.py`."""
     listener: socket.socket
     """Listening abstract socket of the control server, bound in the network namespace of the user who started the
     lab."""

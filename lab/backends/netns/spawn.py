@@ -121,13 +121,15 @@ class Spawner:
         argv: Sequence[str],
         env: Mapping[str, str],
         timeout: float,
+        stdin: int = -1,
     ) -> CommandResult:
         """Run a command to its end and return its output. After `timeout` seconds its process group is killed.
 
-        Does not wait for output of daemons that the command leaves running.
+        Does not wait for output of daemons that the command leaves running. `stdin`: a descriptor that it gets a copy
+        of as its standard input.
         """
         out, err = _OutputPipe(self._loop), _OutputPipe(self._loop)
-        null = os.open(os.devnull, os.O_RDONLY)
+        null = os.open(os.devnull, os.O_RDONLY) if stdin < 0 else os.dup(stdin)
         try:
             process = await self.spawn(
                 host=host, container=container, call=call, argv=argv, env=env, fds=(null, out.writer, err.writer)

@@ -4,9 +4,10 @@
     └ keeper (outside's pids)     enters the user namespace, creates the others; dies with the command
       └ supervisor (PID 1)        reaps; when it dies the kernel ends every process of the lab
         ├ zygote                  preloaded; forks everything Python into the hosts (`zygote.py`)
+        ├ nursery                 small; forks the first process of each host (`nursery.py`)
         └ runner                  the function given to `launch`
 
-Owns the order of forks and namespaces, and which process dies with which. Each of the four may be killed by SIGKILL at
+Owns the order of forks and namespaces, and which process dies with which. Each of them may be killed by SIGKILL at
 any time: the supervisor has the keeper's death signal and the keeper the command's, and all namespaces are anonymous,
 so nothing is left. A detached lab has no death signals: it ends when its runner does, or when the command ends before
 the lab was ready. Knows nothing of hosts.
@@ -25,7 +26,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
-from lab.backends.netns import control, mounts, runtime, zygote
+from lab.backends.netns import control, mounts, nursery, runtime, zygote
 from lab.backends.netns.paths import RUNNER_LOG
 from lab.errors import LabError, no_room
 from lab.fabric import features, namespaces
@@ -216,21 +217,30 @@ def _supervise(
     keep = mounts.interpreter_paths()
     os.environ["PATH"] = features.tool_path()  # the PATH of an ordinary user lacks nft and tc on many machines
     mounts.prepare_lab()
-    runner_end, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     wake, wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    zygote_pid = os.fork()
-    if zygote_pid == 0:
-        with _child(None):
-            for other in (status, listener, runner_end):
-                other.close()
-            os.close(wake)
-            os.close(wake_writer)
-            signal.signal(_UP, signal.SIG_DFL)
-            if detach:
-                _let_go()
-            zygote.serve(zygote_end)
-            os._exit(0)
-    zygote_end.close()
+
+    def forker(work: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
+        """A process that forks on request: (pid, the runner's end of its socket)."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            with _child(None):
+                for other in (status, listener, ours, *ends):
+                    other.close()
+                os.close(wake)
+                os.close(wake_writer)
+                signal.signal(_UP, signal.SIG_DFL)
+                if detach:
+                    _let_go()
+                work(theirs)
+                os._exit(0)
+        theirs.close()
+        ends.append(ours)
+        return pid, ours
+
+    ends: list[socket.socket] = []
+    nursery_pid, nursery_end = forker(nursery.become)
+    zygote_pid, zygote_end = forker(zygote.serve)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the runner handles it
     runner_pid = os.fork()
     if runner_pid == 0:
@@ -243,15 +253,15 @@ def _supervise(
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # about ten for each host are open in here
             ready = _ready(status) if detach else status.close
-            runtime.enter(runtime.Runtime(name, runner_end, listener, tuple(keep), ready))
+            runtime.enter(runtime.Runtime(name, zygote_end, nursery_end, listener, tuple(keep), ready))
             code = _run(main, mask)
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    runner_end.close()
-    listener.close()
+    for end in (*ends, listener):
+        end.close()
     if detach:
         _let_go()
     signal.set_wakeup_fd(wake_writer)
@@ -272,8 +282,8 @@ def _supervise(
                 code = os.waitstatus_to_exitcode(ended[1])
                 if ended[0] == runner_pid:
                     _end(status, code if code >= 0 else INTERRUPTED)
-                if ended[0] == zygote_pid:
-                    os.kill(runner_pid, signal.SIGKILL)  # without the zygote no host can be accessed
+                if ended[0] in (zygote_pid, nursery_pid):
+                    os.kill(runner_pid, signal.SIGKILL)  # without them no host can be accessed
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             _end(status, INTERRUPTED)

@@ -58,19 +58,20 @@ class ForkRequest(Struct, frozen=True, kw_only=True):
 _decoder = msgspec.json.Decoder(ForkRequest)
 
 
-def serve(orders: socket.socket, preload: Sequence[str] = PRELOAD) -> None:
+def serve(orders: socket.socket, preload: Sequence[str] = PRELOAD, *, name: str = "lab-zygote") -> None:
     """Import, then fork on request until the other side closes."""
-    set_process_name("lab-zygote")
+    set_process_name(name)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    for name in preload:
+    for module in preload:
         # Preloading only saves time and memory: a module that cannot be imported fails later, where it is used.
         with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+            importlib.import_module(module)
     if threading.active_count() != 1:
         raise RuntimeError(f"the zygote must have one thread, imports made {threading.enumerate()}")
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # children copy only pages that are written, and the collector would write to all
+    gc.disable()
     Zygote(orders).run()
 
 
