@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lab.scenario.load import Reading
 
 USAGE = 2
+_FEW = 8
+"""Hosts with an overlay for which most scenarios that come with the lab have enough."""
 
 
 def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_json: bool) -> int:
@@ -126,12 +128,30 @@ def _backends() -> "list[Feature]":
     return found
 
 
+def _room() -> "Feature":
+    """How large labs of namespaces may be now."""
+    from lab.backends.netns.room import capacity, machine_room
+    from lab.fabric.features import Feature
+
+    room = machine_room()
+    bare, whole = capacity(room, daemons=False), capacity(room, daemons=True)
+    detail = f"about {bare:,} hosts of a network, or {whole:,} with an overlay and a container each"
+    return Feature(
+        name="room",
+        serves="hosts at the same time",
+        required=False,
+        found=whole >= _FEW,
+        detail=detail,
+        remedy="" if whole >= _FEW else "end programs that take memory, or raise this user's limits (`ulimit -a`)",
+    )
+
+
 def examine(*, as_json: bool) -> int:
     """Test every feature that a lab may need; returns 1 when a required one is missing."""
     from lab.cli.compiled import feature as compiled
     from lab.fabric import features
 
-    found = [*features.detect(), *_backends(), compiled()]
+    found = [*features.detect(), _room(), *_backends(), compiled()]
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     for feature in found if not as_json else ():

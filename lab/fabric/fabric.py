@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lab.errors import Exhausted, LabError, no_room
-from lab.fabric import mechanisms, plan, rules, steering
+from lab.fabric import cut_classes, mechanisms, plan, rules, steering
 from lab.fabric.host_messages import NeighbourTables
 from lab.fabric.impairments import Impairments
 from lab.fabric.relay.orders import DirectionCounts, RelayReply
@@ -20,6 +20,7 @@ from lab.links import Link
 from lab.links.changes import LinkChange
 from lab.links.topology import EdgeChange
 
+_PORTS_IPV6 = "/proc/sys/net/ipv6/conf/default/disable_ipv6"
 _NAMED = 4
 """Maximum number of links named in an error message."""
 
@@ -53,6 +54,8 @@ class Fabric:
         self._cut: frozenset[tuple[str, str]] = frozenset()
         self._asked: frozenset[tuple[str, str]] = frozenset()
         """The requested cuts, without cables that are down."""
+        self._classes = 0
+        """Classes of senders that the table has had so far."""
         self._standing: set[str] = set()
         """Ports that exist."""
         self._cutting = asyncio.Lock()
@@ -70,6 +73,8 @@ class Fabric:
                 "nft", "-f", "-", text=rules.base_rules(self.links.bridge_rules(), senders=self._routed is not None)
             ),
         )
+        # Ports are no hosts: without this each would send its own IPv6 solicitations into a host.
+        await self._tool("sh", "-c", f"echo 1 > {_PORTS_IPV6}", check=False)
         if self.underlay.routers:
             text = rules.router_rules(self.underlay, self.links.router_rules())
             await self._tool("nft", "-f", "-", text=text)
@@ -129,7 +134,11 @@ class Fabric:
     async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Cut exactly these directions (sender, receiver), in one kernel transaction."""
         self._asked = frozenset(pairs)
-        ordered = sorted(self._asked if self._routed is None else self._asked | self._routed.cut)
+        wanted = self._asked if self._routed is None else self._asked | self._routed.cut
+        if len(wanted) > cut_classes.MANY and self._routed is None and not self.underlay.routers:
+            await self._cut_classes(wanted)
+            return
+        ordered = sorted(wanted)
         ports = [ports for pair in ordered for ports in plan.ports_between(self.interfaces, *pair)]
         routed = None
         if self.underlay.routers:
@@ -143,10 +152,22 @@ class Fabric:
             text = rules.cut_rules(ports, routed)
             if self._routed is not None:
                 text += rules.cut_senders(self._from_senders(ordered))
+            if self._classes:
+                text += cut_classes.class_rules({}, self._classes)[0]
             await self._tool("nft", "-f", "-", text=text)
-            self._cut = frozenset(ordered)
+            self._cut = wanted
             if (relay := self._running) is not None:  # packets in flight there passed the rules before
                 await relay.order(cut=tuple(ordered))
+
+    async def _cut_classes(self, pairs: frozenset[tuple[str, str]]) -> None:
+        """Cut many directions: with a rule for each class of senders instead of an element for each pair."""
+        targets = cut_classes.targets(pairs, self.interfaces)
+        async with self._cutting:
+            text, classes = cut_classes.class_rules(targets, self._classes)
+            await self._tool("nft", "-f", "-", text=rules.cut_rules([]) + text)
+            self._classes, self._cut = classes, pairs
+            if (relay := self._running) is not None:
+                await relay.order(cut=tuple(sorted(pairs)))
 
     def _from_senders(self, pairs: Iterable[tuple[str, str]]) -> list[str]:
         """For pairs that share no network, the set elements that match their packets at the receiver's port."""

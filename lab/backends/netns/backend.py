@@ -16,6 +16,7 @@ from lab.backends.netns import runtime
 from lab.backends.netns.host import HostSpawners, NetnsHost
 from lab.backends.netns.init import HostPlan
 from lab.backends.netns.paths import HOST_MOUNTS, HOSTS_FILE, STATE, VOLATILE, host_dir, search_path
+from lab.backends.netns.room import machine_room, shortages
 from lab.backends.netns.spawn import Spawner
 from lab.backends.netns.talking import talking
 from lab.backends.real.fabric_lab import HOST_SYSCTLS, FabricLab, hosts_file, refusals, underlay_of
@@ -27,6 +28,7 @@ from lab.fabric.fabric import Fabric
 from lab.fabric.mechanisms import lacks
 from lab.fabric.relay.process import LINE, RelayLauncher
 from lab.fabric.routed import RoutedPlan, refusal
+from lab.kinds.overlays import OVERLAYS
 from lab.links.topology import EdgeChange
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.resolve import Resolved
@@ -123,6 +125,7 @@ class NetnsBackend:
     def refuse(self, scenario: Resolved) -> list[str]:
         """Features of this scenario that this backend does not support, one sentence each; starts nothing."""
         reasons = [*refusals(scenario, self.name), *foreign_images(scenario, "host made of namespaces")]
+        reasons += shortages(scenario, machine_room())
         if (topology := scenario.topology) is not None:
             addresses = [spec.address for spec in scenario.hosts.values()]
             if why := refusal(topology, addresses, free_memory()):
@@ -181,8 +184,13 @@ class NetnsBackend:
         bridge = bridge_of(scenario)
         hosts = {name: made(scenario, name) for name in scenario.hosts}
         lab = NetnsLab(hosts, fabric, spawners, origin, made)
+        daemons = OVERLAYS.get(scenario.overlay).has_daemons
         try:
+            if daemons:  # they are launched at once, so the other cores can prepare for it while hosts boot
+                await spawner.warm_up()
             await _boot(list(hosts.values()), fabric)
+            if not daemons:
+                await spawner.warm_up()
         except BaseException:
             await lab.down()
             raise

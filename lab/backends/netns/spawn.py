@@ -89,9 +89,15 @@ class Spawner:
                 raise
             return await started
 
+    async def warm_up(self) -> None:
+        """Let the zygote import now what it would import for its first process."""
+        await self._send(msgspec.json.encode(ForkRequest(id=0, load=True)), ())
+
     async def _send(self, message: bytes, fds: Sequence[int]) -> None:
         """Send one whole request, as soon as the socket has space."""
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))]  # `socket.send_fds` drops its flags
+        rights = (
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
+        )  # `socket.send_fds` drops its flags
         async with self._sending:
             while True:
                 try:

@@ -43,6 +43,8 @@ class ForkRequest(Struct, frozen=True, kw_only=True):
     """Fork a process. Without `host`, it becomes PID 1 of a new host set up according to `init`."""
 
     id: int
+    load: bool = False
+    """Only import what later processes need, before they are asked for. There is no answer."""
     init: HostPlan | None = None
     host: int = 0
     """Pid of the init of the host to enter."""
@@ -59,29 +61,20 @@ _decoder = msgspec.json.Decoder(ForkRequest)
 
 
 def serve(orders: socket.socket, preload: Sequence[str] = PRELOAD, *, name: str = "lab-zygote") -> None:
-    """Import, then fork on request until the other side closes."""
+    """Fork on request until the other side closes; `preload` is imported when that is first worth it."""
     set_process_name(name)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    for module in preload:
-        # Preloading only saves time and memory: a module that cannot be imported fails later, where it is used.
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
-    if threading.active_count() != 1:
-        raise RuntimeError(f"the zygote must have one thread, imports made {threading.enumerate()}")
-    gc.collect()
-    gc.freeze()  # children copy only pages that are written, and the collector would write to all
-    gc.disable()
-    Zygote(orders).run()
+    Zygote(orders, preload).run()
 
 
 class Zygote:
     """The loop: requests in, forks, exit statuses out."""
 
-    def __init__(self, orders: socket.socket) -> None:
+    def __init__(self, orders: socket.socket, preload: Sequence[str] = ()) -> None:
         self._orders = orders
+        self._preload: Sequence[str] | None = preload
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self._pid = os.getpid()
         self._ids: dict[int, int] = {}
         self._wake, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -103,7 +96,24 @@ class Zygote:
                     for fd in fds:
                         os.close(fd)
 
+    def _load(self) -> None:
+        """Import what children will need, and prepare the memory that they share."""
+        for module in self._preload or ():
+            # Preloading only saves time and memory: a module that cannot be imported fails later, where it is used.
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+        self._preload = None
+        if threading.active_count() != 1:
+            raise RuntimeError(f"the zygote must have one thread, imports made {threading.enumerate()}")
+        gc.collect()
+        gc.freeze()  # children copy only pages that are written, and the collector would write to all
+        gc.disable()
+
     def _obey(self, order: ForkRequest, fds: list[int]) -> None:
+        if self._preload is not None:
+            self._load()
+        if order.load:
+            return
         try:
             pid = self._fork(order, fds)
         except OSError as error:
@@ -120,10 +130,12 @@ class Zygote:
                 unshare(Clone.NEWPID)
             elif order.host:
                 setns(target, Clone.NEWPID)
+            pid = -1
             try:
                 pid = os.fork()
             finally:
-                if os.getpid() == self._pid and (order.init is not None or order.host):
+                # Not told by getpid(): in its namespace a child may have the same number as this process in its own.
+                if pid != 0 and (order.init is not None or order.host):
                     setns(self._own_pids, Clone.NEWPID)
         except OSError:
             if target >= 0:

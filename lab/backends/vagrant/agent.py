@@ -72,7 +72,9 @@ def main() -> None:
 
 
 async def _serve(orders: socket.socket) -> None:
-    hand = _Hand(Spawner(orders))
+    spawner = Spawner(orders)
+    await spawner.warm_up()
+    hand = _Hand(spawner)
     loop = asyncio.get_running_loop()
     tasks = set[asyncio.Task[None]]()
     with socket.socket(socket.AF_UNIX) as listener:
