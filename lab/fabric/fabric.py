@@ -67,15 +67,19 @@ class Fabric:
     async def build(self) -> None:
         """Create the bridges and the rules; no host is connected yet."""
         networks = plan.bridge_commands(self.underlay.networks) + plan.router_commands(self.underlay)
+        # Ports are no hosts: without this each would send its own IPv6 solicitations into a host. Bridges neither,
+        # unless they are routers' interfaces.
+        quiet = self._tool("sh", "-c", f"echo 1 > {_PORTS_IPV6}", check=False)
+        if not self.underlay.routers:
+            await quiet
         await asyncio.gather(
             self._tool("ip", "-batch", "-", text="link set lo up\n" + networks),
             self._tool(
                 "nft", "-f", "-", text=rules.base_rules(self.links.bridge_rules(), senders=self._routed is not None)
             ),
         )
-        # Ports are no hosts: without this each would send its own IPv6 solicitations into a host.
-        await self._tool("sh", "-c", f"echo 1 > {_PORTS_IPV6}", check=False)
         if self.underlay.routers:
+            await quiet
             text = rules.router_rules(self.underlay, self.links.router_rules())
             await self._tool("nft", "-f", "-", text=text)
             settings = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
