@@ -9,6 +9,8 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from msgspec import Struct
+
 from lab.contracts.lab import Host, Lab
 from lab.errors import LabError
 from lab.kinds.options import Options
@@ -160,6 +162,30 @@ class SelfTelling(Protocol):
     @property
     def told(self) -> Mapping[str, Any]:
         """Facts for the history: name, version, how addresses are assigned."""
+        ...
+
+
+class OverlayReport(Struct, frozen=True, kw_only=True):
+    """The claims of an overlay about one host, and what the lab knows of it."""
+
+    running: bool
+    """Whether it claims to run."""
+    peers: tuple[str, ...] = ()
+    """Hosts that it claims to reach; empty if it cannot tell."""
+    connected: tuple[str, ...] = ()
+    """Hosts that the lab has connected it with, directly or through others."""
+    stopped: bool = False
+    """Whether the lab stopped or killed it, and has not started it again."""
+    left: tuple[str, ...] = ()
+    """Its processes that run although it is stopped, in words."""
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """An overlay that can be asked what it believes."""
+
+    async def report(self, host: str) -> OverlayReport | None:
+        """Ask it on one host, which is on; None if it was not launched there. Raises `LabError`."""
         ...
 
 

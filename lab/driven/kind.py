@@ -81,6 +81,7 @@ def driven(
         make=overlay,
         has_daemons=has_daemons,
         has_views=False,
+        has_reports=True,
         default_range=default_range,
         options=lambda: names,
         numbers=numbers,

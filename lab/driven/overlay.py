@@ -14,7 +14,8 @@ import msgspec
 
 from lab.contracts.driver import Driver, DriverFactory, DriverFault, DriverHello, DriverPeer, DriverPlace, DriverPlug
 from lab.contracts.lab import Lab
-from lab.contracts.overlay import together
+from lab.contracts.overlay import OverlayReport, together
+from lab.driven.leftovers import launch_mark, started_since
 from lab.errors import LabError
 from lab.host_engine import HostEngine
 from lab.kinds.options import Options
@@ -55,6 +56,10 @@ class DrivenOverlay:
         """Groups of connected hosts, for overlays whose peers must be told about all others."""
         self._asked: dict[str, dict[str, None]] = {}
         """Host -> the other ends of its connections, for overlays that discover the rest."""
+        self._marks: dict[str, float | None] = {}
+        """Host -> its uptime at the last launch; see `lab.driven.leftovers`."""
+        self._stopped: dict[str, None] = {}
+        """Hosts whose overlay was stopped or killed, and not launched again."""
         self._addresses: dict[str, IPv4Interface | IPv6Interface] = {}
         self._next: dict[str, int] = {}
         """Prefix, or "" for the whole range -> the index of the next address to assign."""
@@ -110,10 +115,27 @@ class DrivenOverlay:
     async def stop(self, host: str) -> None:
         """Stop gracefully, in the overlay's own way."""
         await self._driver(host).stop()
+        self._stopped[host] = None
 
     async def kill_daemon(self, host: str) -> None:
         """See `Driver.kill`."""
         await self._driver(host).kill()
+        self._stopped[host] = None
+
+    async def report(self, host: str) -> OverlayReport | None:
+        """See `lab.contracts.overlay.Reporting`."""
+        if host not in self._hellos:
+            return None
+        status = await self._driver(host).status()
+        mark = self._marks.get(host)
+        stopped = host in self._stopped
+        return OverlayReport(
+            running=status.running,
+            peers=status.peers,
+            connected=tuple(other for other in self._group_of(host) if other != host),
+            stopped=stopped,
+            left=await started_since(self._lab.hosts[host], mark) if stopped and mark is not None else (),
+        )
 
     # Containers
 
@@ -208,6 +230,7 @@ class DrivenOverlay:
                 ),
             )
         driver = self._drivers[name]
+        self._marks[name] = await launch_mark(host)
         hello = await driver.hello()
         first = self.hello
         if first is not None and (hello.addresses, hello.carries) != (first.addresses, first.carries):
@@ -220,6 +243,7 @@ class DrivenOverlay:
                 f"{self._subnet} has no /{PREFIX[self._subnet.version]} left for {name}: `iprange` names a larger range"
             )
         self._hellos[name] = hello
+        self._stopped.pop(name, None)
         await driver.launch()
 
     async def _connect(self, name: str) -> None:
@@ -228,8 +252,7 @@ class DrivenOverlay:
         if hello.discovers:
             others = list(self._asked.get(name, {}))
         else:
-            group = next((group for group in self._groups if name in group), {})
-            others = [other for other in group if other != name]
+            others = [other for other in self._group_of(name) if other != name]
         edges = self._scenario.edges
         if edges is not None:
             near = {end for edge in edges for end in edge if name in edge}
@@ -245,6 +268,9 @@ class DrivenOverlay:
             if other in self._hellos
         ]
         await self._driver(name).connect(peers)
+
+    def _group_of(self, name: str) -> dict[str, None]:
+        return next((group for group in self._groups if name in group), {})
 
     async def _attach(self, replica: Replica, address: str) -> None:
         what = DriverPlug(container=replica.name, pid=await self._pid(replica), address=address)

@@ -70,5 +70,5 @@ CHECKERS: Registry[Checker[Any]] = Registry(
     "checker",
     Checker,
     "lab.expectations",
-    first=("reachable", "unreachable", "converged", "dns", "http", "exec"),
+    first=("reachable", "unreachable", "converged", "dns", "http", "exec", "status"),
 )

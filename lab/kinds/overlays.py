@@ -45,6 +45,8 @@ class OverlayKind(KindWithOptions):
     """Hosts run a daemon, which can be killed, and can leave and join."""
     has_views: bool = False
     """These daemons report their beliefs, as ours do: topology, ring, names."""
+    has_reports: bool = False
+    """It can be asked what it believes (`lab.contracts.overlay.Reporting`)."""
     has_names: bool = False
     """Containers find each other by DNS."""
     verbs: frozenset[str] = frozenset()

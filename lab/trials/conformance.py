@@ -14,6 +14,7 @@ __all__ = ["TRIALS"]
 _REACH = {"expect": {"reachable": "all", "within": "60s", "for": "2s"}}
 _END = {"expect": {"converged": "all", "within": "60s"}}
 """Bounds the last change; without it the run allows 10 s."""
+_STATUS = {"expect": {"status": "all", "within": "60s"}}
 _RUN = {"run": "all"}
 
 
@@ -41,6 +42,21 @@ def _isolation(facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
     ]
 
 
+def _honest(facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
+    stop = [
+        {"kill": {"daemon": "host2", "farewell": True}},
+        _STATUS,
+        {"restart": {"daemon": "host2"}},
+        _REACH,
+        {"kill": {"daemon": "host2"}},
+        _STATUS,
+        {"restart": {"daemon": "host2"}},
+        _REACH,
+        _STATUS,
+    ]
+    return [_RUN, _REACH, _STATUS, *(stop if facts.daemon else ()), _END]
+
+
 def _daemon(facts: OverlayFacts) -> str:
     return "" if facts.daemon else "no process of it runs on hosts"
 
@@ -57,7 +73,9 @@ TRIALS: Sequence[OverlayTrial] = (
         asks="Are containers in two subnets kept apart?",
         services=_apart,
         steps=_isolation,
-        not_for=lambda facts: "" if facts.addresses == "chosen" else "its addresses are not chosen by subnet",
+        not_for=lambda facts: (
+            "" if facts.addresses == "chosen" and facts.routed else "its addresses are not chosen by subnet"
+        ),
     ),
     OverlayTrial(
         name="large",
@@ -85,6 +103,14 @@ TRIALS: Sequence[OverlayTrial] = (
         hosts=3,
         steps=_steps({"kill": {"daemon": "host2"}}, {"wait": "2s"}, {"restart": {"daemon": "host2"}}, _REACH),
         not_for=_daemon,
+    ),
+    OverlayTrial(
+        name="status",
+        asks="Is what it says of itself true, and does nothing of it run after a stop or a kill?",
+        services=spread(2),
+        connect=({"expect": {"status": "all", "within": "10s"}}, {"connect": "all"}),
+        steps=_honest,
+        not_for=lambda facts: "" if facts.reports else "it is not asked: it has no driver",
     ),
     OverlayTrial(
         name="power",

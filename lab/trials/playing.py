@@ -49,7 +49,13 @@ def facts_of(entry: Entry, out: Path) -> OverlayFacts:
     routed = bool(told) or kind.default_range is not None
     # What is no program of somebody else is ours, or the kernel's.
     version = f"overlay-lab {__version__}" if kind.has_daemons else f"Linux {platform.release()}"
-    known = {"name": entry.label, "version": version, "daemon": kind.has_daemons, "routed": routed}
+    known = {
+        "name": entry.label,
+        "version": version,
+        "daemon": kind.has_daemons,
+        "routed": routed,
+        "reports": kind.has_reports,
+    }
     return msgspec.convert(known | told, OverlayFacts)
 
 

@@ -32,6 +32,8 @@ class OverlayFacts(Struct, frozen=True, kw_only=True):
     daemon: bool = True
     routed: bool = True
     """Whether containers have addresses that containers of other hosts reach; else they use published ports."""
+    reports: bool = False
+    """Whether it can be asked what it believes."""
 
 
 class OverlayTrial(Struct, frozen=True, kw_only=True):
@@ -53,6 +55,7 @@ class OverlayTrial(Struct, frozen=True, kw_only=True):
     before: Sequence[Mapping[str, Any]] = ()
     """What happens before the overlay is launched."""
     connect: Sequence[Mapping[str, Any]] = ({"connect": "all"},)
+    """The steps after the launch that connect the hosts."""
 
     def scenario(self, entry: Entry, facts: OverlayFacts) -> dict[str, Any]:
         """The scenario of this trial for one overlay, as plain data."""
@@ -72,8 +75,11 @@ class OverlayTrial(Struct, frozen=True, kw_only=True):
         }
 
     def asked(self, facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
-        """The probes for one overlay."""
-        return self.probes
+        """The probes for one overlay: HTTP where containers use published ports, because there is no address for a
+        ping."""
+        if facts.routed:
+            return self.probes
+        return [{**probe, "kind": "http"} if probe["kind"] == "icmp" else probe for probe in self.probes]
 
 
 class LeagueQuestion(OverlayTrial, frozen=True, kw_only=True):
@@ -92,12 +98,6 @@ class LeagueQuestion(OverlayTrial, frozen=True, kw_only=True):
     quiet: bool = False
     """Its hosts are idle nearly all the time and it measures no short times, so labs of it may be played side by
     side."""
-
-    def asked(self, facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
-        """Where containers use published ports there is no address for a ping, so they ask by HTTP."""
-        if facts.routed:
-            return self.probes
-        return [{**probe, "kind": "http"} if probe["kind"] == "icmp" else probe for probe in self.probes]
 
 
 class TrialOutcome(Struct, frozen=True, kw_only=True):

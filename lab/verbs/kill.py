@@ -53,6 +53,7 @@ class KillVictim(Victim):
 
     engine: Name | None = None
     live_restore: bool = False
+    farewell: bool = False
 
     kinds: ClassVar[tuple[str, ...]] = ("daemon", "host", "engine", "service")
 
@@ -60,6 +61,8 @@ class KillVictim(Victim):
     def _restore_of_an_engine(self) -> "KillVictim":
         if self.live_restore and self.engine is None:
             raise fault("`live_restore` next to `engine`", "no `engine`")
+        if self.farewell and self.daemon is None:
+            raise fault("`farewell` next to `daemon`", "no `daemon`")
         return self
 
     def check(self, where: Where, known: Known) -> Iterator[Problem]:
@@ -78,23 +81,24 @@ def check_victim(deed: str, where: Where, body: Victim, known: Known) -> Iterato
 
 
 class DaemonDeath(Restartable):
-    """`kill -9` of a host's overlay daemon. The kernel's part of the data path goes on."""
+    """`kill -9` of a host's overlay daemon, or its own way to stop. The kernel's part of the data path goes on."""
 
     what = "kill"
     mark = Mark("daemon killed", "#edae49")
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, *, farewell: bool = False) -> None:
         self.victim = ("daemon", host)
         self.hosts = (host,)
-        self.label = f"kill daemon of {host}"
+        self.label = f"{'stop' if farewell else 'kill'} daemon of {host}"
+        self._farewell = farewell
 
     def works_on(self, bench: Bench) -> Sequence[str]:
         """See `Fault`."""
         return self.hosts
 
     async def inject(self, bench: Bench, step: int) -> None:
-        """Kill it."""
-        await bench.upkeep.daemon_down(self.hosts[0], step)
+        """Kill or stop it."""
+        await bench.upkeep.daemon_down(self.hosts[0], step, farewell=self._farewell)
 
     async def heal(self, bench: Bench, step: int | None) -> None:
         """Launch it again with the options that it had."""
@@ -187,7 +191,7 @@ class EngineDeath(Restartable):
 def death_of(body: KillVictim) -> Restartable:
     """The fault of a victim."""
     if body.daemon is not None:
-        return DaemonDeath(body.daemon)
+        return DaemonDeath(body.daemon, farewell=body.farewell)
     if body.host is not None:
         return HostDeath(body.host)
     if body.engine is not None:
@@ -209,8 +213,8 @@ class _Kill(Verb[KillVictim]):
     form = "`kill: {daemon: a}`, `{host: a}`, `{engine: a}`, `{service: s}`"
     about = (
         "SIGKILL to the overlay's daemon (also `kill: a`), power off a host, SIGKILL to its container engine, or kill "
-        "containers; with `for` they start again by themselves. With `live_restore: true` an engine that is back takes "
-        "over its containers, else it ends them, see below"
+        "containers; with `for` they start again by themselves. With `farewell: true` a daemon stops in good order. "
+        "With `live_restore: true` an engine that is back takes over its containers, else it ends them, see below"
     )
     needs = ("engine", "live-restore")
     takes_for = "lasts"

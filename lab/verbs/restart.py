@@ -34,6 +34,8 @@ class _Restart(Verb[KillVictim]):
     def complete(self, step: Step, body: KillVictim) -> None:
         if body.for_ is not None:
             raise fault("no `for`: a restart lasts", "`for` with restart")
+        if body.farewell:
+            raise fault("no `farewell`, which is for `kill`", "`farewell` with restart")
 
     def check(self, where: Where, body: KillVictim, known: Known) -> Iterator[Problem]:
         yield from body.check(where, known)
