@@ -188,12 +188,13 @@ class VerbMethods:
         for_: int | str | None = None,
         engine: str | None = None,
         live_restore: bool | None = None,
+        farewell: bool | None = None,
         at: str | None = None,
     ) -> Event:
         """In a scenario `kill: {daemon: a}`, `{host: a}`, `{engine: a}`, `{service: s}`: SIGKILL to the overlay's
         daemon (also `kill: a`), power off a host, SIGKILL to its container engine, or kill containers; with `for`
-        they start again by themselves. With `live_restore: true` an engine that is back takes over its containers,
-        else it ends them, see below"""
+        they start again by themselves. With `farewell: true` a daemon stops in good order. With `live_restore:
+        true` an engine that is back takes over its containers, else it ends them, see below"""
     def restart(
         self,
         *short: Any,
@@ -203,6 +204,7 @@ class VerbMethods:
         for_: int | str | None = None,
         engine: str | None = None,
         live_restore: bool | None = None,
+        farewell: bool | None = None,
         at: str | None = None,
     ) -> Event:
         """In a scenario `restart:` the same: start the daemon, host (with its containers), engine or containers again.
@@ -297,6 +299,7 @@ class VerbMethods:
         dns: str | Mapping[str, Any] | None = None,
         http: str | Mapping[str, Any] | None = None,
         exec: str | Mapping[str, Any] | None = None,
+        status: str | None = None,
         within: int | str | None = None,
         for_: int | str | None = None,
         at: str | None = None,

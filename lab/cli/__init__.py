@@ -531,25 +531,40 @@ def overlays() -> None:
 @overlays.command("list", epilog=_examples("lab overlay list"))
 @_JSON
 def overlay_list(as_json: bool) -> None:
-    """List all overlays, with what must be installed for them."""
+    """List all overlays, their variants, and what must be installed for them."""
     from lab.cli.overlay import list_overlays
 
     list_overlays(as_json=as_json)
 
 
-@overlays.command("check", epilog=_examples("lab overlay check tinc", "lab overlay check ./my-overlay --only reach"))
-@click.argument("name")
-@click.option("--only", multiple=True, metavar="TRIAL", help="Play this trial only; may be repeated.")
+@overlays.command(
+    "check",
+    epilog=_examples(
+        "lab overlay check tinc", "lab overlay check nebula:tuned", "lab overlay check ./my-overlay --only reach,cut"
+    ),
+)
+@click.argument("name", required=False)
+@click.option("--only", multiple=True, metavar="A,B", help="Play these trials only.")
+@click.option("--list", "list_only", is_flag=True, help="List the trials, play none.")
+@_SEED
 @click.option("--out", type=click.Path(path_type=Path), help="Where runs and page go [default: reports/overlays/NAME].")
 @_JSON
-def overlay_check(name: str, only: tuple[str, ...], out: Path | None, as_json: bool) -> None:
-    """Play the trials that every overlay must pass on NAME: an overlay of `lab overlay list`, or a program's path.
+def overlay_check(
+    name: str | None, only: tuple[str, ...], list_only: bool, seed: int | None, out: Path | None, as_json: bool
+) -> None:
+    """Play the trials that every overlay must pass on NAME: an overlay of `lab overlay list`, with its defaults (tinc),
+    a variant (nebula:tuned) or options (wireguard:keepalive=1), or a program's path.
 
     Exit codes: 0 all passed, 1 one failed, 3 the machine was too busy for one.
     """
-    from lab.cli.overlay import check
+    from lab.cli.overlay import check, list_trials
 
-    sys.exit(check(name, only=only, out=out, as_json=as_json))
+    if list_only:
+        list_trials(as_json=as_json)
+        return
+    if name is None:
+        raise click.UsageError("NAME is missing: an overlay of `lab overlay list`, or a program's path")
+    sys.exit(check(name, only=only, seed=seed, out=out, as_json=as_json))
 
 
 @lab.command(

@@ -118,4 +118,5 @@ KIND = driven(
     make=BabelDriver,
     programs={"babeld": "babeld"},
     numbers={"hello": (1, 60), "mtu": (1280, 9000)},
+    variants={"tuned": {"hello": 1}},
 )

@@ -166,5 +166,6 @@ KIND = driven(
     make=EvpnDriver,
     programs={"vtysh": "frr"},
     choices={"bfd": (True, False)},
+    variants={"tuned": {"bfd": True}},
     numbers={"mtu": (1280, 9000)},
 )

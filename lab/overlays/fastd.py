@@ -94,4 +94,5 @@ KIND = driven(
     programs={"fastd": "fastd"},
     numbers={"mtu": (576, 9000)},
     choices={"encryption": (True, False)},
+    variants={"plain": {"encryption": False}},
 )

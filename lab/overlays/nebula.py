@@ -111,5 +111,6 @@ KIND = driven(
     make=NebulaDriver,
     programs={"nebula": "nebula", "nebula-cert": "nebula"},
     numbers={"mtu": (576, 9000), **_TIMES},
+    variants={"tuned": {"mtu": 1440, "alive": 1, "deletion": 2}},
     only_ipv4=True,
 )

@@ -173,6 +173,7 @@ KIND = driven(
     about="Docker's own overlay network in swarm mode, where hosts have a Docker Engine (`dind`, `vagrant`)",
     making=_making,
     numbers={"managers": (1, 7)},
+    variants={"tuned": {"managers": 3}},
     has_daemons=False,
     backends=("dind", "vagrant"),
 )

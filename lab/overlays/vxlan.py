@@ -149,4 +149,5 @@ KIND = OverlayKind(
     options=lambda: OPTIONS,
     faults=_faults,
     range_of=lambda options: range_among(options, "iprange"),
+    variants={"tuned": {"mtu": 1450}},
 )

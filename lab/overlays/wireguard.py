@@ -130,4 +130,5 @@ KIND = driven(
     programs={"wg": "wireguard-tools", _PROGRAM: _PROGRAM},
     numbers={"mtu": (576, 65535), "keepalive": (0, 65535)},
     choices={"device": ("auto", "kernel", _PROGRAM)},
+    variants={"tuned": {"keepalive": 1}, "go": {"device": _PROGRAM}},
 )

@@ -169,4 +169,5 @@ KIND = driven(
     choices={"transport": ("tls", "tcp")},
     numbers={"mtu": (1280, _MTU)},
     default_range=None,
+    variants={"tuned": {"transport": "tcp", "mtu": _MTU}},
 )

@@ -59,13 +59,15 @@ def facts_of(entry: Entry, out: Path) -> OverlayFacts:
     return msgspec.convert(known | told, OverlayFacts)
 
 
-def outcome_of(trial: OverlayTrial, entry: Entry, facts: OverlayFacts, out: Path) -> TrialOutcome:
+def outcome_of(
+    trial: OverlayTrial, entry: Entry, facts: OverlayFacts, out: Path, *, seed: int | None = None
+) -> TrialOutcome:
     """Play one trial."""
     if why := trial.not_for(facts):
         return TrialOutcome(trial=trial.name, asks=trial.asks, verdict="n/a", reason=why)
     for _ in range(_TRIES):
         try:
-            run = play(trial.scenario(entry, facts), backend=backend_of(entry), out=out)
+            run = play(trial.scenario(entry, facts), backend=backend_of(entry), seed=seed, out=out)
         except LabError as error:
             return TrialOutcome(trial=trial.name, asks=trial.asks, verdict="failed", reason=str(error))
         verdict = judged(run.verdict, run.checks)
@@ -98,12 +100,18 @@ def judged(verdict: Validity, checks: Sequence[CheckResult]) -> Validity:
 
 
 def all_outcomes(
-    trials: Sequence[OverlayTrial], entry: Entry, facts: OverlayFacts, out: Path, done: Callable[[TrialOutcome], None]
+    trials: Sequence[OverlayTrial],
+    entry: Entry,
+    facts: OverlayFacts,
+    out: Path,
+    done: Callable[[TrialOutcome], None],
+    *,
+    seed: int | None = None,
 ) -> list[TrialOutcome]:
     """Play the trials one after the other; `done` is called with each outcome."""
     found = []
     for trial in trials:
-        found.append(outcome_of(trial, entry, facts, out))
+        found.append(outcome_of(trial, entry, facts, out, seed=seed))
         done(found[-1])
     return found
 
