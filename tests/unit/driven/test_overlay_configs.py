@@ -14,6 +14,7 @@ from lab.driven.kit import HOSTS, own_address
 from lab.driven.overlay import DrivenOverlay
 from lab.kinds.overlays import OVERLAYS
 from lab.overlays import fastd, n2n, nebula, wireguard
+from lab.overlays.tinc import TincDriver
 
 B = DriverPeer(name="b", address="192.0.2.2", prefix="10.32.1.0/24", card="B=")
 SIX = DriverPeer(name="six", address="2001:db8::3", prefix="10.32.2.0/24", card="C=")
@@ -107,6 +108,21 @@ def test_an_option_that_means_nothing_is_refused(overlay: str, options: dict[str
 )
 def test_tuned_variants_are_taken(overlay: str, options: dict[str, bool | int | str]) -> None:
     assert not list(OVERLAYS.get(overlay).option_faults(options))
+
+
+def test_variants_have_options_that_their_overlays_take() -> None:
+    variants = [(kind.name, options) for kind in OVERLAYS for options in kind.variants.values()]
+    assert {"nebula", "tinc", "vxlan", "weave", "wireguard", "swarm"} <= {name for name, _ in variants}
+    for name, options in variants:
+        assert options and not list(OVERLAYS.get(name).option_faults(options)), (name, options)
+
+
+def test_tinc_tests_and_dials_peers_as_often_as_it_is_told() -> None:
+    host: Any = None
+    fields = {name: getattr(PLACE, name) for name in PLACE.__struct_fields__}
+    told = TincDriver(host, DriverPlace(**{**fields, "options": {"ping": 5, "retry": 6}}))._conf()
+    assert told.splitlines()[-2:] == ["PingInterval = 5", "MaxTimeout = 6"]
+    assert "PingInterval" not in TincDriver(host, PLACE)._conf()
 
 
 @pytest.mark.parametrize(
