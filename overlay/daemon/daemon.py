@@ -321,7 +321,7 @@ class Daemon:
         """Serve DNS to containers; without the engine's bridge the router runs without DNS and reports that."""
         wanted = self._options.dns_listen_address
         device = self._engine_bridge
-        dns = router.dns = DnsServer(address, router.feed, Path(self._options.resolv_conf))
+        dns = router.dns = DnsServer(address, router.feed, Path(self._options.resolv_conf), known=router.known_answers)
         if self._options.dns_fallback_timeout:
             dns.fallback_timeout = self._options.dns_fallback_timeout / SECOND
         if not config.dns:

@@ -3,6 +3,7 @@
 Names are text with a final dot. Names with bytes beyond ASCII or with dots inside a label are not ours and give None.
 """
 
+from contextlib import suppress
 from ipaddress import ip_address
 
 from overlay.errors import UsageError
@@ -49,6 +50,13 @@ def within(labels: tuple[bytes, ...], domain: str) -> bool:
 
 def packed(address: str) -> bytes | None:
     """An IP literal as 4 or 16 bytes; None if it is not a valid literal."""
+    parts = address.split(".")
+    if len(parts) == 4:  # nearly always, and several times faster than `ip_address`
+        with suppress(ValueError):
+            plain = bytes([int(part) for part in parts])
+            a, b, c, d = plain
+            if f"{a}.{b}.{c}.{d}" == address:
+                return plain
     try:
         return ip_address(address).packed if "%" not in address else None
     except ValueError:

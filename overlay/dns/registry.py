@@ -237,6 +237,11 @@ class NameRegistry:
             return name
         return name + self._domain if name.count(".") == 1 and name != "." else None
 
+    @property
+    def count(self) -> int:
+        """The number of names that have an answer."""
+        return len(self._by_name)
+
     def exists(self, name: str) -> bool:
         """Whether the folded `name` has an answer, or is the domain itself."""
         return name in self._by_name or name == self._domain

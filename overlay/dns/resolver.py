@@ -3,43 +3,46 @@
 Owns the format of answers, truncation, and the decision which queries go to the host's own name servers. Must not know
 sockets or how the registry is replicated. No input raises an exception.
 
-Packets are parsed with dnslib. The result for a query is cached as a plan, keyed by the query's bytes after its id,
-until the registry changes. A repeated query then costs only a shuffle and a join.
+Plain queries are parsed by `plain_query`, all others with dnslib; both give the same plans. A plan is cached, keyed by
+the query's bytes after its id, until the registry changes. A repeated query then costs a look into a table, and a
+shuffle if there are several answers. `packets` answers a batch of datagrams so, without an input and effects for each.
 """
 
 # mypy: disable-error-code="no-untyped-call"
 
+from collections.abc import Sequence
 from struct import pack
-from typing import Any
+from typing import Any, Final
 
-from dnslib import CLASS, EDNS0, QTYPE, RCODE, RR, DNSHeader, DNSQuestion, DNSRecord
-from dnslib.label import DNSBuffer, DNSLabel
+from dnslib import EDNS0, DNSHeader, DNSRecord
 from msgspec import Struct
 
 from overlay.config import Config
-from overlay.dns.names import MAX_LABEL, MAX_NAME, address_of_reverse, name_of_labels, packed, within
+from overlay.dns.names import address_of_reverse, check_name, name_of_labels, packed, within
+from overlay.dns.packet_cache import PacketCache
+from overlay.dns.parsed_query import DO_FLAG, FLAG_RESPONSE, FLAGS_KEPT, ParsedQuery, format_error, parse_query
+from overlay.dns.plain_query import PlainQuery, encode_name, head, read_plain
 from overlay.dns.registry import NameRegistry
 from overlay.effects import DnsAnswer, DnsForward, Effect, Log
 from overlay.env import Random
+from overlay.errors import UsageError
 from overlay.inputs import DnsQuery
 
 MIN_UDP = 512
 MAX_PACKET = 65535
 OUR_UDP = 4096
 """The UDP size that we advertise, as common servers do; queries are far smaller."""
-MAX_ADDITIONAL = 2
-"""Records after the question that are parsed: OPT, and perhaps a signature."""
-MAX_PLANS = 1024
+MIN_PLANS = 1024
+"""Plans that are cached in any case, and twice as many as there are names: nobody fills memory with odd queries."""
+MAX_PLANS = 1 << 18
 MAX_PLANNED = 512
 """Longer queries are not cached."""
 
-FLAG_RESPONSE = 0x80
-FLAGS_KEPT = 0x79
-"""Opcode and "recursion desired": the flags of the query that an answer repeats."""
 FLAG_TRUNCATED = 0x02
-ANY_CLASS = 255
-DO_FLAG = 0x8000
-"""In the flags of an OPT record: the client accepts DNSSEC records (RFC 3225)."""
+IN, ANY_CLASS = 1, 255
+A, SOA, PTR, AAAA, OPT, ANY = 1, 6, 12, 28, 41, 255
+"""Types of records; numbers, because dnslib looks up each of its names in a function."""
+NOERROR, NXDOMAIN, NOTIMP = 0, 3, 4
 BADVERS = 1
 """The extended part of response code 16 (RFC 6891, 9)."""
 SOA_TIMES = (3600, 600, 86400)
@@ -56,25 +59,22 @@ class _Plan(Struct, frozen=True):
     answers: tuple[bytes, ...] = ()
     tail: bytes = b""
     udp_limit: int = MIN_UDP
+    datagram: bytes = b""
+    """The whole answer after the id, if there is only one order of the answers and a datagram has room for it."""
 
 
-class _Edns(Struct, frozen=True):
-    """The contents of a query's OPT record."""
+class _Decision(Struct, frozen=True):
+    """What the registry says about one question. `apex`: the zone whose SOA makes a negative answer cacheable (RFC
+    2308); empty: no SOA."""
 
-    udp_size: int
-    version: int
-    wants_dnssec: bool
-
-
-class _Query(Struct, frozen=True):
-    """A valid query. With an opcode other than QUERY only the header is parsed."""
-
-    header: DNSHeader
-    question: DNSQuestion | None = None
-    edns: "_Edns | None" = None
+    records: list[tuple[int, bytes]]
+    rcode: int
+    apex: str = ""
 
 
-FORWARD = _Plan(forward=True)
+FORWARD: Final = _Plan(forward=True)
+_OPT: Final = pack("!BHHIH", 0, OPT, OUR_UDP, 0, 0)
+_OPT_DO: Final = pack("!BHHIH", 0, OPT, OUR_UDP, DO_FLAG, 0)
 
 
 class Resolver:
@@ -84,33 +84,68 @@ class Resolver:
         self._registry = registry
         self._rng = rng
         self._ttl = config.dns_ttl
-        self._plans: dict[bytes, _Plan] = {}
-        self._generation = registry.generation
+        self._plans: PacketCache[_Plan] = PacketCache(MIN_PLANS // 2)
+        self._generation = -1
         self._counts = {"answered": 0, "forwarded": 0, "malformed": 0}
 
     def handle(self, input: DnsQuery, now: int) -> list[Effect]:
         """One `DnsAnswer` or `DnsForward`; an empty answer if the query gets none. At most one `Log` per run."""
         payload = input.payload
-        if self._generation != self._registry.generation or len(self._plans) >= MAX_PLANS:
-            self._plans.clear()
-            self._generation = self._registry.generation
+        self._follow()
         plan = self._plans.get(payload[2:])
         if plan is None:
             if len(payload) < 2 or (len(payload) > 2 and payload[2] & FLAG_RESPONSE):
                 return self._malformed([DnsAnswer(input.query, b"")])
             try:
-                query = _parse(payload)
+                plan = self._make(payload)
             except Exception as error:  # dnslib raises many types on hostile bytes; none may reach the daemon
-                return self._malformed([DnsAnswer(input.query, _format_error(payload))], type(error).__name__)
-            plan = self._plan(query)
-            if len(payload) <= MAX_PLANNED:
-                self._plans[payload[2:]] = plan
+                return self._malformed([DnsAnswer(input.query, format_error(payload))], type(error).__name__)
         if plan.forward:
             self._counts["forwarded"] += 1
             return [DnsForward(input.query, payload)]
         self._counts["answered"] += 1
         limit = MAX_PACKET if input.tcp else plan.udp_limit
         return [DnsAnswer(input.query, payload[:2] + self._compose(plan, limit))]
+
+    def packets(self, queries: Sequence[bytes]) -> list[bytes]:
+        """The answers to these datagrams; an empty one where `handle` has to decide. Same answers as `handle` gives."""
+        self._follow()
+        answers = []
+        young = self._plans.young
+        for query in queries:
+            plan = young.get(query[2:])
+            if plan is None:
+                plan = self._plans.get(query[2:])
+                if plan is None and len(query) > 12:
+                    plain = read_plain(query)
+                    plan = None if plain is None else self._planned(query, self._plan_plain(plain), plain.repeats)
+                young = self._plans.young
+            if plan is None or plan.forward:
+                answers.append(b"")
+            else:
+                answers.append(query[:2] + (plan.datagram or self._compose(plan, plan.udp_limit)))
+        self._counts["answered"] += len(answers) - answers.count(b"")
+        return answers
+
+    def _follow(self) -> None:
+        """Drop the plans if the registry has changed."""
+        if self._generation != self._registry.generation:
+            self._generation = self._registry.generation
+            self._plans.clear()
+            self._plans.most = min(MIN_PLANS // 2 + self._registry.count, MAX_PLANS // 2)
+
+    def _make(self, payload: bytes) -> _Plan:
+        """The plan for a query. Raises any exception of dnslib, or `ValueError`, on a malformed one."""
+        plain = read_plain(payload) if len(payload) > 12 else None
+        if plain is not None:
+            return self._planned(payload, self._plan_plain(plain), plain.repeats)
+        return self._planned(payload, self._plan(parse_query(payload)))
+
+    def _planned(self, payload: bytes, plan: _Plan, repeats: bool = True) -> _Plan:
+        """Cache a plan, if the same query may come again."""
+        if repeats and len(payload) <= MAX_PLANNED:
+            self._plans.put(payload[2:], plan)
+        return plan
 
     def report(self) -> dict[str, Any]:
         return dict(self._counts)
@@ -140,39 +175,54 @@ class Resolver:
         head[4:6] = pack("!H", fitting)
         return b"".join((head, *answers[:fitting], plan.tail))
 
-    def _plan(self, query: _Query) -> _Plan:
+    def _plan(self, query: ParsedQuery) -> _Plan:
         """The plan for a query."""
         header, question = query.header, query.question
         if header.get_opcode() != 0:
             flags = header.bitmap >> 8 & FLAGS_KEPT | FLAG_RESPONSE
-            return _Plan(head=bytes((flags, RCODE.NOTIMP)) + bytes(8))
+            return _Plan(head=bytes((flags, NOTIMP)) + bytes(8))
         assert question is not None
         if query.edns is not None and query.edns.version > 0:
-            return self._reply(query, [], RCODE.NOERROR, extended=BADVERS)
-        if question.qclass not in (CLASS.IN, ANY_CLASS):
+            return self._reply(query, [], NOERROR, extended=BADVERS)
+        if question.qclass not in (IN, ANY_CLASS):
             return FORWARD
         name = name_of_labels(question.qname.label)
         if name is None:
             # No registered name has such labels, and no other server answers for our domain.
             ours = within(question.qname.label, self._registry.domain)
-            return self._reply(query, [], RCODE.NXDOMAIN, apex=self._registry.domain) if ours else FORWARD
+            return self._reply(query, [], NXDOMAIN, apex=self._registry.domain) if ours else FORWARD
+        found = self._decide(name, question.qtype)
+        return FORWARD if found is None else self._reply(query, found.records, found.rcode, apex=found.apex)
+
+    def _plan_plain(self, query: PlainQuery) -> _Plan:
+        """The same plan as that of `_plan`, for a plain query."""
+        if query.qclass not in (IN, ANY_CLASS):
+            return FORWARD
+        found = self._decide(query.name, query.qtype)
+        if found is None:
+            return FORWARD
+        authority = b"" if found.records else self._authority(found.apex)
+        opt = b"" if not query.udp_size else _OPT_DO if query.wants_dnssec else _OPT
+        limit = max(MIN_UDP, query.udp_size)
+        start = head(query, found.rcode, 1 if authority else 0)
+        return self._finish(start, found.records, authority + opt, limit)
+
+    def _decide(self, name: str, qtype: int) -> _Decision | None:
+        """What the registry says about a folded name; None: it is not ours to answer."""
         local = self._registry.qualify(name)
-        address = address_of_reverse(name)
         if local is not None:
             # A name without a domain is not in any zone that could have an SOA.
             apex = self._registry.domain if self._registry.in_domain(name) else ""
-            records = self._forward_records(local, question.qtype)
-            if local == self._registry.domain and question.qtype in (QTYPE.SOA, QTYPE.ANY):
-                records = [(QTYPE.SOA, self._soa(apex)), *records]
-            rcode = RCODE.NOERROR if self._registry.exists(local) else RCODE.NXDOMAIN
-        elif address is not None and (names := self._registry.names(address)):
-            apex = name
-            wanted = question.qtype in (QTYPE.PTR, QTYPE.ANY)
-            records = [(QTYPE.PTR, _encode_name(text)) for text in names] if wanted else []
-            rcode = RCODE.NOERROR
-        else:
-            return FORWARD
-        return self._reply(query, records, rcode, apex=apex)
+            records = self._forward_records(local, qtype)
+            if local == self._registry.domain and qtype in (SOA, ANY):
+                records = [(SOA, self._soa(apex)), *records]
+            return _Decision(records, NOERROR if self._registry.exists(local) else NXDOMAIN, apex)
+        address = address_of_reverse(name)
+        if address is not None and (names := self._registry.names(address)):
+            wanted = names if qtype in (PTR, ANY) else ()
+            records = [(PTR, encode_name(text)) for text in wanted if _sound(text)]
+            return _Decision(records, NOERROR, name)
+        return None
 
     def _forward_records(self, name: str, qtype: int) -> list[tuple[int, bytes]]:
         """(type, data) of every address of `name` that matches a question of `qtype`."""
@@ -180,21 +230,17 @@ class Resolver:
         for address in self._registry.addresses(name):
             data = packed(address)
             assert data is not None
-            rtype = QTYPE.A if len(data) == 4 else QTYPE.AAAA
-            if qtype in (rtype, QTYPE.ANY):
+            rtype = A if len(data) == 4 else AAAA
+            if qtype in (rtype, ANY):
                 records.append((rtype, data))
         return records
 
     def _reply(
-        self, query: _Query, records: list[tuple[int, bytes]], rcode: int, *, apex: str = "", extended: int = 0
+        self, query: ParsedQuery, records: list[tuple[int, bytes]], rcode: int, *, apex: str = "", extended: int = 0
     ) -> _Plan:
-        """`apex`: the zone whose SOA makes a negative answer cacheable (RFC 2308); empty: no SOA."""
         header = query.header
         reply = DNSRecord(DNSHeader(id=header.id, qr=1, aa=1, ra=1, rd=header.rd, rcode=rcode), q=query.question)
-        authority = b""
-        if not records and apex:
-            soa = self._soa(apex)
-            authority = _encode_name(apex) + pack("!HHIH", QTYPE.SOA, CLASS.IN, self._ttl, len(soa)) + soa
+        authority = b"" if records else self._authority(apex)
         empty = bytes(reply.pack())
         opt, limit = b"", MIN_UDP
         if query.edns is not None:
@@ -204,49 +250,38 @@ class Resolver:
             opt, empty = whole[len(empty) :], whole[: len(empty)]
         if authority:
             empty = empty[:8] + pack("!H", 1) + empty[10:]
+        return self._finish(empty[2:], records, authority + opt, limit)
+
+    def _finish(self, start: bytes, records: list[tuple[int, bytes]], tail: bytes, limit: int) -> _Plan:
         answers = tuple(
-            TO_QUESTION + pack("!HHIH", rtype, CLASS.IN, self._ttl, len(data)) + data for rtype, data in records
+            [TO_QUESTION + pack("!HHIH", rtype, IN, self._ttl, len(data)) + data for rtype, data in records]
         )
-        return _Plan(head=empty[2:], answers=answers, tail=authority + opt, udp_limit=limit)
+        size = 2 + len(start) + sum(map(len, answers)) + len(tail)
+        datagram = b""
+        if len(answers) < 2 and size <= limit:
+            datagram = b"".join((start[:4], pack("!H", len(answers)), start[6:], *answers, tail))
+        return _Plan(head=start, answers=answers, tail=tail, udp_limit=limit, datagram=datagram)
+
+    def _authority(self, apex: str) -> bytes:
+        """The SOA record of a negative answer; empty without an apex."""
+        if not apex:
+            return b""
+        soa = self._soa(apex)
+        return encode_name(apex) + pack("!HHIH", SOA, IN, self._ttl, len(soa)) + soa
 
     def _soa(self, apex: str) -> bytes:
         """The data of a zone's SOA record.
 
         Negative answers have the same TTL as positive ones. The serial is constant, because nobody transfers the zone.
         """
-        names = _encode_name(apex) + _encode_name(f"hostmaster.{apex}")
+        names = encode_name(apex) + encode_name(f"hostmaster.{apex}")
         return names + pack("!IIIII", 1, *SOA_TIMES, self._ttl)
 
 
-def _parse(payload: bytes) -> _Query:
-    """Raises any exception of dnslib, or `ValueError`, on a malformed query."""
-    buffer = DNSBuffer(payload)
-    header = DNSHeader.parse(buffer)
-    if header.get_opcode() != 0:
-        return _Query(header)
-    if header.q != 1 or header.a or header.auth or header.ar > MAX_ADDITIONAL:
-        raise ValueError("a query has one question and neither answers nor authorities")
-    question = DNSQuestion.parse(buffer)
-    labels = question.qname.label
-    if sum(map(len, labels)) + len(labels) > MAX_NAME + 1 or any(len(label) > MAX_LABEL for label in labels):
-        raise ValueError("the name is too long")
-    found = [
-        _Edns(udp_size=rr.rclass, version=rr.ttl >> 16 & 0xFF, wants_dnssec=bool(rr.ttl & DO_FLAG))
-        for rr in (RR.parse(buffer) for _ in range(header.ar))
-        if rr.rtype == QTYPE.OPT
-    ]
-    if len(found) > 1:
-        raise ValueError("a query has at most one OPT record")
-    return _Query(header, question, found[0] if found else None)
-
-
-def _encode_name(name: str) -> bytes:
-    buffer = DNSBuffer()
-    buffer.encode_name(DNSLabel(name))
-    return bytes(buffer.data)
-
-
-def _format_error(payload: bytes) -> bytes:
-    """FORMERR with the id of a packet that cannot be parsed (RFC 1035, 4.1.1)."""
-    flags = payload[2] & FLAGS_KEPT if len(payload) > 2 else 0
-    return payload[:2] + bytes((flags | FLAG_RESPONSE, RCODE.FORMERR)) + bytes(8)
+def _sound(name: str) -> bool:
+    """Whether a name can be written into a packet; other peers may register anything."""
+    try:
+        check_name(name)
+    except UsageError:
+        return False
+    return True

@@ -4,7 +4,8 @@ Owns sockets, buffers and idle timeouts. Knows no DNS except the length prefix o
 kernel filters by interface (`interface_filter`).
 
 Bounded: connections of one client and in total, idle time, and buffers in both directions. All datagrams of one client
-go to the same one of several sockets, so a flood fills the queue of few other clients.
+go to the same one of several sockets, so a flood fills the queue of few other clients. Datagrams are received and
+answered in batches, a system call for each.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from typing import Any, Final, Protocol, cast
 
 from overlay.errors import EnvironmentProblem
 from overlay.kernel.interface_filter import accept_only_from, spread_by_source
+from overlay.runtime.recvmmsg import ReceiveBuffers
+from overlay.runtime.sendmmsg import ReplyBuffers
 from overlay.shares import Shares
 
 __all__ = ["DnsSockets", "Questions", "TcpClients"]
@@ -30,8 +33,10 @@ MAX_UNREAD: Final = 64 << 10
 """Bytes of answers that a client has not read; above this limit its further queries wait."""
 QUEUES: Final = 16
 """Number of UDP sockets."""
-_BATCH: Final = 8
+_BATCH: Final = 32
 """Datagrams read from one socket in one turn of the loop."""
+_MAX_REPLY: Final = 4096
+"""Longer answers are sent one by one."""
 _MAX_DATAGRAM: Final = 65_535
 _IP_FREEBIND: Final = 15
 _SO_REUSEPORT: Final = 15
@@ -42,6 +47,10 @@ class Questions(Protocol):
 
     def asked(self, payload: bytes, reply: Callable[[bytes], None], *, tcp: bool, client: str = "") -> None:
         """Handle a query of a client. `reply` may be called once, now or later, or never."""
+        ...
+
+    def answered(self, payloads: list[bytes]) -> list[bytes]:
+        """The answers to these datagrams that are known at once; an empty one where `asked` has to decide."""
         ...
 
 
@@ -55,6 +64,8 @@ class DnsSockets:
         self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._interfaces: tuple[int, ...] | None = None
+        self._received = ReceiveBuffers(_BATCH, _MAX_DATAGRAM)
+        self._replies = ReplyBuffers(self._received, _MAX_REPLY)
         self.clients = TcpClients(questions)
 
     async def listen(self, interfaces: Sequence[int] | None) -> None:
@@ -122,12 +133,28 @@ class DnsSockets:
         return sock
 
     def _readable(self, sock: socket.socket) -> None:
-        for _ in range(_BATCH):
-            try:
-                data, source = sock.recvfrom(_MAX_DATAGRAM)
-            except OSError:  # no more datagrams, or the client is gone
-                return
-            self._questions.asked(data, _back(sock, source), tcp=False, client=str(source[0]))
+        received, replies, descriptor = self._received, self._replies, sock.fileno()
+        try:
+            number = received.receive(descriptor)
+        except OSError:  # a client is gone
+            return
+        if not number:
+            return
+        payloads = received.copies(number)
+        slow = []
+        for slot, answer in enumerate(self._questions.answered(payloads)):
+            if 0 < len(answer) <= replies.size:
+                replies.add(slot, answer)
+            else:
+                slow.append((slot, answer))
+        replies.send(descriptor)
+        for slot, answer in slow:
+            source = received.source(slot)
+            reply = _back(sock, source)
+            if answer:
+                reply(answer)
+            else:
+                self._questions.asked(payloads[slot], reply, tcp=False, client=source[0])
 
 
 def _back(sock: socket.socket, source: Any) -> Callable[[bytes], None]:

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["ReceiveBuffers"]
+__all__ = ["NAME", "ReceiveBuffers"]
 
 Source = tuple[str, int]
 """Host and port; ("", 0) for a packet socket."""
@@ -25,7 +25,8 @@ _IOVEC: Final = struct.Struct("@PN")
 _RESULT: Final = struct.Struct("@8xI28xN8xI4x")
 """The fields of it that the call writes: lengths of the name and of the control data, bytes received."""
 assert _HEADER.size == _RESULT.size == 64, "the layout of 64-bit Linux"
-_NAME: Final = 28
+_NAMED: Final = struct.Struct("@8xI")
+NAME: Final = 28
 """`sizeof(struct sockaddr_in6)`."""
 _CONTROL: Final = 32
 _GRO: Final = struct.Struct("@NiiI")
@@ -59,7 +60,7 @@ class ReceiveBuffers:
         # A stride that is not a power of two, so that packets do not share the same lines of the processor's caches.
         self._stride = size + 25 * 64
         self._data = mmap.mmap(-1, count * self._stride)  # only written pages use memory
-        self._names = bytearray(count * _NAME)
+        self._names = bytearray(count * NAME)
         self._control = bytearray(count * control)
         self._iovecs = bytearray(count * _IOVEC.size)
         self._headers = bytearray(count * _HEADER.size)
@@ -68,10 +69,12 @@ class ReceiveBuffers:
             for each in (self._data, self._names, self._control, self._iovecs, self._headers)
         ]
         data, names, notes, iovecs, self._first = places
+        self.names = names
+        """The address of the senders' names: `NAME` bytes for each slot."""
         for slot in range(count):
             _IOVEC.pack_into(self._iovecs, slot * _IOVEC.size, data + slot * self._stride, size)
             _HEADER.pack_into(
-                self._headers, slot * _HEADER.size, names + slot * _NAME, _NAME, iovecs + slot * _IOVEC.size, 1,
+                self._headers, slot * _HEADER.size, names + slot * NAME, NAME, iovecs + slot * _IOVEC.size, 1,
                 notes + slot * control, control, 0, 0,
             )  # fmt: skip
         self._fresh = bytes(self._headers)
@@ -98,6 +101,18 @@ class ReceiveBuffers:
         for slot, (_, _, length) in enumerate(self._filled(number)):
             yield view[slot * stride : slot * stride + length]
 
+    def copies(self, number: int) -> list[bytes]:
+        """The packets of the last call, one by one, as bytes."""
+        data, stride = self._data, self._stride
+        return [
+            data[slot * stride : slot * stride + length] for slot, (_, _, length) in enumerate(self._filled(number))
+        ]
+
+    def source(self, slot: int) -> Source:
+        """The sender of one packet of the last call."""
+        (named,) = _NAMED.unpack_from(self._headers, slot * _HEADER.size)
+        return self._source(bytes(self._names[slot * NAME : slot * NAME + named]))
+
     def datagrams(self, number: int) -> list[tuple[bytes, int, Source]]:
         """(bytes, segment length, source) of the datagrams of the last call; the segment length is 0 for a single
         datagram."""
@@ -111,7 +126,7 @@ class ReceiveBuffers:
         view, names, stride = self._view, self._names, self._stride
         total, piece, of = 0, 0, b""
         for slot, (named, controlled, length) in enumerate(self._filled(number)):
-            name = names[slot * _NAME : slot * _NAME + named]
+            name = names[slot * NAME : slot * NAME + named]
             data = view[slot * stride : slot * stride + length]
             segment = self._segment(slot) if controlled else 0
             total += length
