@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale
+.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -119,6 +119,9 @@ bench-explore: setup      ## how many of twenty planted bugs lab explore finds w
 
 bench-scale: setup        ## as root: large labs beside Mininet and ip -batch, 1,000 hosts, 256 with the overlay
 	@$(PY) -m benchmarks scale
+
+bench-names: setup        ## names and addresses by the hundred thousand, next to dnsmasq
+	@$(PY) -m benchmarks names
 
 bench-links: setup        ## what impaired links achieve on real packets, asked against achieved
 	@$(PY) -m benchmarks links

@@ -196,6 +196,12 @@ class Release(Input, frozen=True):
     address: str = ""
 
 
+class AddressBatch(Input, frozen=True):
+    """Several requests at once, each with a reply of its own."""
+
+    requests: tuple[Allocate | Claim | Release, ...]
+
+
 class Idle(Input, frozen=True):
     """Whether `container` has stopped. Another container, here or on another peer, may then claim its addresses.
 
@@ -247,6 +253,26 @@ class UnregisterName(Input, frozen=True):
     container: str
     name: str = ""
     address: str = ""
+
+
+class NameEntry(Struct, frozen=True):
+    """One name of a batch: `name` is fully qualified with a final dot. To remove, an empty `address` matches all."""
+
+    container: str
+    name: str
+    address: str
+
+
+class RegisterNames(Input, frozen=True):
+    """Add all these DNS names at once, or none if one of them is refused."""
+
+    entries: tuple[NameEntry, ...]
+
+
+class UnregisterNames(Input, frozen=True):
+    """Remove all matching DNS names at once."""
+
+    entries: tuple[NameEntry, ...]
 
 
 class NameServers(Input, frozen=True):

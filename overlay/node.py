@@ -29,6 +29,7 @@ from overlay.effects import (
 )
 from overlay.env import Random
 from overlay.inputs import (
+    AddressBatch,
     Allocate,
     AskClocks,
     Attached,
@@ -63,6 +64,7 @@ from overlay.inputs import (
     ProbeHeard,
     QuarantineChanged,
     RegisterName,
+    RegisterNames,
     Release,
     RemovePeer,
     RemovePolicies,
@@ -72,6 +74,7 @@ from overlay.inputs import (
     TcpOpened,
     TrafficSeen,
     UnregisterName,
+    UnregisterNames,
     Wake,
 )
 from overlay.ipam.ipam import Ipam
@@ -167,6 +170,7 @@ class Node:
             Allocate: (ipam,),
             Claim: (ipam,),
             Release: (ipam,),
+            AddressBatch: (ipam,),
             Idle: (ipam,),
             CancelRequest: (ipam,),
             RemovePeer: (self._remove_peer,),
@@ -174,6 +178,8 @@ class Node:
             Detached: (endpoints, registry),
             RegisterName: (registry,),
             UnregisterName: (registry,),
+            RegisterNames: (registry,),
+            UnregisterNames: (registry,),
             ChangePolicy: (policies,),
             RemovePolicies: (policies,),
             PoliciesChanged: (policies,),

@@ -31,8 +31,10 @@ class DaemonClient:
     timeout: float | None = None
     """Seconds to wait for an answer; None: no limit."""
 
-    async def ask(self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None) -> str:
-        """The answer to a request, as text. The body is a form, or a value sent as JSON."""
+    async def ask(
+        self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None, lines: str = ""
+    ) -> str:
+        """The answer to a request, as text. The body is a form, a value sent as JSON, or the lines of a batch."""
         raise NotImplementedError
 
     async def leave(self, *, surrender: bool = False, restart: bool = False) -> None:

@@ -39,6 +39,7 @@ Usage: weave COMMAND [ARGUMENTS]
 
   dns-add [IP ...] CONTAINER [-h NAME]      add a DNS name (without CONTAINER: IP ... -h NAME)
   dns-remove [IP ...] CONTAINER [-h NAME]   remove it
+  dns-add --from FILE, dns-remove --from FILE   all names of a file: lines as in a hosts file, or JSON lines
   dns-lookup NAME                   the addresses that a container would get
   dns-args [DOCKER-RUN-FLAGS]       flags of `docker run` for the overlay's names, where the proxy is not asked
 

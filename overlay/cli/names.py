@@ -1,5 +1,9 @@
 """Commands about DNS names."""
 
+import json
+import sys
+from pathlib import Path
+
 from overlay.cli.client import RequestRefused
 from overlay.cli.environment import CommandEnvironment
 from overlay.cli.original import dns_arguments
@@ -30,8 +34,10 @@ async def dns_remove(here: CommandEnvironment, words: list[str]) -> int:
 
 
 async def _change(here: CommandEnvironment, command: str, words: list[str]) -> int:
+    if "--from" in words:
+        return await _change_all(here, command, words)
     name, rest = named(words)
-    rest = plain(rest, command, ("-h",))
+    rest = plain(rest, command, ("-h", "--from"))
     addresses = [word for word in rest if is_literal(word)]
     containers = [word for word in rest if not is_literal(word)]
     if len(containers) > 1 or not rest:
@@ -50,6 +56,29 @@ async def _change(here: CommandEnvironment, command: str, words: list[str]) -> i
         method = "PUT" if command == "dns-add" else "DELETE"
         await client.ask(method, f"/name/{quoted(container)}/{address}", [("fqdn", name)])
     return 0
+
+
+async def _change_all(here: CommandEnvironment, command: str, words: list[str]) -> int:
+    """Send a file of names as it is; the daemon reads it."""
+    if len(words) != 2 or words[0] != "--from":
+        raise Usage(f"expected `weave {command} --from FILE` and nothing else (FILE `-`: standard input)")
+    here.refuse_simulated("files of names; `weave dns-add IP -h NAME` works there")
+    text = _lines(words[1])
+    done = json.loads(await here.client.ask("POST" if command == "dns-add" else "DELETE", "/names", lines=text))
+    here.say(", ".join(f"{count} {word}" for word, count in done.items() if word != "entries"))
+    return 0
+
+
+def _lines(path: str) -> str:
+    """The text of a file. Raises `RequestRefused`."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise RequestRefused(f"{path} cannot be read: {reason}") from None
+    if not text.strip():
+        raise RequestRefused(f"{path} is empty: expected lines as `10.2.1.9 printer.weave.local`")
+    return text
 
 
 async def dns_args(here: CommandEnvironment, words: list[str]) -> int:

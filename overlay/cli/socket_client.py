@@ -41,14 +41,16 @@ class SocketClient(DaemonClient):
     def __init__(self, path: str) -> None:
         self._path = path
 
-    async def ask(self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None) -> str:
+    async def ask(
+        self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None, lines: str = ""
+    ) -> str:
         if query:
             path += "?" + urlencode(query, quote_via=quote)
         if form is not None:
             return self.fetch(method, path, urlencode(form), "application/x-www-form-urlencoded")
         if value is not None:
             return self.fetch(method, path, json.dumps(value), "application/json")
-        return self.fetch(method, path)
+        return self.fetch(method, path, lines, "text/plain; charset=utf-8") if lines else self.fetch(method, path)
 
     async def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
         self.end(surrender=surrender, restart=restart)
@@ -94,7 +96,8 @@ class SocketClient(DaemonClient):
         self, connection: _DaemonConnection, method: str, path: str, body: str | None = None, kind: str = ""
     ) -> str:
         try:
-            connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+            data = None if body is None else body.encode()
+            connection.request(method, path, data, {"Content-Type": kind} if kind else {})
             response = connection.getresponse()
             text = response.read().decode(errors="replace")
         except TimeoutError:

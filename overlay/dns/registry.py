@@ -4,7 +4,7 @@ Owns the channel `dns` and the stored list of this host's names. An entry is ans
 its address is not quarantined. Must not know the format of DNS packets; that is `resolver`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -12,19 +12,23 @@ from typing import Any, NamedTuple
 import msgspec
 
 from overlay.config import Config, PeerName
+from overlay.dns.batch import MAX_NAMES_SIZE, checked, key_of, size, wanted
 from overlay.dns.names import check_name, fold, packed
 from overlay.effects import Broadcast, Effect, Log, Persist
 from overlay.errors import UsageError
 from overlay.inputs import (
     Detached,
     Input,
+    NameEntry,
     OriginChanged,
     PeerForgotten,
     PeerLeft,
     PeersChanged,
     QuarantineChanged,
     RegisterName,
+    RegisterNames,
     UnregisterName,
+    UnregisterNames,
 )
 from overlay.replicated.interned import Index, add, discard, shared
 from overlay.replicated.origin_map import OriginMap
@@ -72,6 +76,8 @@ class NameRegistry:
         self._handlers: dict[type[Input], Callable[[Any], list[Effect]]] = {
             RegisterName: self._register,
             UnregisterName: self._unregister,
+            RegisterNames: self._register_all,
+            UnregisterNames: self._unregister_all,
             Detached: self._detached,
             OriginChanged: self._origin_changed,
             PeersChanged: self._peers_changed,
@@ -82,10 +88,10 @@ class NameRegistry:
 
     def start(self, now: int) -> list[Effect]:
         """Announce the names of the earlier run; those of containers that are gone are removed by their `Detached`."""
-        for value in self._stored:
-            key = _key(value)
-            self.channel.put(key, value)
+        values = {key_of(value): value for value in self._stored}
+        for key, value in values.items():
             self._show(self._own, key, value)
+        self.channel.change_all(values)
         return []
 
     def handle(self, input: Input, now: int) -> list[Effect]:
@@ -101,7 +107,7 @@ class NameRegistry:
         if packed(input.address) is None:
             return [Log("error", f"name {input.name}: found the address {input.address!r}, expected an IP literal")]
         value = NameValue(input.name, str(ip_address(input.address)), input.container)
-        key = _key(value)
+        key = key_of(value)
         before = self.channel.get(self._own, key)
         if before == value:
             return []
@@ -117,19 +123,54 @@ class NameRegistry:
     def _unregister(self, input: UnregisterName) -> list[Effect]:
         name = fold(input.name) if input.name else ""
         address = str(ip_address(input.address)) if packed(input.address) else input.address
-        deltas = []
-        for key, value in list(self.channel.entries_of(self._own)):
-            if (
-                isinstance(value, NameValue)
+        return self._change(
+            {
+                key: None
+                for key, value in self.channel.entries_of(self._own)
+                if isinstance(value, NameValue)
                 and value.container == input.container
                 and name in ("", fold(value.name))
                 and address in ("", value.address)
-            ):
-                delta = self.channel.remove(key)
-                assert delta is not None
-                deltas.append(delta)
-                self._hide(self._own, key, value)
-        return self._publish(deltas)
+            }
+        )
+
+    def _register_all(self, input: RegisterNames) -> list[Effect]:
+        try:
+            values = checked(input.entries)
+        except UsageError as error:
+            return [Log("error", f"no name of a batch is registered: {error}")]
+        get = self.channel.get
+        return self._change({key: value for key, value in values.items() if get(self._own, key) != value})
+
+    def _unregister_all(self, input: UnregisterNames) -> list[Effect]:
+        going = wanted(input.entries)
+        gone: dict[str, NameValue | None] = {}
+        for key, value in self.channel.entries_of(self._own):
+            if isinstance(value, NameValue):
+                addresses = going.get((value.container, fold(value.name)), {})
+                if "" in addresses or value.address in addresses:
+                    gone[key] = None
+        return self._change(gone)
+
+    def _change(self, values: Mapping[str, NameValue | None]) -> list[Effect]:
+        """Set or remove these names of this host at once."""
+        for key, value in values.items():
+            before = self.channel.get(self._own, key)
+            if before is not None:
+                self._hide(self._own, key, before)
+            if value is not None:
+                self._show(self._own, key, value)
+        delta = self.channel.change_all(values)
+        return self._publish([] if delta is None else [delta])
+
+    def excess(self, entries: Iterable[NameEntry]) -> str:
+        """Why this host cannot take these names in addition to its own; empty if it can. Raises `UsageError`."""
+        values = {key: v for key, v in self.channel.entries_of(self._own) if isinstance(v, NameValue)}
+        values.update(checked(entries))
+        total = size(values)
+        if total <= MAX_NAMES_SIZE:
+            return ""
+        return f"found {len(values)} names of {total} bytes, expected at most {MAX_NAMES_SIZE} bytes of one host"
 
     def _detached(self, input: Detached) -> list[Effect]:
         return self._unregister(UnregisterName(input.container))
@@ -303,10 +344,6 @@ class NameRegistry:
             assert {i: v for entries in index.values() for i, v in entries.items()} == shown
             assert all(index.values())
         assert digest == self._digest
-
-
-def _key(value: NameValue) -> str:
-    return f"{fold(value.name)} {value.address} {value.container}"
 
 
 @shared(1 << 13)

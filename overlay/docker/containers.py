@@ -19,6 +19,7 @@ from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Attach
 from overlay.docker.contracts import ContainerEngine, ContainerPorts
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.docker.lifecycle import ContainerLifecycle
+from overlay.docker.name_table import NameTable
 from overlay.errors import OverlayError, UsageError
 from overlay.plugin.requests import OWNER as ENDPOINT
 from overlay.runtime.router import Router
@@ -273,6 +274,33 @@ class Containers:
         self._router.feed(i.UnregisterName(container, fqdn, address))
         if record is not None:
             self.bookings.renamed(record)
+
+    async def change_names(self, entries: Sequence[i.NameEntry], *, remove: bool) -> list[bool]:
+        """Add or remove all these names, or none; without an address, a name goes from all addresses of its owner.
+        Returns for each entry whether it changed anything. Raises `UsageError`."""
+        owners: dict[str, str] = {}
+        for entry in entries:
+            if entry.container not in owners:
+                own = is_own(entry.container)
+                owners[entry.container] = entry.container if own else await self._find(entry.container)
+        resolved = tuple(i.NameEntry(owners[entry.container], entry.name, entry.address) for entry in entries)
+        excess = "" if remove else self._router.node.registry.excess(resolved)
+        if excess:
+            raise UsageError(excess)
+        tables: dict[str, NameTable] = {}
+        done = []
+        for each in resolved:
+            table = tables.get(each.container)
+            if table is None:
+                record = self._journal.get(each.container) or Attachment(container=each.container)
+                table = tables[each.container] = NameTable(record)
+            done.append(table.remove(each.name, each.address) if remove else table.add(each.name, each.address))
+        changed = [table.record() for table in tables.values() if table.changed]
+        self._journal.put_all(changed)
+        self._router.feed(i.UnregisterNames(resolved) if remove else i.RegisterNames(resolved))
+        for record in changed:
+            self.bookings.renamed(record)
+        return done
 
     def owners_of(self, fqdn: str) -> list[str]:
         """The owners on this host that have this DNS name."""

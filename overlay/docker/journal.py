@@ -4,6 +4,7 @@ Owns the records and their file. An intention is recorded before its addresses a
 stays until they are released. So the next start finishes or undoes what a crash interrupted.
 """
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -101,6 +102,12 @@ class Journal:
         """Add or replace a record. Raises `DiskFull`; nothing is changed then."""
         before = dict(self._records)
         self._records[record.container] = record
+        self._save(before)
+
+    def put_all(self, records: Iterable[Attachment]) -> None:
+        """Add or replace several records, all or none. Raises `DiskFull`; nothing is changed then."""
+        before = dict(self._records)
+        self._records.update((record.container, record) for record in records)
         self._save(before)
 
     def update(self, record: Attachment, **changes: Any) -> Attachment:

@@ -11,6 +11,7 @@ from overlay.effects import Broadcast, Effect, Log, Reply, Unicast
 from overlay.env import Random
 from overlay.errors import ConfigError, RemoteError, UsageError
 from overlay.inputs import (
+    AddressBatch,
     Allocate,
     CancelRequest,
     Claim,
@@ -85,12 +86,11 @@ class Ipam:
         agreement, allocator = self._agreement, self._allocator
         effects: list[Effect] = []
         match input:
-            case Allocate():
-                effects = allocator.allocate(input.request, input.container, input.subnet)
-            case Claim():
-                effects = allocator.claim(input.request, input.container, input.address)
-            case Release():
-                effects = allocator.release(input.request, input.container, input.address)
+            case Allocate() | Claim() | Release():
+                effects = self._request(input)
+            case AddressBatch():
+                for each in input.requests:
+                    effects += self._request(each)
             case Idle():
                 allocator.set_idle(input.container, input.idle)
             case Prime():
@@ -170,6 +170,15 @@ class Ipam:
                 self._primes.clear()
             effects = effects + self._allocator.settle(now)
         return space.flush(now) + effects
+
+    def _request(self, input: Allocate | Claim | Release) -> list[Effect]:
+        match input:
+            case Allocate():
+                return self._allocator.allocate(input.request, input.container, input.subnet)
+            case Claim():
+                return self._allocator.claim(input.request, input.container, input.address)
+            case Release():
+                return self._allocator.release(input.request, input.container, input.address)
 
     def _remove_peer(self, input: RemovePeer, now: int) -> list[Effect]:
         peer = input.peer

@@ -5,7 +5,7 @@ Renesse et al., LADIS 2008), with tombstones and without clocks. Owns versions, 
 what the values mean, which peers are reachable, or how deltas travel. `docs/wire.md`, "Origin maps", gives the rules.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from overlay.config import PeerName
@@ -58,6 +58,16 @@ class OriginMap:
         if entry is None or entry.value is None:
             return None
         return self._advance(key, None)
+
+    def change_all(self, values: Mapping[str, Value | None]) -> OriginDelta | None:
+        """Set these entries of the owner, and remove those with None (which exist). Returns the delta to broadcast."""
+        if not values:
+            return None
+        since = self._own.version
+        own, entries = self._own.advance_all(values)
+        self._own = own
+        self._hold(own)
+        return OriginDelta((origin_states.of(self._owner, own.uid, own.version, since, 0, entries),))
 
     def _advance(self, key: str, value: Value | None) -> OriginDelta:
         own, entry = self._own.advance(key, value)

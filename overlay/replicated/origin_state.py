@@ -3,6 +3,7 @@
 Owns the rules of `OriginState` (`docs/wire.md`, "Origin maps"). Must not know other origins, gossip or the index.
 """
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from itertools import pairwise
 from typing import NamedTuple
@@ -72,6 +73,17 @@ class HeldOrigin:
         entry = OriginEntry(key, after.version, value)
         after._set(entry)
         return after._finish(), entry
+
+    def advance_all(self, values: Mapping[str, Value | None]) -> tuple["HeldOrigin", tuple[OriginEntry, ...]]:
+        """The next versions, one for each key, in one copy of the entries."""
+        after = HeldOrigin(self.origin, self.uid, self)
+        entries = []
+        for key, value in values.items():
+            after.version += 1
+            entry = OriginEntry(key, after.version, value)
+            after._set(entry)
+            entries.append(entry)
+        return after._finish(), tuple(entries)
 
     # --- states of other peers --------------------------------------------------------------------------------------
 
@@ -193,11 +205,12 @@ class HeldOrigin:
         self.ahead = tuple(pieces)
 
     def _collect(self) -> None:
-        """Drop the older half of the tombstones if there are too many; those ahead of a gap are still needed."""
+        """Drop the older half of the tombstones if there are too many (after a batch: more); those ahead of a gap are
+        still needed."""
         if self.tombstones <= MAX_TOMBSTONES:
             return
         dead = [entry for entry in self.entries.values() if entry.value is None and entry.version <= self.version]
-        for entry in dead[: MAX_TOMBSTONES // 2]:
+        for entry in dead[: max(MAX_TOMBSTONES // 2, len(dead) - MAX_TOMBSTONES)]:
             self._drop(entry.key)
             self.floor = max(self.floor, entry.version)
 

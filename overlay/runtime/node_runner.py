@@ -162,9 +162,14 @@ class NodeRunner:
     def request(self, make: Callable[[int], Input], then: Callable[[Reply], None]) -> int:
         """Send a request to the core; `then` gets the one reply, possibly within this call. Returns the request's
         number."""
+        number = self.expect(then)
+        self.feed(make(number))
+        return number
+
+    def expect(self, then: Callable[[Reply], None]) -> int:
+        """A number for a request that the caller feeds; `then` gets the reply."""
         number = self.number()
         self.requests[number] = then
-        self.feed(make(number))
         return number
 
     def cancel(self, number: int) -> None:

@@ -4,7 +4,8 @@ The real and the simulated daemon share it; each passes in the part that carries
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from overlay import inputs as i
@@ -82,6 +83,36 @@ class Router:
         finally:
             self._waiting.discard(future)
             runner.cancel(number)
+
+    async def ask_all(self, makers: Sequence[Callable[[int], Any]]) -> list[Answer | UsageError]:
+        """Send several address requests at once and wait for all replies. If the caller stops waiting, those that are
+        open are cancelled."""
+        runner = self.runner
+        found: list[Answer | UsageError] = [None] * len(makers)
+        open_ones: dict[int, int] = {}
+        done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def answered(at: int, reply: Reply) -> None:
+            found[at] = UsageError(reply.error) if reply.error else reply.value
+            open_ones.pop(reply.request, None)
+            if not open_ones and not done.done():
+                done.set_result(None)
+
+        requests = []
+        for at, make in enumerate(makers):
+            number = runner.expect(partial(answered, at))
+            open_ones[number] = at
+            requests.append(make(number))
+        self._waiting.add(done)
+        try:
+            runner.feed(i.AddressBatch(tuple(requests)))
+            if open_ones:
+                await done
+            return found
+        finally:
+            self._waiting.discard(done)
+            for number in list(open_ones):
+                runner.cancel(number)
 
     def watch(self, watcher: Callable[[int, PeerView], None]) -> None:
         """Call `watcher(t, view)` at once and at every change of the node's view."""

@@ -39,7 +39,7 @@ _TCP_THIN_LINEAR_TIMEOUTS = 16
 _TCP_RTO_MAX_MS = 44
 RTO_MAX_MS = 1_000
 """The minimum that Linux accepts (6.15 and later)."""
-MAX_QUEUED = 16 << 20
+MAX_QUEUED = 48 << 20
 """Bytes queued for one slow neighbour before its connection is closed; it resynchronises by digest later."""
 FLUSH_TIMEOUT = 0.5
 """Seconds to send farewells."""

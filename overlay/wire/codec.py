@@ -29,7 +29,7 @@ __all__ = [
 Message = Envelope | Delta | Vector | Body
 """Everything that a control message can be or contain."""
 
-MAX_MESSAGE = 10 * 1024 * 1024
+MAX_MESSAGE = 32 * 1024 * 1024
 """Maximum bytes of one control message."""
 
 MAX_DATAGRAM = 512

@@ -16,7 +16,9 @@ class Answers(DaemonClient):
         self.text = text
         self.asked: list[tuple[str, str, Pairs, Pairs | None, Any]] = []
 
-    async def ask(self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None) -> str:
+    async def ask(
+        self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None, lines: str = ""
+    ) -> str:
         self.asked.append((method, path, query, form, value))
         if self.text is None:
             raise NotRunning

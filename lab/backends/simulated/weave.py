@@ -48,8 +48,10 @@ class _SimulatedClient(DaemonClient):
     def __init__(self, router: RouterLife) -> None:
         self._router = router
 
-    async def ask(self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None) -> str:
-        body = b"" if value is None else msgspec.json.encode(value)
+    async def ask(
+        self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None, lines: str = ""
+    ) -> str:
+        body = lines.encode() if value is None else msgspec.json.encode(value)
         return await self._router.ask(Asked(method, path, Fields.of(query), Fields.of(form or ()), body))
 
     async def leave(self, *, surrender: bool = False, restart: bool = False) -> None:

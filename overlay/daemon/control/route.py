@@ -122,6 +122,7 @@ class Takes(Enum):
     NOTHING = "nothing"
     FORM = "a form"
     JSON = "a JSON object"
+    LINES = "lines of a batch, of which it takes far more bytes"
 
 
 class ControlRoute(Struct, frozen=True):

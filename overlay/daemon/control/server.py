@@ -10,6 +10,7 @@ from contextlib import aclosing, suppress
 
 from aiohttp import web
 
+from overlay.daemon.control.lines import MAX_BODY
 from overlay.daemon.control.parts import Parts
 from overlay.daemon.control.route import Access, ControlRoute, Fields, Json, Plain, Question, Takes
 from overlay.daemon.control.table import ROUTES
@@ -53,10 +54,22 @@ async def _question(request: web.Request, takes: Takes) -> Question:
         named=request.match_info,
         query=Fields.of(request.query.items()),
         form=await _form(request) if takes is Takes.FORM else Fields(),
-        body=await request.read() if takes is Takes.JSON else b"",
+        body=await _body(request, takes),
         as_original="application/json" in request.headers.get("Accept", ""),
         over_tcp=request.transport is not None and bool(request.transport.get_extra_info("peername")),
     )
+
+
+async def _body(request: web.Request, takes: Takes) -> bytes:
+    if takes is Takes.JSON:
+        return await request.read()
+    found = bytearray()
+    if takes is Takes.LINES:
+        async for chunk in request.content.iter_any():
+            found += chunk
+            if len(found) > MAX_BODY:
+                raise UsageError(f"the body has more than {MAX_BODY >> 20} MiB: send several batches")
+    return bytes(found)
 
 
 async def _form(request: web.Request) -> Fields:

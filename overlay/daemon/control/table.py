@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from overlay.clean import LINES, clean
-from overlay.daemon.control import addresses, containers, names, peers, policies, showing
+from overlay.daemon.control import addresses, batches, containers, names, peers, policies, showing
 from overlay.daemon.control.parts import Parts
 from overlay.daemon.control.route import ControlRoute, Fields, Json, Plain, Question
 from overlay.daemon.control.watching import Watcher
@@ -23,6 +23,7 @@ ROUTES: tuple[ControlRoute, ...] = (
     *peers.ROUTES,
     *addresses.ROUTES,
     *names.ROUTES,
+    *batches.ROUTES,
     *policies.ROUTES,
     *containers.ROUTES,
 )

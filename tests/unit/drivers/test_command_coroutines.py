@@ -34,7 +34,9 @@ def test_two_commands_that_wait_at_once_go_on_where_they_were_and_keep_their_out
     def host(name: str) -> CommandHost:
         made = CommandHost()
 
-        async def ask(method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None) -> str:
+        async def ask(
+            method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None, lines: str = ""
+        ) -> str:
             turns.append(f"{name} {method} {path}")
             await asyncio.sleep(0)
             return json.dumps([{"id": name, "name": name, "addresses": ["10.32.0.1/12"], "mac": "m"}])
