@@ -135,9 +135,9 @@ async def _measure(lab: NetnsLab, resolved: Resolved, overlay: Overlay, rounds: 
         for candidate in candidates:
             host, container = candidate.client
             client = [*PROBE, "client", candidate.address, "--rounds", "1", "--seconds", str(seconds)]
-            before = _cpu()
+            before = cpu_of_all()
             bulk = json.loads(await must(lab.hosts[host], [*client, "--only", "bulk"], container=container, timeout=60))
-            used = (_cpu() - before) / _TICKS
+            used = (cpu_of_all() - before) / _TICKS
             rest = json.loads(await must(lab.hosts[host], [*client, "--only", "rest"], container=container, timeout=60))
             rate = bulk["throughput"]["median"]
             for metric, value in (
@@ -218,7 +218,7 @@ async def by_hand(host: Host, container: str, own: str, local: str, others: Sequ
     await must(host, ["sh", "-ec", "\n".join(lines)])
 
 
-def _cpu() -> int:
+def cpu_of_all() -> int:
     """Clock ticks of all processes of the lab, the ended ones among them (their parents have theirs)."""
     total = 0
     for entry in Path("/proc").iterdir():

@@ -78,7 +78,7 @@ CHANGES = st.one_of(
 
 
 @given(st.lists(st.tuples(CHANGES, st.lists(queries(), max_size=8)), min_size=1, max_size=6), st.integers(0, 3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_packets_are_those_of_the_slow_way(steps, seed):
     config = Config(name=A, nickname="a")
     registry, other = NameRegistry(config, 1, {}), OriginMap("dns", B, 1)
@@ -93,11 +93,10 @@ def test_packets_are_those_of_the_slow_way(steps, seed):
         if isinstance(step, list):
             known += step  # all are asked again after each change
             batch = [*known, big]
-            at_once = [fast.packets([query])[0] for query in batch]
-            for query, found in zip(batch, at_once, strict=True):
-                expected = slow.handle(DnsQuery(7, query), 0)
+            for query in batch:  # one by one, so that both take random numbers in the same order
+                (found,), expected = fast.packets([query]), slow.handle(DnsQuery(7, query), 0)
                 assert found == b"" or [DnsAnswer(7, found)] == expected
-                if not found:  # neither took a random number, so the two stay in step
+                if not found:
                     assert fast.handle(DnsQuery(7, query), 0)[:1] == expected[:1]
             for query in batch:
                 tcp = DnsQuery(8, query, tcp=True)
