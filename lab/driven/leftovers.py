@@ -2,8 +2,11 @@
 
 Owns the program that lists a host's processes, and which of them are not the overlay's. Everything on a host may be
 hostile, so nothing is decided by a name that a process can choose: processes of the lab, and the driver, have no parent
-on the host; containers descend from an engine that ran before; shims of a real engine are told by their file.
+on the host; containers descend from an engine, and an engine is told by its file, that of the lab by its name too.
 """
+
+import sys
+from pathlib import Path
 
 from lab.contracts.lab import Conversing, Host
 from lab.errors import LabError
@@ -40,8 +43,12 @@ print(os.sysconf("SC_CLK_TCK"))
 for pid, row in rows.items():
     print(pid, *row)
 """
-_SHIMS = ("/usr/bin/containerd-shim", "/usr/sbin/containerd-shim", "/usr/libexec/docker/", "/usr/bin/docker-proxy")
-"""Files of a real engine's processes that leave the engine's tree."""
+_ENGINES = tuple(
+    f"{folder}/{name}"
+    for folder in ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/libexec/docker")
+    for name in ("containerd", "docker")
+)
+"""Beginnings of the files of a real engine's processes, some of which leave the engine's tree."""
 
 
 class _Process:
@@ -52,6 +59,12 @@ class _Process:
         self.pid, self.parent, self.start = int(pid), int(parent), int(start) / ticks
         self.driver = driver == "1"
         self.file, self.name = file[1:-1], name[1:-1]
+
+    @property
+    def engine(self) -> bool:
+        """Whether it is a container engine's: netns hosts have the machine's files, so also the lab's Python."""
+        ours = self.name == "lab-engine" and self.parent == 1 and self.file == str(Path(sys.executable).resolve())
+        return ours or self.file.startswith(_ENGINES)
 
 
 async def launch_mark(host: Host) -> float | None:
@@ -75,7 +88,7 @@ async def started_since(host: Host, mark: float) -> tuple[str, ...]:
     others = {
         one.pid
         for one in found.values()
-        if one.pid != 1 and (one.start <= mark or (not one.parent and not one.driver) or one.file.startswith(_SHIMS))
+        if one.pid != 1 and (one.start <= mark or (not one.parent and not one.driver) or one.engine)
     }
     while more := {one.pid for one in found.values() if one.parent in others} - others:
         others |= more

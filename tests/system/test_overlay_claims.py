@@ -62,7 +62,7 @@ def test_claims_that_are_true_pass(tmp_path: Path) -> None:
     assert [one.verdict for one in run.checks if one.checker == "expectations"] == ["valid"], run.reason
 
 
-@pytest.mark.parametrize("disguise", ["agent", "lab-probes"])
+@pytest.mark.parametrize("disguise", ["agent", "lab-engine"])
 def test_no_name_hides_a_process(disguise: str) -> None:
     require_netns()
 
