@@ -22,7 +22,7 @@ _PAIR = Layout("!HH")
 _COUNTS = Layout("!HHHH")
 
 
-class PlainQuery(Struct, frozen=True):
+class PlainQuery(Struct, frozen=True, gc=False):
     """One query. `question` are its bytes as asked; `udp_size` is 0 without an OPT record."""
 
     name: str

@@ -51,7 +51,7 @@ TO_QUESTION = b"\xc0\x0c"
 """A compression pointer to the question's name, which follows the header (RFC 1035, 4.1.4)."""
 
 
-class _Plan(Struct, frozen=True):
+class _Plan(Struct, frozen=True, gc=False):
     """The result for one query. `head` is the packet from after the id up to the answers, with an answer count of 0."""
 
     forward: bool = False
@@ -63,7 +63,7 @@ class _Plan(Struct, frozen=True):
     """The whole answer after the id, if there is only one order of the answers and a datagram has room for it."""
 
 
-class _Decision(Struct, frozen=True):
+class _Decision(Struct, frozen=True, gc=False):
     """What the registry says about one question. `apex`: the zone whose SOA makes a negative answer cacheable (RFC
     2308); empty: no SOA."""
 
