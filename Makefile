@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale
+.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-explore bench-tunnel fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -46,7 +46,7 @@ docs: setup               ## the documentation site, in dist/site; ends with an 
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
 	@echo "-> dist/site/index.html; with search: $(PY) -m http.server --bind 127.0.0.1 --directory dist/site"
 
-compile: setup            ## the cores as machine code: simulations take half the time (as root installs a C compiler)
+compile: setup            ## cores and tunnel as machine code: simulations take half the time, the tunnel a third (as root installs a C compiler)
 	@sh .ci/setup compile
 	@$(PY) -m lab.cli compile
 
@@ -61,6 +61,7 @@ check: setup lint         ## what to run before each commit (minutes): style, ty
 # Two processes: a file's tests stay in one of them. What needs virtual machines comes first (tests/conftest.py).
 test: setup clients browser overlays lint  ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile
+	@$(PY) -m overlay.runtime.rows.building >/dev/null || echo "the tunnel is tested in Python alone on real packets" >&2
 	@code=0; \
 	$(PY) -m pytest $(PURE) -n 2 --dist worksteal -q || code=$$?; \
 	$(PY) -m pytest tests scenarios $(PURE:%=--ignore=%) -n 2 --dist loadfile --no-loadscope-reorder --durations=25 || code=$$?; \
@@ -113,6 +114,12 @@ bench-docker: docker      ## as root: measure docker run through the proxy, and 
 bench-path: setup         ## every path of the overlay beside its peers (wireguard-go, nebula, tinc; as root installs them)
 	@sh .ci/setup bench
 	@$(PY) -m benchmarks path
+
+bench-tunnel: setup       ## the userspace tunnel under load: bulk, floods, 32 busy pairs, compiled and in Python
+	@sh .ci/setup bench
+	@sh .ci/setup compile
+	@$(PY) -m overlay.runtime.rows.building >/dev/null
+	@$(PY) -m benchmarks tunnel
 
 bench-explore: setup      ## how many of twenty planted bugs lab explore finds within 200 runs each (an hour on one core)
 	@$(PY) -m benchmarks explore

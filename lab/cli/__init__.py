@@ -1004,7 +1004,7 @@ def images_dockerfile() -> None:
 @lab.command("compile", epilog=_examples("lab compile"))
 @click.option("--force", is_flag=True, help="Even if it is done already.")
 def compile_cores(force: bool) -> None:
-    """Compile the cores: simulations take half the time, and come to the very same."""
+    """Compile the cores and the tunnel: simulations take half the time, the tunnel a third, for the very same."""
     from lab.cli.compiled import compile_all
 
     compile_all(force=force)

@@ -149,9 +149,10 @@ def _room() -> "Feature":
 def examine(*, as_json: bool) -> int:
     """Test every feature that a lab may need; returns 1 when a required one is missing."""
     from lab.cli.compiled import feature as compiled
+    from lab.cli.compiled import tunnel_features
     from lab.fabric import features
 
-    found = [*features.detect(), _room(), *_backends(), compiled()]
+    found = [*features.detect(), _room(), *_backends(), compiled(), *tunnel_features()]
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     for feature in found if not as_json else ():

@@ -46,7 +46,7 @@ Encrypt = Callable[[bytes, bytes, bytes | None], bytes]
 class Sealer:
     """The sending side."""
 
-    __slots__ = ("_encrypt", "_first", "_left", "_root", "_until", "epoch")
+    __slots__ = ("_encrypt", "_first", "_left", "_root", "_until", "epoch", "key")
 
     def __init__(self, root: bytes, now: int) -> None:
         self._root = root
@@ -54,10 +54,21 @@ class Sealer:
         self._begin(now)
 
     def _begin(self, now: int) -> None:
-        self._encrypt: Encrypt = AESGCM(epoch_key(self._root)).encrypt
+        self.key = epoch_key(self._root)
+        self._encrypt: Encrypt = AESGCM(self.key).encrypt
         self._first = (self.epoch & _EPOCH_MASK) << _SEQUENCE_BITS
         self._left = EPOCH_PACKETS
         self._until = now + EPOCH_TIME
+
+    @property
+    def free(self) -> range:
+        """The counters that are left under the current key, until the time `until`."""
+        return range(self._first, self._first + self._left)
+
+    @property
+    def until(self) -> int:
+        """When the current key must not be used any more."""
+        return self._until
 
     def reserve(self, count: int, now: int) -> tuple[int, Encrypt]:
         """Reserve `count` consecutive counters; returns the first of them, and the function that encrypts under them.
@@ -128,11 +139,12 @@ class Window:
 
 
 class _Epoch:
-    __slots__ = ("decrypt", "number", "window")
+    __slots__ = ("decrypt", "key", "number", "window")
 
     def __init__(self, number: int, root: bytes) -> None:
         self.number = number
-        self.decrypt = AESGCM(epoch_key(root)).decrypt
+        self.key = epoch_key(root)
+        self.decrypt = AESGCM(self.key).decrypt
         self.window = Window()
 
 
@@ -161,6 +173,22 @@ class Opener:
         """The epoch of the newest genuine packet."""
         return self._current.number
 
+    @property
+    def key(self) -> bytes:
+        """The key of the current epoch."""
+        return self._current.key
+
+    @property
+    def expected(self) -> range:
+        """The counters of the current epoch that are newer than all before."""
+        first = (self._current.number & _EPOCH_MASK) << _SEQUENCE_BITS
+        return range(first + self._current.window.highest + 1, first + _SEQUENCE_MASK + 1)
+
+    def mark_train(self, counter: int, count: int) -> None:
+        """As many packets from one of the `expected` counters on were opened with `key`."""
+        self._current.window.mark_run(counter & _SEQUENCE_MASK, count)
+        self.newest = True
+
     def open_train(self, data: bytes, segment: int, at: int) -> list[bytes] | None:
         """The plaintexts of consecutive packets of `segment` bytes each (the last may be shorter).
 
@@ -184,8 +212,7 @@ class Opener:
             ]
         except InvalidTag:
             return None
-        epoch.window.mark_run(sequence, len(plains))
-        self.newest = True
+        self.mark_train(counter, len(plains))
         return plains
 
     def open(self, packet: bytes | memoryview, associated: bytes) -> bytes | None:

@@ -232,9 +232,9 @@ def _sleeve(sleeve: Mapping[str, Any]) -> str:
         for name, key in (("UDP segmentation", "segmentation"), ("UDP coalescing", "coalescing"))
         if not sleeve[key]
     ]
-    return (
-        "one packet at a time: no " + " and no ".join(missing) if missing else "many packets at a time (UDP GSO, GRO)"
-    )
+    how = "one packet at a time: no " + " and no ".join(missing) if missing else "many packets at a time (UDP GSO, GRO)"
+    how += ", compiled" if sleeve["compiled"] else f", in Python: {sleeve['uncompiled']}"
+    return f"{how}; this machine refuses {' and '.join(sleeve['refused'])}" if sleeve["refused"] else how
 
 
 def _wireguard(wireguard: Mapping[str, Any]) -> str:

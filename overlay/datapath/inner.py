@@ -186,7 +186,7 @@ def plain(frame: bytes) -> list[bytes]:
 
 
 def join(frames: list[bytes], found: Layers, size: int) -> list[bytes]:
-    """Join consecutive TCP packets of one flow (equal except for sequence, PSH, FIN) to one super-packet, as buffers.
+    """Join consecutive packets of one flow (`same_flow`, `same_datagrams`) to one super-packet, as buffers.
 
     All packets except the last carry `size` bytes. The kernel completes the checksum, even of a single packet.
     """
@@ -197,8 +197,11 @@ def join(frames: list[bytes], found: Layers, size: int) -> list[bytes]:
     head = first[:end]
     if many:
         head = with_length(head, found, length)
-        flags = first[transport + 13] | frames[-1][transport + 13] & _FIN_PSH
-        head = head[: transport + 13] + bytes((flags,)) + head[transport + 14 :]
+        if found.protocol == _TCP:
+            flags = first[transport + 13] | frames[-1][transport + 13] & _FIN_PSH
+            head = head[: transport + 13] + bytes((flags,)) + head[transport + 14 :]
+        else:
+            head = head[: transport + 4] + (8 + length).to_bytes(2, "big") + head[transport + 6 :]
     at = transport + _CHECKSUM_AT[found.protocol]
     # As the kernel does it: for TCP super-packets it computes the sum for the whole length again when it cuts them.
     check = partial_sum(first, found, end - transport + length)
@@ -228,6 +231,32 @@ def same_flow(first: bytes, other: bytes, found: Layers) -> bool:
         and not first[transport + 13] & _FIN_PSH
         and (first[transport + 13] & ~_CWR) == other[transport + 13] & ~_FIN_PSH
     )
+
+
+def whole_datagram(frame: bytes, found: Layers) -> bool:
+    """Whether this UDP datagram has the length that it says, and a payload: others may follow it as one."""
+    said = frame[found.transport + 4] << 8 | frame[found.transport + 5]
+    return found.end < len(frame) == found.transport + said
+
+
+def same_datagrams(first: bytes, other: bytes, found: Layers, number: int) -> bool:
+    """Whether UDP datagram `other` may be number `number` (from 0) of those that begin with `first`.
+
+    When the kernel cuts them it counts IPv4's identifications up from the first. So they must do so already, unless
+    they may not be fragmented, which makes them meaningless (RFC 6864).
+    """
+    if found.version == 4:
+        if first[:16] != other[:16] or first[20:24] != other[20:24] or first[26:34] != other[26:34]:
+            return False
+        counted = (first[18] << 8 | first[19]) + number & 0xFFFF
+        if not first[20] & 0x40 and counted != other[18] << 8 | other[19]:
+            return False
+        options = ETHERNET + 20
+    else:
+        if first[:18] != other[:18]:
+            return False
+        options = 20
+    return first[options : found.transport + 4] == other[options : found.transport + 4] and whole_datagram(other, found)
 
 
 def fragments(frame: bytes, mtu: int) -> list[bytes]:

@@ -6,7 +6,8 @@ read (`outgoing` from the port, `incoming` from the socket), then takes the resu
 Must not know sockets, clocks, or which path is better.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from msgspec import Struct
@@ -64,6 +65,7 @@ class Tunnel:
         self._connections: dict[PeerName, int] = {}
         self._tags: dict[bytes, TunnelSession] = {}
         self._ways: dict[bytes, TunnelRoute | None] = {}
+        self._ways_by_peer: dict[PeerName, TunnelRoute | None] = {}
         self._relays: dict[bytes, TunnelRoute | None] = {}
         self._names: dict[bytes, PeerName] = {}
         self._names_of: tuple[PeerName, ...] = ()
@@ -73,6 +75,9 @@ class Tunnel:
         self._delivery = Delivery()
         self._sends: list[Send] = []
         self._heard: list[ProbeHeard] = []
+        self.changes = 0
+        """Goes up whenever something may have changed that `overlay.runtime.rows` has copied: routes, sessions, keys,
+        counters."""
         self.counts: dict[str, int] = dict.fromkeys(
             ("sent", "received", "relayed", "strange", "refused", "lost", "too_big", "expired", "duplicate"), 0
         )
@@ -96,6 +101,7 @@ class Tunnel:
     def set_size(self, peer: PeerName, size: int) -> None:
         """UDP payloads of up to `size` bytes arrive at this neighbour."""
         if peer in self._sessions:
+            self.changes += 1
             self._sessions[peer].resize(size)
 
     def towards(self, peer: PeerName) -> tuple[Socket, int] | None:
@@ -112,11 +118,14 @@ class Tunnel:
         """
         session = self._sessions.get(peer)
         if session is not None and (proven or session.opener is not None or source[0] == session.address[0]):
+            self.changes += 1
             session.address = source
 
     def forget(self) -> None:
         """Routes, endpoints or paths have changed: clear the cached routes."""
+        self.changes += 1
         self._ways.clear()
+        self._ways_by_peer.clear()
         self._relays.clear()
 
     def probe(self, peer: PeerName, nonce: int, size: int, now: int, answer: bool = False) -> None:
@@ -124,6 +133,7 @@ class Tunnel:
         session = self._sessions.get(peer)
         if session is None:
             return
+        self.changes += 1
         kind = (DatagramKind.ANSWER if answer else DatagramKind.PROBE) | session.sealed
         head = prefix(kind, 1, session.tag, self._own_id, peer_id(peer))
         body = nonce.to_bytes(8, "big") + size.to_bytes(2, "big")
@@ -138,9 +148,9 @@ class Tunnel:
     def take_sends(self) -> list[Send]:
         """The packets to send, in order for each neighbour."""
         for session in self._dirty.values():
-            before = session.sent
             self._sends += session.take_sends()
-            self.counts["sent"] += session.sent - before
+            self.counts["sent"] += session.sent - session.counted
+            session.counted = session.sent
         self._dirty.clear()
         sends, self._sends = self._sends, []
         return sends
@@ -163,12 +173,55 @@ class Tunnel:
                 busy.append(name)
         return busy
 
+    # --- for rows handled in one call ---------------------------------------------------------------------------------
+
+    @property
+    def own_id(self) -> bytes:
+        """This peer's short id."""
+        return self._own_id
+
+    @property
+    def sessions(self) -> Collection[TunnelSession]:
+        """The sessions with all neighbours."""
+        return self._sessions.values()
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is queued, so packets that others make are in order."""
+        return not self._dirty and not self._sends
+
+    def recent_ways(self, most: int) -> Iterator[tuple[bytes, TunnelRoute]]:
+        """MACs whose route is known, those that were asked for last first."""
+        known = ((mac, way) for mac, way in reversed(self._ways.items()) if way is not None)
+        return islice(known, most)
+
+    def sent_row(self, session: TunnelSession, count: int, now: int) -> None:
+        """As many packets to this neighbour were made under its next counters."""
+        session.sent_row(count, now)
+        session.counted += count
+        self.counts["sent"] += count
+
+    def received_row(self, session: TunnelSession, counter: int, count: int) -> None:
+        """Packets from this neighbour for this host were opened and delivered, the first with this new counter."""
+        session.received_row(counter, count)
+        self.counts["received"] += count
+
+    def set_join_datagrams(self, join: bool) -> None:
+        """Whether the port takes consecutive datagrams as one."""
+        self._delivery.join_datagrams = join
+
+    @property
+    def joins_datagrams(self) -> bool:
+        """See `set_join_datagrams`."""
+        return self._delivery.join_datagrams
+
     # --- from the port ------------------------------------------------------------------------------------------------
 
     def outgoing(self, data: bytes | memoryview, now: int) -> None:
         """Handle a frame of a container of this host, preceded by its virtio-net header."""
         if len(data) < VNET.size + ETHERNET:
             return
+        self.changes += 1
         flags, offload, _, cut, start, offset = VNET.unpack_from(data)
         frame = bytes(data[VNET.size :])
         mac = frame[:6]
@@ -239,6 +292,12 @@ class Tunnel:
         return self._way_to(peer) if peer is not None and peer != self._own else None
 
     def _way_to(self, peer: PeerName) -> TunnelRoute | None:
+        """One for all containers of a peer, so that their small frames share packets."""
+        if peer not in self._ways_by_peer:
+            self._ways_by_peer[peer] = self._new_way_to(peer)
+        return self._ways_by_peer[peer]
+
+    def _new_way_to(self, peer: PeerName) -> TunnelRoute | None:
         session = self._sessions.get(peer)
         if session is None:
             hop = self._holder.routes.next_hop(peer)
@@ -249,6 +308,7 @@ class Tunnel:
 
     def incoming(self, data: bytes, segment: int, source: Socket, now: int) -> None:
         """Handle datagrams of `segment` bytes (0: just one) from one sender; invalid ones are counted and dropped."""
+        self.changes += 1
         if not segment or segment >= len(data):
             if not self._train(data, len(data), source, now):
                 self._datagram(data, source, now)

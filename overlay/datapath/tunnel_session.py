@@ -4,6 +4,7 @@ Owns how frames become packets: sealed or not, small frames for the same peer to
 equal length in one row for the kernel. Must not know routes, ports or sockets.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from overlay.config import PeerName
@@ -15,7 +16,7 @@ from overlay.inputs import Neighbour
 
 Socket = tuple[str, int]
 """Host and port of the underlay."""
-Send = tuple[Socket, list[bytes], int]
+Send = tuple[Socket, Sequence[bytes | memoryview], int]
 """Destination, buffers, and the length of the datagrams in them, of which the last may be shorter; 0: it is one
 datagram."""
 
@@ -29,10 +30,10 @@ _SMALL: Final = 512
 _SEALED, _PARTIAL = int(Flag.SEALED), int(Flag.PARTIAL)
 
 
-def datagrams(buffers: list[bytes], segment: int) -> list[bytes]:
+def datagrams(buffers: Sequence[bytes | memoryview], segment: int) -> list[bytes]:
     """Split a `Send` into its datagrams."""
     if not segment:
-        return buffers
+        return [bytes(buffer) for buffer in buffers]
     whole = b"".join(buffers)
     return [whole[start : start + segment] for start in range(0, len(whole), segment)]
 
@@ -58,8 +59,9 @@ class TunnelSession:
     """The session with one neighbour; it lasts as long as the connection."""
 
     __slots__ = (
-        "_now", "_row", "_row_head", "_sends", "_waiting", "_waiting_size", "_waiting_way", "address", "counter",
-        "frames", "frames_before", "name", "opener", "room", "sealed", "sealer", "sent", "size", "tag", "window",
+        "_now", "_row", "_row_head", "_sends", "_waiting", "_waiting_size", "_waiting_way", "address", "counted",
+        "counter", "frames", "frames_before", "name", "opener", "room", "sealed", "sealer", "sent", "size", "tag",
+        "window",
     )  # fmt: skip
 
     def __init__(self, neighbour: Neighbour, now: int) -> None:
@@ -67,8 +69,8 @@ class TunnelSession:
         self.address: Socket = (neighbour.address.host, neighbour.address.port)
         self.tag = connection_tag(neighbour.connection)
         self.counter = 0
-        self.sent = 0
-        """Number of packets."""
+        self.sent = self.counted = 0
+        """Number of packets, and of those that are in the tunnel's counts."""
         self.frames = self.frames_before = 0
         self.window = Window()
         keys: RootKeys | None = neighbour.keys
@@ -175,7 +177,34 @@ class TunnelSession:
         sends, self._sends = self._sends, []
         return sends
 
+    @property
+    def counters(self) -> range:
+        """The counters of the next packets that need no new key."""
+        return self.sealer.free if self.sealer is not None else range(self.counter, 1 << 48)
+
+    def sent_row(self, count: int, now: int) -> None:
+        """As many packets were made elsewhere, under the first of `counters`."""
+        if self.sealer is not None:
+            self.sealer.reserve(count, now)
+        else:
+            self.counter += count
+        self.sent += count
+        self.frames += count
+
     # --- receiving ----------------------------------------------------------------------------------------------------
+
+    @property
+    def expected(self) -> range:
+        """The counters of new packets, under the current key."""
+        return self.opener.expected if self.opener is not None else range(self.window.highest + 1, 1 << 48)
+
+    def received_row(self, counter: int, count: int) -> None:
+        """Consecutive packets were opened elsewhere, from one of the `expected` counters on."""
+        if self.opener is not None:
+            self.opener.mark_train(counter, count)
+        else:
+            self.window.mark_run(counter, count)
+        self.frames += count
 
     def open_train(self, data: bytes, segment: int) -> list[bytes] | None:
         """Like `seal.Opener.open_train`, with or without keys: the contents of consecutive packets, all new."""

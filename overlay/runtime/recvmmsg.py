@@ -78,15 +78,21 @@ class ReceiveBuffers:
                 notes + slot * control, control, 0, 0,
             )  # fmt: skip
         self._fresh = bytes(self._headers)
+        self.headers = self._first
+        """Where the array of `struct mmsghdr` begins, for compiled code."""
+        self.size = size
         self._used = 0
         self._view = memoryview(self._data)
         self._sources: dict[bytes, Source] = {}
 
-    def receive(self, descriptor: int) -> int:
-        """Receive up to `count` packets; returns their number, 0 if there are none. Raises `OSError`."""
+    def receive(self, descriptor: int, most: int = 1024) -> int:
+        """Receive up to `count` packets, and at most `most`; returns their number, 0 if there are none.
+
+        Raises `OSError`.
+        """
         used, self._used = self._used * _HEADER.size, 0
         self._headers[:used] = self._fresh[:used]  # the kernel has replaced buffer sizes by actual lengths
-        number: int = _recvmmsg(descriptor, self._first, self.count, _DONTWAIT, None)
+        number: int = _recvmmsg(descriptor, self._first, min(self.count, most), _DONTWAIT, None)
         if number < 0:
             code = ctypes.get_errno()
             if code in (errno.EAGAIN, errno.EINTR):
@@ -95,11 +101,13 @@ class ReceiveBuffers:
         self._used = number
         return number
 
+    def total(self, number: int) -> int:
+        """Bytes of the packets of the last call."""
+        return sum(length for _, _, length in self._filled(number))
+
     def packets(self, number: int) -> Iterator[memoryview]:
         """The packets of the last call, one by one; copy each before the next call."""
-        view, stride = self._view, self._stride
-        for slot, (_, _, length) in enumerate(self._filled(number)):
-            yield view[slot * stride : slot * stride + length]
+        return map(self.packet, range(number))
 
     def copies(self, number: int) -> list[bytes]:
         """The packets of the last call, one by one, as bytes."""
@@ -113,10 +121,15 @@ class ReceiveBuffers:
         (named,) = _NAMED.unpack_from(self._headers, slot * _HEADER.size)
         return self._source(bytes(self._names[slot * NAME : slot * NAME + named]))
 
-    def datagrams(self, number: int) -> list[tuple[bytes, int, Source]]:
-        """(bytes, segment length, source) of the datagrams of the last call; the segment length is 0 for a single
-        datagram."""
-        if number == 1:
+    def packet(self, slot: int) -> memoryview:
+        """One packet of the last call."""
+        length = _RESULT.unpack_from(self._headers, slot * _HEADER.size)[2]
+        return self._view[slot * self._stride : slot * self._stride + length]
+
+    def datagrams(self, number: int, first: int = 0) -> list[tuple[bytes, int, Source]]:
+        """(bytes, segment length, source) of the datagrams of the last call, from slot `first` on; the segment length
+        is 0 for a single datagram."""
+        if number == 1 and not first:
             ((named, controlled, length),) = self._filled(1)
             segment = self._segment(0) if controlled else 0
             source = self._source(bytes(self._names[:named]))
@@ -126,6 +139,8 @@ class ReceiveBuffers:
         view, names, stride = self._view, self._names, self._stride
         total, piece, of = 0, 0, b""
         for slot, (named, controlled, length) in enumerate(self._filled(number)):
+            if slot < first:
+                continue
             name = names[slot * NAME : slot * NAME + named]
             data = view[slot * stride : slot * stride + length]
             segment = self._segment(slot) if controlled else 0

@@ -1,13 +1,13 @@
 """The userspace tunnel on a real host: its port on the bridge, and the probes of both paths.
 
-Owns the packet sockets and the work of one turn of the event loop; `overlay.datapath.tunnel` decides, this module moves
-bytes. The port is an AF_PACKET socket with virtio-net headers on one end of a veth pair, whose other end is on the
-bridge. This is as fast as a TAP device, and the owner of the network namespace may do it.
+Owns the work of one turn of the event loop; `overlay.datapath.tunnel` decides, `tunnel_port` and `udp` have the
+sockets, this module moves bytes.
 """
 
 import asyncio
 import logging
 import os
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,20 +26,25 @@ from overlay.errors import RemoteError
 from overlay.inputs import Input, ProbeHeard, TrafficSeen
 from overlay.kernel.forwarding import Forwarding
 from overlay.runtime.recvmmsg import ReceiveBuffers, keep_heap
+from overlay.runtime.rows.loading import loaded
+from overlay.runtime.rows.row_calls import CompiledRows
+from overlay.runtime.scheduling import gain_precedence, leave_precedence, shortcomings
+from overlay.runtime.tunnel_port import TunnelPort
 from overlay.runtime.udp import UdpDriver
 
 __all__ = ["Sleeve"]
 
 log = logging.getLogger(__name__)
 
-_SOL_PACKET = 263
-_PACKET_VNET_HDR = 15
-_PACKET_IGNORE_OUTGOING = 23
-_ETH_P_ALL = 0x0003
-_BUFFER = 4 << 20
 _MOST = 70_000
 _BATCH = 32
 """Frames handled in one turn of the loop, so that other work does not wait long."""
+_TURN = 256 << 10
+"""Bytes that a queue is served before the next one, of several."""
+_LEAST = 4
+"""The same in frames, at least."""
+_JOINS_DATAGRAMS = (6, 2)
+"""The kernel since which a packet socket takes several datagrams as one."""
 _LOOK = 1.0
 """Seconds between two reads of the kernel's forwarding counters."""
 
@@ -58,24 +63,31 @@ class Sleeve:
         self._sink = sink
         self._holder = holder
         self._clock = clock
-        self._port: socket.socket | None = None
+        self._port: TunnelPort | None = None
         self._receptions = ReceiveBuffers(_BATCH, _MOST)
         self._probes: socket.socket | None = None
         self._out: dict[int, socket.socket] = {}
         """Sockets for sending probes of the kernel's paths, by index of the VXLAN device."""
         self._looking: asyncio.TimerHandle | None = None
+        self._turns: dict[socket.socket, int] = {}
+        """How many frames of a queue fill its turn, as long as they were lately."""
+        self._rows: CompiledRows | None = None
+        self._uncompiled = ""
+        self._first = False
+        """Whether it has precedence: only while it carries frames, because a daemon also does much that can wait."""
+        self._scheduling = ""
 
     def start(self) -> None:
         """Open the port and listen for probes. Raises `OSError`."""
         keep_heap()
-        port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
-        port.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
-        with suppress(OSError):  # Linux 4.20; on older kernels `_own_frame` filters them
-            port.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            port.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-        port.bind((TUNNEL_DEVICE, _ETH_P_ALL))
-        self._port = port
+        self._scheduling = gain_precedence()  # to know whether it may
+        leave_precedence()
+        self._first = False
+        self._tunnel.set_join_datagrams(_release() >= _JOINS_DATAGRAMS)
+        library = loaded()
+        self._rows = CompiledRows(library, self._tunnel) if not isinstance(library, str) else None
+        self._uncompiled = library if isinstance(library, str) else ""
+        self._port = TunnelPort(TUNNEL_DEVICE)
         self._probes = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         self._probes.bind((BRIDGE, ETHERTYPE))
         for device in self._forwarding.devices.vxlans:
@@ -83,7 +95,8 @@ class Sleeve:
             self._out[device] = out
             out.bind((socket.if_indextoname(device), 0))
         loop = asyncio.get_running_loop()
-        loop.add_reader(port.fileno(), self._readable)
+        for queue in self._port.sockets:
+            loop.add_reader(queue.fileno(), self._readable, queue)
         loop.add_reader(self._probes.fileno(), self._probed)
         self._udp.tunnel = self
         self._looking = loop.call_later(_LOOK, self._look)
@@ -91,16 +104,21 @@ class Sleeve:
     def close(self) -> None:
         """Close the port."""
         self._udp.tunnel = None
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
         if self._looking is not None:
             self._looking.cancel()
         loop = asyncio.get_running_loop()
-        for sock in (self._port, self._probes):
+        queues = self._port.sockets if self._port is not None else []
+        for sock in (*queues, self._probes):
             if sock is not None:
                 loop.remove_reader(sock.fileno())
                 sock.close()
         for sock in self._out.values():
             sock.close()
         self._port = self._probes = None
+        self._turns.clear()
         self._out.clear()
 
     # --- probes -------------------------------------------------------------------------------------------------------
@@ -133,28 +151,49 @@ class Sleeve:
         """Tell the node which peers' containers have traffic, because their paths are watched more closely."""
         self._looking = asyncio.get_running_loop().call_later(_LOOK, self._look)
         peers = {self._holder(mac) for mac in self._forwarding.used(int(_LOOK * SECOND))}
-        peers.update(self._tunnel.take_busy())
+        carried = self._tunnel.take_busy()
+        peers.update(carried)
+        if carried and not self._first:
+            self._scheduling = gain_precedence()
+        elif self._first and not carried:
+            leave_precedence()
+        self._first = bool(carried)
+        if carried and self._port is not None and self._port.missed:
+            for queue in self._port.spread():
+                asyncio.get_running_loop().add_reader(queue.fileno(), self._readable, queue)
         seen = tuple(sorted(peer for peer in peers if peer is not None))
         if seen:
             self._sink(TrafficSeen(seen))
 
     # --- bytes --------------------------------------------------------------------------------------------------------
 
-    def _readable(self) -> None:
-        assert self._port is not None
+    def _readable(self, queue: socket.socket) -> None:
         receptions, tunnel, now = self._receptions, self._tunnel, self._clock()
         try:
-            number = receptions.receive(self._port.fileno())
+            number = receptions.receive(queue.fileno(), self._turns.get(queue, _BATCH))
         except OSError as error:
             log.debug("the tunnel's port: %s", error)
             return
-        for data in receptions.packets(number):
-            tunnel.outgoing(data, now)
+        if number and self._port is not None and len(self._port.sockets) > 1:
+            mean = receptions.total(number) // number + 1
+            self._turns[queue] = min(max(_TURN // mean, _LEAST), _BATCH)
+        if self._rows is None:
+            for data in receptions.packets(number):
+                tunnel.outgoing(data, now)
+        elif number:
+            for slot in self._rows.outgoing(receptions, number, now, self._udp.send_many):
+                tunnel.outgoing(receptions.packet(slot), now)
         self._flush()
 
     def received(self, data: bytes, segment: int, source: Socket) -> None:
         """See `overlay.runtime.udp.TunnelSink`."""
         self._tunnel.incoming(data, segment, source, self._clock())
+
+    def received_row(self, slots: ReceiveBuffers, number: int) -> int:
+        """See `overlay.runtime.udp.TunnelSink`."""
+        if self._rows is None or self._port is None or not self._tunnel.quiet:
+            return 0
+        return self._rows.incoming(slots, number, self._clock(), self._port.descriptor)
 
     def turn_over(self) -> None:
         """See `overlay.runtime.udp.TunnelSink`."""
@@ -168,7 +207,7 @@ class Sleeve:
             self._udp.send_many(sends)
         writes = self._tunnel.take_writes()
         if writes and self._port is not None:
-            descriptor = self._port.fileno()
+            descriptor = self._port.descriptor
             for buffers in writes:
                 try:
                     os.writev(descriptor, buffers)
@@ -178,12 +217,25 @@ class Sleeve:
 
     def report(self) -> dict[str, Any]:
         """The kernel features in use, for `status`."""
+        port = self._port
+        buffer = min(port.buffer, self._udp.buffer) if port is not None else self._udp.buffer
         return {
-            "port": self._port is not None,
+            "port": port is not None,
+            "queues": len(port.sockets) if port is not None else 0,
+            "missed": port.missed if port is not None else 0,
             "segmentation": self._udp.segments,
             "coalescing": self._udp.joins,
             "dropped": self._udp.dropped,
+            "compiled": self._rows is not None,
+            "uncompiled": self._uncompiled,
+            "scheduling": self._scheduling,
+            "refused": shortcomings(self._scheduling, buffer),
         }
+
+
+def _release() -> tuple[int, ...]:
+    """The kernel's version: (6, 2)."""
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 
 
 assert VNET.size == 10, "the kernel's default size of a virtio-net header on packet sockets"

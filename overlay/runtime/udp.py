@@ -20,6 +20,7 @@ from overlay.errors import RemoteError
 from overlay.inputs import Datagram, Input
 from overlay.runtime.rate_limited_log import RateLimitedLog
 from overlay.runtime.recvmmsg import ReceiveBuffers
+from overlay.runtime.scheduling import BUFFER, widen
 from overlay.runtime.tcp import bind_all
 from overlay.wire.codec import DatagramMessage, decode_datagram, encode_datagram
 
@@ -31,9 +32,6 @@ _UDP_GRO = 104
 _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23
 _PMTUDISC_PROBE = 3
-_SO_SNDBUFFORCE = 32
-_SO_RCVBUFFORCE = 33
-_BUFFER = 4 << 20
 _MOST = 65_536
 _AT_ONCE = 32
 """Datagrams, or joined datagrams, in one system call."""
@@ -46,6 +44,10 @@ class TunnelSink(Protocol):
 
     def received(self, data: bytes, segment: int, source: Socket) -> None:
         """Datagrams of `segment` bytes each (0: a single one)."""
+        ...
+
+    def received_row(self, slots: ReceiveBuffers, number: int) -> int:
+        """A whole call's datagrams; returns how many of the first were handled, so that the others are passed on."""
         ...
 
     def turn_over(self) -> None:
@@ -69,6 +71,8 @@ class UdpDriver:
         self._receptions = ReceiveBuffers(_AT_ONCE, _MOST)
         self.joins = True
         """Whether the kernel supports UDP_GRO."""
+        self.buffer = BUFFER
+        """Bytes of the receiving buffer that the kernel allowed."""
         self.dropped = 0
         """Datagrams that the kernel did not accept."""
 
@@ -76,11 +80,7 @@ class UdpDriver:
         """Open the port. Raises `EnvironmentProblem`."""
         loop = asyncio.get_running_loop()
         for sock in bind_all(socket.SOCK_DGRAM, self._port, "UDP", self._host):
-            for force, plain in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
-                try:
-                    sock.setsockopt(socket.SOL_SOCKET, force, _BUFFER)
-                except OSError:
-                    sock.setsockopt(socket.SOL_SOCKET, plain, _BUFFER)
+            self.buffer = widen(sock, BUFFER)
             # The tunnel does its own path MTU discovery; the kernel must neither fragment datagrams nor trust ICMP.
             with suppress(OSError):
                 if sock.family == socket.AF_INET:
@@ -142,7 +142,8 @@ class UdpDriver:
                 number = receptions.receive(sock.fileno())
             except OSError:
                 break
-            for data, segment, source in receptions.datagrams(number):
+            first = tunnel.received_row(receptions, number) if tunnel is not None and number else 0
+            for data, segment, source in receptions.datagrams(number, first) if first < number else ():
                 if data and data[0] & Flag.TUNNEL:
                     if tunnel is not None:
                         tunnel.received(data, segment, source)

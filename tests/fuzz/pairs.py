@@ -51,6 +51,7 @@ from overlay.runtime.dns_sockets import MAX_UNREAD, TCP_EACH
 from overlay.runtime.rate_limited_log import RateLimitedLog
 from overlay.runtime.sleeve import Sleeve
 from overlay.runtime.tcp import TcpDriver, _TcpConnection
+from overlay.runtime.tunnel_port import TunnelPort
 from overlay.runtime.udp import UdpDriver
 from overlay.wire.codec import encode_datagram
 from overlay.wire.envelopes import Beacon, Beat
@@ -290,7 +291,9 @@ def sleeve_of(made: DaemonRouter) -> Iterator[tuple[Sleeve, socket.socket, socke
     node = made.node
     sleeve = Sleeve(LOW, node.tunnel, made.udp, made.forwarding, made.feed, node.endpoints.plan.holder, made.clock)
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2)]
-    (sleeve._port, port), (sleeve._probes, probes) = pairs
+    (queue, port), (sleeve._probes, probes) = pairs
+    sleeve._port = TunnelPort.__new__(TunnelPort)
+    sleeve._port.sockets = [queue]
     for pair in pairs:
         for each in pair:
             each.setblocking(False)
@@ -312,7 +315,8 @@ def frames(data: bytes) -> None:
             for piece in pieces(data):
                 for frame in (piece, bytes(10) + piece, bytes(10) + b"\x02" + piece.ljust(60, b"\0")):
                     port.send(frame)
-                sleeve._readable()
+                assert sleeve._port is not None
+                sleeve._readable(sleeve._port.sockets[0])
             assert sizes(made.node.tunnel) <= before + 64 + 2 * len(list(pieces(data)))
             made.node.check_invariants()
 

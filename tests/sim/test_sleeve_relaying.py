@@ -115,6 +115,6 @@ def test_the_address_of_a_genuine_packet_is_followed_and_that_of_a_replayed_one_
     net.tunnels[1].incoming(packet, 0, ("192.0.2.66", 1), net.now)
     assert net.tunnels[1]._sessions[net.tunnels[0]._own].address == ("10.0.0.0", 6783)
     net.tunnels[0].outgoing(bytes(10) + ipv4(0, mac(1), b"second"), net.now)
-    ((_, (packet,), _),) = net.tunnels[0].take_sends()
-    net.tunnels[1].incoming(packet, 0, ("192.0.2.7", 4000), net.now)
+    ((_, (second,), _),) = net.tunnels[0].take_sends()
+    net.tunnels[1].incoming(bytes(second), 0, ("192.0.2.7", 4000), net.now)
     assert net.tunnels[1]._sessions[net.tunnels[0]._own].address == ("192.0.2.7", 4000)

@@ -1,0 +1,185 @@
+"""Calls the compiled rows: copies sessions, keys, counters and routes for them, and carries their results back.
+
+What it copies holds until `Tunnel.changes` moves, because everything that the reference does moves it. A row is handled
+as far as it is usual; the caller passes the rest to the tunnel as if there were no compiled code.
+"""
+
+import ctypes
+import mmap
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from overlay.datapath.tunnel import Tunnel
+from overlay.datapath.tunnel_session import Send, Socket, TunnelRoute, TunnelSession
+from overlay.runtime.recvmmsg import ReceiveBuffers
+from overlay.runtime.rows.loading import RowPiece, RowRoute, RowSession, RowWay
+
+__all__ = ["CompiledRows"]
+
+_ROOM: Final = 6 << 20
+"""Bytes for the packets of one call: 32 super-packets with all headers."""
+_PIECES: Final = 2048
+_SLOTS: Final = 64
+_ROUTES: Final = 256
+"""MACs that one call knows; the others go the long way."""
+_SESSIONS: Final = 4096
+
+
+class CompiledRows:
+    """The compiled code with the tables of one tunnel. `write`: of the port, where frames are written."""
+
+    def __init__(self, library: ctypes.CDLL, tunnel: Tunnel) -> None:
+        self._library = library
+        self._tunnel = tunnel
+        self._copied = -1
+        self._until = 0
+        """When a key must be changed, which the reference does."""
+        self._keys: dict[tuple[bytes, int], int] = {}
+        self._sessions: list[TunnelSession] = []
+        self._table = (RowSession * 0)()
+        self._ways = (RowWay * 0)()
+        self._routes = (RowRoute * 0)()
+        self._buffer = mmap.mmap(-1, _ROOM)
+        self._view = memoryview(self._buffer)
+        self._at = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
+        self._pieces = (RowPiece * _PIECES)()
+        self._marks = (RowPiece * _SLOTS)()
+        self._held = (ctypes.c_int32 * (_SLOTS + 1))()
+        self._count = ctypes.c_uint32()
+        self._places = [ctypes.addressof(each) for each in (self._pieces, self._marks, self._held, self._count)]
+
+    def close(self) -> None:
+        """Release the keys."""
+        for key in self._keys.values():
+            self._library.rows_free(key)
+        self._keys.clear()
+        self._copied = -1
+
+    def outgoing(self, slots: ReceiveBuffers, number: int, now: int, send: Callable[[list[Send]], None]) -> list[int]:
+        """Handle frames that the port gave, and send their packets; returns the slots that are left, in order."""
+        tunnel = self._tunnel
+        if not tunnel.quiet or number > _SLOTS:
+            return list(range(number))
+        if self._copied != tunnel.changes or now >= self._until:
+            self._copy(now)
+        pieces, _, held, count = self._places
+        taken = self._library.rows_out(
+            slots.headers, number, slots.size, self._routes, len(self._routes), self._ways, len(self._ways),
+            self._table, len(self._table), self._at, _ROOM, pieces, _PIECES, count, held,
+        )  # fmt: skip
+        if taken < 0:
+            raise RuntimeError("the cipher of the compiled tunnel failed")
+        sends: list[Send] = []
+        sessions: dict[int, None] = {}
+        for piece in self._pieces[: self._count.value]:
+            number_of = piece.session
+            sessions[number_of] = None
+            data = self._view[piece.at : piece.at + piece.length]
+            sends.append((self._sessions[number_of].address, [data], piece.segment if piece.count > 1 else 0))
+        for each in sessions:
+            entry = self._table[each]
+            tunnel.sent_row(self._sessions[each], entry.sent, now)
+            entry.sent = 0
+        if sends:
+            send(sends)
+        left = []
+        for slot in self._held:
+            if slot < 0:
+                break
+            left.append(slot)
+        return left + list(range(taken, number))
+
+    def incoming(self, slots: ReceiveBuffers, number: int, now: int, port: int) -> int:
+        """Handle datagrams that a socket gave, and write their frames to the port; returns how many slots it took."""
+        tunnel = self._tunnel
+        if number > _SLOTS:
+            return 0
+        if self._copied != tunnel.changes:
+            self._copy(now)
+        pieces, marks, _, count = self._places
+        taken: int = self._library.rows_in(
+            slots.headers, number, slots.size, tunnel.own_id, self._table, len(self._table), self._at, _ROOM, pieces,
+            _PIECES, count, marks, tunnel.joins_datagrams,
+        )  # fmt: skip
+        for mark in self._marks[:taken]:
+            tunnel.received_row(self._sessions[mark.session], mark.at, mark.count)
+        written = self._count.value
+        if written:
+            tunnel.counts["lost"] += self._library.rows_write(port, self._at, pieces, written)
+        return taken
+
+    def written(self) -> list[bytes]:
+        """What the last call of `incoming` wrote to the port."""
+        return [bytes(self._view[each.at : each.at + each.length]) for each in self._pieces[: self._count.value]]
+
+    # --- copies -------------------------------------------------------------------------------------------------------
+
+    def _copy(self, now: int) -> None:
+        tunnel = self._tunnel
+        self._sessions = list(tunnel.sessions)[:_SESSIONS]
+        numbers = {id(session): number for number, session in enumerate(self._sessions)}
+        self._table = (RowSession * len(self._sessions))()
+        kept: dict[tuple[bytes, int], int] = {}
+        self._until = 1 << 63
+        for entry, session in zip(self._table, self._sessions, strict=True):
+            self._copy_session(entry, session, now, kept)
+        for what, key in self._keys.items():
+            if what not in kept:
+                self._library.rows_free(key)
+        self._keys = kept
+        ways: dict[int, tuple[int, TunnelRoute]] = {}
+        routes = []
+        for mac, way in tunnel.recent_ways(_ROUTES):
+            if id(way.session) in numbers:
+                number, _ = ways.setdefault(id(way), (len(ways), way))
+                routes.append(RowRoute((ctypes.c_uint8 * 6)(*mac), number))
+        self._routes = (RowRoute * len(routes))(*routes)
+        self._ways = (RowWay * len(ways))()
+        for copied, (_, way) in zip(self._ways, ways.values(), strict=True):
+            copied.session = numbers[id(way.session)]
+            copied.plain[:], copied.partial[:], copied.packed[:] = *way.heads, way.packed
+        self._copied = tunnel.changes
+
+    def _copy_session(
+        self, entry: RowSession, session: TunnelSession, now: int, kept: dict[tuple[bytes, int], int]
+    ) -> None:
+        entry.held = entry.held_last = entry.held_way = -1
+        entry.room = max(session.room, 0)
+        entry.tag[:] = session.tag
+        name = sockaddr(session.address)
+        ours, theirs = session.counters, session.expected
+        usable = True
+        if session.sealer is not None and session.opener is not None:
+            entry.seal = self._key(session.sealer.key, 1, kept)
+            entry.open = self._key(session.opener.key, 0, kept)
+            usable = bool(entry.seal and entry.open)
+            if now < session.sealer.until:
+                self._until = min(self._until, session.sealer.until)
+            else:
+                ours = ours[:0]
+        if usable and name and session.room > 0:
+            entry.out_counter, entry.out_limit = ours.start, ours.stop
+            entry.in_counter, entry.in_limit = theirs.start, theirs.stop
+            entry.name[: len(name)] = name
+            entry.name_length = len(name)
+
+    def _key(self, key: bytes, seal: int, kept: dict[tuple[bytes, int], int]) -> int | None:
+        made = self._keys.get((key, seal)) or self._library.rows_key(key, seal, 0)
+        if made:
+            kept[key, seal] = made
+        return made or None
+
+
+def sockaddr(address: Socket) -> bytes:
+    """The `struct sockaddr_in` or `sockaddr_in6` of an address, as the kernel tells it; empty if it has none."""
+    host, _, interface = address[0].partition("%")
+    try:
+        if ":" not in host:
+            return struct.pack("=H2s4s8x", socket.AF_INET, address[1].to_bytes(2, "big"), socket.inet_aton(host))
+        scope = (int(interface) if interface.isdigit() else socket.if_nametoindex(interface)) if interface else 0
+        port = address[1].to_bytes(2, "big")
+        return struct.pack("=H2s4x16sI", socket.AF_INET6, port, socket.inet_pton(socket.AF_INET6, host), scope)
+    except OSError:
+        return b""
