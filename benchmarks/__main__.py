@@ -24,6 +24,7 @@ from benchmarks import (
     sim_seeds,
     spread,
     tcp,
+    tunnel,
     versions,
 )
 from benchmarks.rows import Row, publish
@@ -44,6 +45,7 @@ BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "sim_seeds": sim_seeds.run,
     "spread": spread.run,
     "tcp": tcp.run,
+    "tunnel": tunnel.run,
     "versions": versions.run,
 }
 """Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`,

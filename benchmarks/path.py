@@ -38,7 +38,7 @@ CHAIN = 5
 _HAND = {"left": "10.99.0.1", "right": "10.99.0.2"}
 _SECRET: dict[str, bool | int | str] = {"password": "wherever you go", "wireguard": "off", "mtu": overlay_mtu(1500)}
 """The encrypted tunnel, on kernels with WireGuard too, and with the MTU of all the others."""
-_TICKS = 100
+TICKS = 100
 
 
 class Candidate(Struct, frozen=True):
@@ -137,7 +137,7 @@ async def _measure(lab: NetnsLab, resolved: Resolved, overlay: Overlay, rounds: 
             client = [*PROBE, "client", candidate.address, "--rounds", "1", "--seconds", str(seconds)]
             before = cpu_of_all()
             bulk = json.loads(await must(lab.hosts[host], [*client, "--only", "bulk"], container=container, timeout=60))
-            used = (cpu_of_all() - before) / _TICKS
+            used = (cpu_of_all() - before) / TICKS
             rest = json.loads(await must(lab.hosts[host], [*client, "--only", "rest"], container=container, timeout=60))
             rate = bulk["throughput"]["median"]
             for metric, value in (

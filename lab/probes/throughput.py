@@ -32,6 +32,8 @@ _RECEIVE = 1 << 20
 _BULK, _ECHO, _PACKETS = b"B", b"E", b"P"
 _SMALL = 64
 """Bytes of a small datagram."""
+FLOOD = 1350
+"""Bytes of a datagram of a flood: what fits every overlay on Ethernet."""
 _TOTAL = struct.Struct("!QQ")
 """The server's report at the end of a bulk round: bytes received, nanoseconds from the first to the last."""
 _WARM_UP = 0.3
@@ -88,6 +90,7 @@ def _count(connection: socket.socket) -> None:
     with socket.socket(connection.family, socket.SOCK_DGRAM) as sock:
         sock.bind(("", 0))
         connection.sendall(sock.getsockname()[1].to_bytes(2, "big"))
+        buffer = bytearray(2 * FLOOD)
         total = first = last = 0
         poll = select.poll()
         for each in (sock, connection):
@@ -96,7 +99,7 @@ def _count(connection: socket.socket) -> None:
             ready = [number for number, _ in poll.poll()]
             if sock.fileno() in ready:
                 with suppress(BlockingIOError):
-                    while sock.recv(2 * _SMALL, socket.MSG_DONTWAIT):
+                    while sock.recv_into(buffer, 0, socket.MSG_DONTWAIT):
                         total += 1
                 last = time.monotonic_ns()
                 first = first or last
@@ -108,16 +111,27 @@ def _count(connection: socket.socket) -> None:
 def measure(address: str, port: int, seconds: float, rounds: int, only: str = "") -> dict[str, object]:
     """Run all rounds against a server; raises `OSError` when it cannot be reached.
 
-    `only`: "bulk", or "rest" for round trips and small datagrams; default: throughput and round trips.
+    `only`: "bulk", "flood" (datagrams as fast as they can be sent), or "rest" for round trips and small datagrams;
+    default: throughput and round trips.
     """
+    if only == "flood":
+        floods = [_datagrams(address, port, seconds, FLOOD) for _ in range(rounds)]
+        return {
+            "goodput": {"median": round(statistics.median(rate * FLOOD * 8 for rate, _ in floods))},
+            "lost": {"median": statistics.median(lost for _, lost in floods)},
+        }
     if only == "bulk":
         rates = [_bulk(address, port, seconds) for _ in range(rounds)]
         return {"throughput": {"median": round(statistics.median(rates)), "rounds": [round(rate) for rate in rates]}}
     if only == "rest":
-        small = [_small(address, port, seconds) for _ in range(rounds)]
+        small = [_datagrams(address, port, seconds, _SMALL) for _ in range(rounds)]
         return {
             "round_trip": _trips([_echo(address, port, seconds) for _ in range(rounds)]),
-            "small_packets": {"median": round(statistics.median(small)), "rounds": [round(rate) for rate in small]},
+            "small_packets": {
+                "median": round(statistics.median(rate for rate, _ in small)),
+                "rounds": [round(rate) for rate, _ in small],
+                "lost": statistics.median(lost for _, lost in small),
+            },
         }
     bulk = [_bulk(address, port, seconds) for _ in range(rounds)]
     echo = [_echo(address, port, seconds) for _ in range(rounds)]
@@ -165,24 +179,26 @@ def _bulk(address: str, port: int, seconds: float) -> float:
     return float(total * 8 * 1e9 / elapsed) if elapsed else 0.0
 
 
-def _small(address: str, port: int, seconds: float) -> float:
-    """Small datagrams received per second, at the maximum sending rate."""
+def _datagrams(address: str, port: int, seconds: float, size: int) -> tuple[float, float]:
+    """Datagrams received per second at the maximum sending rate, and the part of those sent that was lost."""
+    sent = 0
     with _connect(address, port) as connection:
         connection.sendall(_PACKETS)
         target = int.from_bytes(connection.recv(2), "big")
         with socket.socket(connection.family, socket.SOCK_DGRAM) as sock:
             sock.connect((address, target))
             end = time.monotonic() + seconds
-            payload = bytes(_SMALL)
+            payload = bytes(size)
             while time.monotonic() < end:
                 with suppress(BlockingIOError, ConnectionError):
                     for _ in range(50):
                         sock.send(payload)
+                        sent += 1
         time.sleep(0.2)
         connection.sendall(b".")
         answer = connection.recv(_TOTAL.size)
     total, elapsed = _TOTAL.unpack(answer)
-    return float(total * 1e9 / elapsed) if elapsed else 0.0
+    return float(total * 1e9 / elapsed) if elapsed else 0.0, max(0.0, 1 - total / sent) if sent else 0.0
 
 
 def _echo(address: str, port: int, seconds: float) -> list[int]:
@@ -212,7 +228,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=("bulk", "rest"), default="", help="bulk alone, or all but bulk")
+    parser.add_argument("--only", choices=("bulk", "flood", "rest"), default="", help="one measurement alone")
+    parser.add_argument("--at", type=int, default=0, help="begin at this time of the monotonic clock, in nanoseconds")
     options = parser.parse_args(argv)
     if (options.role == "client") != bool(options.address):
         parser.error("client needs an address, server has none")
@@ -221,6 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.role == "server":
             serve(options.port)
         else:
+            time.sleep(max(0, options.at - time.monotonic_ns()) / 1e9)
             print(json.dumps(measure(options.address, options.port, options.seconds, options.rounds, options.only)))
     except (NamespaceGone, OSError) as error:
         print(f"throughput {options.role}: {error}", file=sys.stderr)
