@@ -4,8 +4,9 @@ The times are those of whole commands: from the start of `lab up` to its end, th
 hosts with Mininet (one switch, Linux bridge, because not every kernel has Open vSwitch), and for a script that makes
 the same namespaces and cables with one `ip -batch`, and addresses with one per host. All three take turns. Processor
 time is that of every process that takes part, also of those that stay; on a loaded machine it says more than wall time.
-Memory is what the machine has less of afterwards, for each host. Needs root, and Debian's packages mininet and
-bridge-utils (`apt-get install --no-install-recommends`).
+Memory is what the machine has less of afterwards, for each host. The committed figures were made while other work kept
+this machine at a load of 20 to 160 on 2 cores, so of the times only ratios count. Needs root, and Debian's packages
+mininet and bridge-utils (`apt-get install --no-install-recommends`).
 """
 
 import json

@@ -63,6 +63,17 @@ def union(cuts: Mapping[int, Pairs]) -> Pairs:
     return frozenset[tuple[str, str]]().union(*cuts.values())
 
 
+def classes(pairs: Pairs) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The same cut as (senders, receivers): senders that do not reach the same receivers are together."""
+    receivers: dict[str, set[str]] = {}
+    for sender, receiver in pairs:
+        receivers.setdefault(sender, set()).add(receiver)
+    found: dict[frozenset[str], list[str]] = {}
+    for sender in sorted(receivers):
+        found.setdefault(frozenset(receivers[sender]), []).append(sender)
+    return [(tuple(senders), tuple(sorted(others))) for others, senders in found.items()]
+
+
 def groups_of(hosts: Sequence[str], cut: Pairs) -> Groups:
     """Hosts that can reach each other over paths that are open in both directions, in the order of the hosts.
 

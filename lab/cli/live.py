@@ -189,6 +189,14 @@ def show(name: str, *, as_json: bool) -> None:
     table.show(("host", "address", "state", "peer", "connections", "containers"), rows)
     if facts["cut"]:
         click.echo("cut: " + ", ".join(f"{sender} -> {receiver}" for sender, receiver in facts["cut"]))
+    for senders, receivers in facts.get("cut_classes") or ():
+        click.echo(f"cut: {_few(senders)} -> {_few(receivers)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first and the last of many names."""
+    ordered = sorted(names, key=natural)
+    return ", ".join(ordered) if len(ordered) <= 3 else f"{ordered[0]} … {ordered[-1]} ({len(ordered):,})"
 
 
 def enter(where: str, command: Sequence[str], name: str) -> int:

@@ -16,6 +16,9 @@ from netns_labs import held, in_lab, in_namespaces, pings, require_netns, scenar
 
 from lab.backends.netns import NetnsBackend
 from lab.backends.netns.backend import NetnsLab
+from lab.cuts import complete
+from lab.fabric import cut_classes
+from lab.fabric.plan import Underlay
 from lab.links import Link, Links
 
 HOSTS = 64
@@ -152,6 +155,47 @@ async def _shown(lab: NetnsLab, host: str, what: str) -> list[str]:
             ]
             found.append(f"{one['ifname']} {one['flags']} {one['gso_max_segs']} {addresses}")
     return sorted(found)
+
+
+def test_cuts_by_classes_and_by_pairs_stop_the_same_packets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One network and a second one that only some hosts are in; each form follows the other, and itself."""
+    hosts = ["h1", "h2", "h3", "h4"]
+    cuts = [
+        frozenset({("h1", "h3"), ("h2", "h3"), ("h1", "h4"), ("h2", "h4")}),
+        frozenset({("h3", "h1"), ("h2", "h1")}),
+        frozenset[tuple[str, str]](),
+        complete([["h1"], ["h2", "h3"]]),
+    ]
+
+    async def check(lab: NetnsLab) -> None:
+        for most in (0, cut_classes.MANY, 0):
+            monkeypatch.setattr(cut_classes, "MANY", most)
+            for cut in cuts:
+                await lab.set_cut(cut)
+                pairs = [(one, other) for one in hosts for other in hosts if one != other]
+                apart = {pair for pair in pairs if pair in cut or pair[::-1] in cut}  # an echo needs both directions
+                seen = await asyncio.gather(*(pings(lab, *pair, wait=0.5 if pair in apart else 30) for pair in pairs))
+                assert {pair for pair, answered in zip(pairs, seen, strict=True) if not answered} == apart, (most, cut)
+
+    in_lab(scenario(4, subnets=("192.168.0.0/24", "192.168.1.0/24")), check)
+
+
+def test_a_cut_of_halves_is_one_rule_for_each() -> None:
+    names = [f"h{number}" for number in range(1000)]
+    underlay = Underlay(
+        {"lan": "10.0.0.0/16"}, {name: [("lan", f"10.0.{n >> 8}.{n & 255}")] for n, name in enumerate(names)}
+    )
+    pairs = complete([names[:500], names[500:]])
+    targets = cut_classes.targets(pairs, underlay.all_interfaces())
+    text, classes = cut_classes.class_rules(targets, 0)
+    assert classes == 2
+    assert text.count('"') == 2 * 2 * 1000  # each port once as a sender and once as a receiver
+    assert cut_classes.class_rules({}, 2) == (
+        "flush map bridge lab cutclasses\n"
+        "add chain bridge lab cut0\nflush chain bridge lab cut0\n"
+        "add chain bridge lab cut1\nflush chain bridge lab cut1\n",
+        2,
+    )
 
 
 _CALLS = """

@@ -12,7 +12,11 @@ from typing import Any
 from lab.backends.netns import runtime
 from lab.backends.netns.control import LabServer, Operation
 from lab.backends.real.fabric_lab import FabricLab
+from lab.cuts import classes
 from lab.errors import LabError
+
+_LISTED = 2000
+"""Most directions of a cut that are told one by one."""
 
 
 async def serve(lab: FabricLab[Any], *, facts: Mapping[str, Any] = {}, more: Mapping[str, Operation] = {}) -> None:
@@ -61,7 +65,7 @@ class Operations:
                 {"name": host.name, "address": host.address, "on": bool(host.pid), "pid": host.pid}
                 for host in self._lab.hosts.values()
             ],
-            "cut": sorted(self._lab.cut),
+            **self._cut(),
             "up_seconds": round(self._lab.now() / 1e9, 3),
         }
 
@@ -100,6 +104,12 @@ class Operations:
         """Let `serve` return; the caller then takes the lab down."""
         asyncio.get_running_loop().call_soon(self.ended.set)
         return {}
+
+    def _cut(self) -> dict[str, Any]:
+        """What is cut: each direction, or for very many (senders, receivers) instead."""
+        if len(self._lab.cut) <= _LISTED:
+            return {"cut": sorted(self._lab.cut)}
+        return {"cut": [], "cut_classes": classes(self._lab.cut)}
 
     def _host(self, name: str) -> Any:
         if name not in self._lab.hosts:
