@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from lab.fabric.plan import Interface
 
-__all__ = ["HostInterface", "NeighbourTables", "address_message", "at_interface", "link_up", "neighbour_messages"]
+__all__ = ["NeighbourTables", "PlannedInterface", "address_message", "at_interface", "link_up", "neighbour_messages"]
 
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
@@ -32,7 +32,7 @@ _INDEX_AT = 20
 """Where a neighbour's message has the index of the interface."""
 
 
-class HostInterface(Struct, frozen=True):
+class PlannedInterface(Struct, frozen=True):
     """One interface of a host, as its init sets it up."""
 
     name: str

@@ -202,7 +202,7 @@ _CALLS = """
 import sys, socket
 sys.path[:0] = sys.argv[2:]
 from lab.backends.netns import host_network
-from lab.fabric.host_messages import HostInterface, neighbour_messages
+from lab.fabric.host_messages import PlannedInterface, neighbour_messages
 from lab.fabric.plan import mac_of
 sent = 0
 class Counted(socket.socket):
@@ -218,7 +218,7 @@ host_network.socket.socket = Counted
 count = int(sys.argv[1])
 addresses = (f"10.0.{n >> 8}.{n & 255}" for n in range(count))
 table = neighbour_messages((address, mac_of(address)) for address in addresses)
-host_network.connect_host([HostInterface("lo", "10.0.0.7", 16, True, "table", 7)], {"table": table})
+host_network.connect_host([PlannedInterface("lo", "10.0.0.7", 16, True, "table", 7)], {"table": table})
 print(sent)
 """
 

@@ -27,7 +27,7 @@ from lab.backends.real.small_disk import SmallDisk
 from lab.contracts.lab import CommandResult
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
-from lab.fabric.host_messages import HostInterface
+from lab.fabric.host_messages import PlannedInterface
 from overlay.runtime import disturbance
 
 _ENGINES = 8
@@ -113,7 +113,7 @@ class NetnsHost(ObservedHost):
         self._channel = ours
         await self._hear(init.MADE)
 
-    def _interfaces(self) -> tuple[HostInterface, ...]:
+    def _interfaces(self) -> tuple[PlannedInterface, ...]:
         """The interfaces to set up at this boot. Tables of neighbours are written once for all hosts."""
         found = []
         for one in self._fabric.interfaces[self.name]:
@@ -123,7 +123,7 @@ class NetnsHost(ObservedHost):
                 table.parent.mkdir(exist_ok=True)
                 table.write_bytes(self._fabric.neighbours.messages(one))
             whole = not self._fabric.impaired(self.name, one)
-            found.append(HostInterface(one.name, one.address, one.prefix, whole, str(table), place))
+            found.append(PlannedInterface(one.name, one.address, one.prefix, whole, str(table), place))
         return tuple(found)
 
     async def finish(self) -> None:

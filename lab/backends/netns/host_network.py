@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 
-from lab.fabric.host_messages import HostInterface, address_message, at_interface, link_up
+from lab.fabric.host_messages import PlannedInterface, address_message, at_interface, link_up
 
 __all__ = ["connect_host"]
 
@@ -21,7 +21,7 @@ _PIECE = 60_000
 """Bytes of messages per system call, below the default send buffer."""
 
 
-def connect_host(interfaces: Sequence[HostInterface], neighbours: Mapping[str, bytes]) -> None:
+def connect_host(interfaces: Sequence[PlannedInterface], neighbours: Mapping[str, bytes]) -> None:
     """Bring up loopback and these interfaces, with addresses and neighbours. Raises `OSError` with what was refused.
 
     `neighbours`: file -> its content, because the host does not see the lab's files any more.

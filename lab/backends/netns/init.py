@@ -20,7 +20,7 @@ from msgspec import Struct
 from lab.backends.netns import mounts
 from lab.backends.netns.host_network import connect_host
 from lab.errors import no_room
-from lab.fabric.host_messages import HostInterface
+from lab.fabric.host_messages import PlannedInterface
 from lab.fabric.syscalls import set_process_name, sethostname
 
 MADE, GO, UP, FAILED = b"made", b"go", b"up", b"failed "
@@ -37,7 +37,7 @@ class HostPlan(Struct, frozen=True, kw_only=True):
     """Contents of /etc/hosts and the like."""
     copies: dict[str, str] = {}
     """The same, as files of the lab that are copied: what is long and equal on all hosts."""
-    interfaces: tuple[HostInterface, ...] = ()
+    interfaces: tuple[PlannedInterface, ...] = ()
     """What is set up at this boot once the cables are connected."""
     routes: str = ""
     """Commands for `ip -batch` after that."""
