@@ -235,13 +235,16 @@ def _option(field: Any, flag: str, offering: Offering) -> click.Option:
         return click.Option(names, is_flag=True, default=None)
     bounds = [f"at least {field.least}"] if field.least is not None else []
     bounds += [f"at most {field.most}"] if field.most is not None else []
-    does = "; ".join([f"As {field.example}." if field.example else "", *bounds]).strip("; ")
     if field.kind == "part":
-        does = "As in a scenario: a word, or {" + ", ".join(f"{one.key}: …" for one in field.fields) + "}."
+        bounds = ["as in a scenario: a word, or {" + ", ".join(f"{one.key}: …" for one in field.fields) + "}"]
+    elif field.example:
+        bounds.insert(0, f"as {field.example}")
+    does = f"{field.about.rstrip('.')}; {', '.join(bounds)}." if field.about and bounds else field.about
+    does = does or _sentence(", ".join(bounds)) if bounds else does
     return click.Option(
         names,
         type=_type(field),
-        metavar=None if field.kind == "choice" else _flag(field.kind).upper(),
+        metavar=None if field.kind == "choice" else _flag("network" if field.key == "network" else field.kind).upper(),
         help=does or None,
         shell_complete=_completer(field, offering),
     )

@@ -19,7 +19,9 @@ class Pair(Model):
     """From some services to others; a name, or `all`."""
 
     source: Names = Field((ALL,), alias="from")
+    """Services whose containers ask; `all` by default."""
     target: Names = Field((ALL,), alias="to")
+    """Services whose containers are asked; `all` by default."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = ALL_ONLY
 

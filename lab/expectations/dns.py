@@ -32,8 +32,11 @@ class DnsExpect(Model):
     """How many addresses, or which, a name must answer with; asked from the containers of `from`."""
 
     name: DnsName
+    """The name to look up, such as `web.weave.local`."""
     answers: Answers
+    """How many addresses it must have, or these addresses exactly."""
     source: Names = Field((ALL,), alias="from")
+    """Services whose containers look it up; `all` by default."""
 
 
 class _Dns(Checker[DnsExpect]):

@@ -22,8 +22,11 @@ class HttpExpect(Model):
     """What a URL must answer, asked with curl from the first container of a service."""
 
     source: Name = Field(alias="from")
+    """The service whose container asks."""
     url: Annotated[str, StringConstraints(min_length=1)]
+    """What to get, such as `http://web:8080/`."""
     body: Regex
+    """A regular expression that must match somewhere in the answer."""
 
 
 class _Http(Checker[HttpExpect]):

@@ -109,10 +109,16 @@ class Model(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        from lab.scenario.field_docs import field_docs
+
         full = handler(schema)
+        resolved = handler.resolve_ref_schema(full)
+        for name, text in field_docs(cls).items():
+            described = resolved.get("properties", {}).get(cls.model_fields[name].alias or name)
+            if described is not None:
+                described.setdefault("description", text)
         if not cls.short_schema:
             return full
-        resolved = handler.resolve_ref_schema(full)
         body = dict(resolved)
         resolved.clear()
         resolved["anyOf"] = [*cls.short_schema, body]

@@ -25,16 +25,22 @@ class BurstLoss(Model):
     """Bursty loss after Gilbert and Elliott (see `lab.links.Burst`)."""
 
     enter: Percentage
+    """How likely a packet begins a burst."""
     leave: Percentage
+    """How likely a packet ends it."""
     bad: Percentage = 1.0
+    """Loss within a burst."""
     good: Percentage = 0.0
+    """Loss outside bursts."""
 
 
 class QueueSpec(Model):
     """The most that may wait for a limited rate: bytes (`64KB`), or a time (`100ms`)."""
 
     bytes: Size | None = None
+    """How many bytes wait at most."""
     time: Duration | None = None
+    """How long a packet waits at most, at the link's rate."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = (
         {"type": ["string", "integer"], "examples": ["100ms", "64KB", 30000]},
@@ -66,22 +72,35 @@ class LinkSpec(Model):
     hidden: ClassVar[frozenset[str]] = frozenset({"table"})
 
     delay: Duration | None = None
+    """Time that each packet takes longer."""
     jitter: Duration | None = None
+    """How far the delay varies."""
     distribution: str | None = Field(None, examples=[*DISTRIBUTIONS, "delays.txt"])
     """A word, or a file of measured delays next to the scenario."""
     table: SkipJsonSchema[tuple[int, ...] | None] = None
     """What such a file came to."""
     correlation: Percentage | None = None
+    """How much a packet's delay resembles that of the packet before."""
     ordered: bool | None = None
+    """No packet overtakes another, however its delay varies."""
     loss: Percentage | None = None
+    """Share of packets that are lost."""
     loss_correlation: Percentage | None = None
+    """How much the loss of a packet depends on that of the packet before."""
     burst: BurstLoss | None = None
+    """Loss in bursts (Gilbert-Elliott)."""
     duplicate: Percentage | None = None
+    """Share of packets that arrive twice."""
     reorder: Percentage | None = None
+    """Share of packets that overtake those before them; needs `delay`."""
     corrupt: Percentage | None = None
+    """Share of packets in which one bit is wrong."""
     rate: Rate | None = None
+    """Bits per second that pass."""
     queue: QueueSpec | None = None
+    """How much waits for the rate, in bytes or in time; the rest is lost."""
     mtu: Size | None = None
+    """Packets above this size are dropped, without ICMP."""
 
     @model_validator(mode="after")
     def _known_distribution(self) -> "LinkSpec":

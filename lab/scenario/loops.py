@@ -295,17 +295,19 @@ SCHEMA = {
     "properties": {
         "at": {**_DURATION, "description": "When the first round begins."},
         REPEAT: {
+            "description": "Rounds of the same steps, a number of times.",
             "type": "object",
             "additionalProperties": False,
             "required": list(_NEEDED[REPEAT]),
             "properties": {
-                "count": {"type": "integer", "minimum": 1, "maximum": MOST},
+                "count": {"description": "How many rounds.", "type": "integer", "minimum": 1, "maximum": MOST},
                 "every": {**_DURATION, "description": "From the start of a round to that of the next; needs `at`."},
                 "as": {**_NAME, "description": "A variable with the number of the round, from 1."},
                 "steps": _STEPS,
             },
         },
         FOR_EACH: {
+            "description": "A round of the same steps for each value of a variable.",
             "type": "object",
             "additionalProperties": False,
             "required": list(_NEEDED[FOR_EACH]),

@@ -98,15 +98,20 @@ class NetworkModel(Model):
     """A network that joins hosts."""
 
     subnet: Subnet
+    """Its addresses, such as `192.168.0.0/24`."""
 
 
 class HostModel(Model):
     """A machine: in one network with an optional address, or in several ({network: address or null})."""
 
     network: Name | None = None
+    """The network it is in; need not be said if there is one."""
     address: Address | None = None
+    """Its address there; without it the next free one."""
     networks: dict[Name, Address | None] = Field(default_factory=dict)
+    """In place of `network`: several networks, each with the address or `null`."""
     region: Name | None = None
+    """The region it belongs to, which `links` may name as `region:NAME`."""
     at: Name | None = None
     """The node of the topology that it is attached to."""
 
@@ -115,11 +120,17 @@ class NatModel(Model):
     """Which network a router hides, and how: the classic kind, or mapping and filtering in the words of RFC 4787."""
 
     network: Name
+    """The network whose hosts are hidden."""
     kind: Literal["linux", "full-cone", "restricted-cone", "port-restricted-cone", "symmetric"] | None = None
+    """How it translates UDP, in the usual words; `linux` by default."""
     mapping: Behaviour | None = None
+    """In place of `kind`: for which destinations the outer port stays the same (RFC 4787)."""
     filtering: Behaviour | None = None
+    """In place of `kind`: who may send to a mapping (RFC 4787)."""
     hairpin: bool = False
+    """Hidden hosts reach each other at the outer address."""
     timeout: Annotated[Duration, Field(ge=UNITS["s"])] | None = None
+    """How long a mapping lives after the last packet from inside."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"type": "string"},)
 
@@ -152,56 +163,81 @@ class RouterModel(Model):
     """Joins networks; with `nat`, hides the hosts of that network behind its own addresses in the others."""
 
     networks: Annotated[tuple[Name, ...], at_least(2, "networks"), WithJsonSchema(_several)]
+    """The networks that it joins."""
     nat: NatModel | None = None
+    """Hides the hosts of one of its networks behind its own address."""
     drop: tuple[Literal["tcp", "udp", "icmp"], ...] = ()
+    """Protocols that it does not forward."""
 
 
 class Generate(Model):
     """Hosts, and who is whose neighbour, by rule instead of by hand (see `lab.scenario.generators`)."""
 
     kind: Text
+    """The kind of graph: who is a neighbour of whom."""
     hosts: Annotated[int, Field(ge=1, le=100_000)] = 0
+    """How many hosts."""
     name: Text | None = None
     """Of the catalogue's topology, where the kind is one (`topohub`)."""
     degree: Annotated[int, Field(ge=1)] | None = None
+    """Neighbours of each host."""
     branching: Annotated[int, Field(ge=1)] | None = None
+    """Children of each host in a tree."""
     rewire: Percentage | None = None
+    """Share of the edges of a small world that are redirected at random."""
     attach: Annotated[int, Field(ge=1)] | None = None
+    """Edges that each new host of a scale-free graph adds."""
     regions: Annotated[tuple[Name, ...], at_least(1, "region"), WithJsonSchema(_names)] | None = None
+    """Divides the hosts, in order, into regions of equal size."""
     subnet: Subnet = "192.168.0.0/16"
+    """The network of the hosts."""
 
 
 class MachineSpec(Model):
     """One machine that all simulated hosts share (see `lab.sim.machine`)."""
 
     cores: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processors that all simulated hosts share."""
     per_message: Duration = 50 * UNITS["us"]
+    """Time that a message takes a processor."""
     per_byte: Duration = 0
+    """Time that each byte of it takes besides."""
 
 
 class UnderlayModel(Model):
     """The network between the hosts."""
 
     networks: dict[Name, NetworkModel] = Field(default_factory=dict)
+    """Networks by name; without any there is one, `lan`."""
     hosts: dict[Name, HostModel] = Field(default_factory=dict)
+    """Hosts by name."""
     links: dict[Text, LinkSpec] = Field(default_factory=dict)
+    """What links do to packets, by `default`, `a -> b` or `a <-> b`."""
     routers: dict[Name, RouterModel] = Field(default_factory=dict)
+    """Routers by name; they join networks."""
     edges: tuple[tuple[Name, Name], ...] | None = None
+    """Pairs of neighbours, which `connect: all` connects."""
     generate: Generate | None = None
+    """Makes hosts and a graph of neighbours."""
     file: Text | None = None
+    """A topology next to the scenario: GraphML, GML or node-link JSON."""
     topology: TopologyModel | None = None
+    """Nodes and cables between the hosts; packets take shortest paths."""
     peers: Literal["all", "topology"] | None = None
     """Whom `connect: all` connects, without `edges`: all hosts, or those of the same and of neighbouring nodes."""
     units: dict[Text, RateUnit] = Field(default_factory=dict)
     """In what a file's attribute counts, where its numbers do not say."""
     machine: MachineSpec | None = None
+    """The computing time of simulated hosts."""
 
 
 class OverlayModel(Model):
     """Which overlay the services use, and its options."""
 
     kind: Annotated[str, KindName(OVERLAYS)] = DEFAULT
+    """Which overlay; `weave` by default."""
     options: dict[Text, Scalar] = Field(default_factory=dict)
+    """Its options; of `weave` the flags of `weave launch`."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = (enumeration(OVERLAYS),)
 
@@ -218,16 +254,27 @@ class Service(Model):
     archive: SkipJsonSchema[Text | None] = None
     """That path, made absolute by `lab.scenario.files`; `image` is then the name in it."""
     args: tuple[str, ...] = ()
+    """Arguments of the image's program."""
     command: Command | None = None
+    """In place of `image`: a program of your own."""
     host: Name | None = None
+    """The host that runs all its containers."""
     hosts: Names | None = None
+    """In place of `host`: several hosts in turn; `all` by default."""
     address: Cidr | None = None
+    """The overlay address of its one container, with prefix length; without it the overlay chooses."""
     replicas: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """How many containers at first."""
     port: Port | None = None
+    """Where it answers HTTP."""
     path: Annotated[str, StringConstraints(pattern=r"^/\S*$")] = "/"
+    """What HTTP probes get there."""
     env: Environment = Field(default_factory=dict)
+    """Environment variables of its containers."""
     publish: tuple[Annotated[str, AfterValidator(_published)], ...] = ()
+    """Ports of its host that lead to it, as `8080:80`."""
     hostname: Name | None = None
+    """Its name in DNS, if not its own."""
     labels: Environment = Field(default_factory=dict)
     """Of its containers, as of `docker run --label`: policies may name them."""
     allow_spoofing: bool = False
@@ -243,12 +290,19 @@ class ProbeSpec(Model):
     """What is measured between services, how often."""
 
     kind: Annotated[str, KindName(PROBES)]
+    """What is sent."""
     name: DnsName | None = None
+    """The name that `dns` looks up."""
     source: Names = Field((ALL,), alias="from")
+    """Services or replicas that ask; `all` by default."""
     target: Names = Field((ALL,), alias="to")
+    """Services or replicas that are asked; `all` by default."""
     every: Annotated[Duration, Field(ge=UNITS["ms"])] = 200 * UNITS["ms"]
+    """Time between two tries."""
     timeout: Annotated[Duration, Field(ge=UNITS["ms"])] = UNITS["s"]
+    """A try without an answer by then has failed."""
     options: dict[Text, Scalar] = Field(default_factory=dict)
+    """What this kind takes besides."""
 
 
 def _constants() -> type[Model]:
@@ -256,7 +310,10 @@ def _constants() -> type[Model]:
     fields: dict[str, Any] = {}
     for name, constant in model_constants().items():
         kind: Any = Duration if constant.unit == "time" else int
-        fields[name] = (Annotated[kind, Field(ge=constant.low, le=constant.high)], constant.default)
+        fields[name] = (
+            Annotated[kind, Field(ge=constant.low, le=constant.high, description=constant.about)],
+            constant.default,
+        )
     return create_model("ModelConstants", __base__=Model, __module__=__name__, __doc__=_constants.__doc__, **fields)
 
 
@@ -267,15 +324,25 @@ class Scenario(Model):
     """A scenario file, valid by itself and frozen. `lab.scenario.resolve.resolve` makes it concrete."""
 
     version: Literal[1]
+    """The version of this format: 1."""
     name: Name | None = None
+    """Of the lab and its run directories; by default the file's name."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    """The seed of all random numbers."""
     underlay: UnderlayModel
+    """Hosts and the network between them."""
     overlay: OverlayModel = OverlayModel()
+    """The overlay that runs on the hosts."""
     model: ModelConstants = ModelConstants()  # type: ignore[valid-type]
+    """How long what simulated machines do takes; `sim` only."""
     services: dict[Name, Service] = Field(default_factory=dict)
+    """Programs in containers."""
     probes: tuple[ProbeSpec, ...] | None = None
+    """What is measured; by default HTTP between services with a port, ICMP to the others."""
     steady: dict[Name, SteadyModel] = Field(default_factory=dict)
+    """Conditions that must hold all the time, but during faults that may break them."""
     timeline: tuple[Step, ...]
+    """What happens, in order."""
 
 
 @cache

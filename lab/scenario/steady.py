@@ -45,20 +45,35 @@ class SteadyModel(Model):
     """One condition: of tries of one probe within a window. At least one limit."""
 
     probe: Annotated[str, KindName(PROBES)] | None = None
+    """The kind of probe that is judged; by default the scenario's first one."""
     source: Names = Field((ALL,), alias="from")
+    """Services or replicas that ask; `all` by default."""
     target: Names = Field((ALL,), alias="to")
+    """Services or replicas that are asked; `all` by default."""
     success: Percentage | None = None
+    """At least this share of tries succeeds."""
     p50: Duration | None = None
+    """Half of the tries take no longer."""
     p95: Duration | None = None
+    """95 % of the tries take no longer."""
     p99: Duration | None = None
+    """99 % of the tries take no longer."""
     loss: Percentage | None = None
+    """At most this share of packets is lost."""
     jitter: Duration | None = None
+    """At most so much jitter (RFC 3550)."""
     throughput: Rate | None = None
+    """At least so many bits per second."""
     window: Annotated[Duration, Field(ge=100 * UNITS["ms"])] = 5 * UNITS["s"]
+    """Tries due within this time are judged together."""
     samples: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Tries that a window needs to be judged."""
     may_break: Names = ()
+    """Verbs whose faults may break it; nothing by default."""
     again_within: Duration = 0
+    """It must hold again so long after the end of such a fault."""
     abort: bool = False
+    """The run ends if it does not hold when it must."""
 
     @model_validator(mode="after")
     def _some_limit(self) -> "SteadyModel":

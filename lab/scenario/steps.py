@@ -39,8 +39,11 @@ class Step(Model):
     """One entry of the timeline: one verb, when (`at`, from the first step) and for how long (`for`)."""
 
     at: Duration | None = None
+    """When, counted from the first step; without it at once after the step before."""
     for_: Duration | None = Field(None, alias="for")
+    """How long a fault lasts."""
     on_failure: Literal["abort", "continue"] = "abort"
+    """Whether the run goes on after an `expect` or `exec` that fails."""
 
     @model_validator(mode="after")
     def _one_verb(self) -> "Step":
@@ -88,5 +91,6 @@ class Step(Model):
 @cache
 def step_model() -> type[Step]:
     """The model of a step with all verbs."""
-    fields: dict[str, Any] = {name: (verb.model | None, None) for name, verb in verbs().items()}
+    kinds = verbs().items()
+    fields: dict[str, Any] = {name: (verb.model | None, Field(None, description=verb.about)) for name, verb in kinds}
     return create_model("Step", __base__=Step, __module__=__name__, __doc__=Step.__doc__, **fields)

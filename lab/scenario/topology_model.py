@@ -24,8 +24,11 @@ class Cable(LinkSpec):
     """One cable between two nodes: what it does to packets in both directions, or in one."""
 
     source: Name = Field(alias="from")
+    """The node at one end."""
     target: Name = Field(alias="to")
+    """The node at the other end."""
     both: bool = True
+    """For both directions; `false`: only from `from` to `to`."""
     weight: Annotated[float | int, Field(gt=0, le=1_000_000_000)] | None = None
     """What a path over it costs; said by all cables or by none. Without it a path costs its delay."""
 
@@ -36,6 +39,7 @@ class TopologyModel(Model):
     nodes: tuple[Name, ...] = ()
     """In the order in which ties are broken; those that only cables name come after these."""
     cables: Annotated[tuple[Cable, ...], at_least(1, "cable")]
+    """Cables between two nodes each, with the parameters of links."""
 
     def names(self) -> tuple[str, ...]:
         """All nodes."""

@@ -23,8 +23,11 @@ class LinkEnds(Model):
     """From which hosts to which; `both`: and back."""
 
     source: Names = Field((ALL,), alias="from")
+    """Hosts that send; `all` by default."""
     target: Names = Field((ALL,), alias="to")
+    """Hosts that they send to; `all` by default."""
     both: bool = False
+    """Packets in the other direction too."""
 
     def pairs(self, hosts: Sequence[str]) -> Directions:
         """The directions that are meant, in the order of the hosts."""

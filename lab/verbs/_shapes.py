@@ -16,6 +16,7 @@ class Hosts(Model):
     """Steps about hosts: `all`, a name, or a list of names."""
 
     hosts: Names = (ALL,)
+    """Which hosts; `all` by default."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = NAMES_SCHEMA
 
@@ -28,6 +29,7 @@ class Services(Model):
     """Steps about services: `all`, a name, or a list of names."""
 
     services: Names = (ALL,)
+    """Which services; `all` by default."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = NAMES_SCHEMA
 
@@ -40,7 +42,9 @@ class Ends(Model):
     """One host and others; nothing said: the first host and every other one."""
 
     source: Name | None = Field(None, alias="from")
+    """The host that connects; by default the first one."""
     target: Names = Field((ALL,), alias="to")
+    """The hosts that it connects to; `all` by default."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:

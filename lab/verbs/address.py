@@ -23,9 +23,13 @@ class Readdress(Model):
     """A host has another address from now on in one of its networks; with `for` until then."""
 
     host: Name
+    """Whose address."""
     to: Address
+    """The new address."""
     network: Name | None = None
+    """In which of its networks; need not be said if it is in one."""
     for_: Duration | None = Field(None, alias="for")
+    """The old address comes back after this time."""
 
 
 class AddressFault(Fault):

@@ -17,7 +17,9 @@ class Attach(Model):
     """Give the containers of a service one more (or their first) overlay address; `detach` takes it away."""
 
     service: Name
+    """Whose containers."""
     address: str | None = None
+    """The address with prefix length; without it the overlay chooses."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"type": "string"},)
 

@@ -18,9 +18,13 @@ class Block(Model):
     """Drop packets of one protocol between hosts, to one port or to all, as a firewall that says nothing does."""
 
     udp: Port | None = None
+    """A UDP port, or `all`."""
     tcp: Port | None = None
+    """A TCP port, or `all`."""
     hosts: Names = (ALL,)
+    """Between which hosts; `all` by default."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     @model_validator(mode="after")
     def _one_protocol(self) -> "Block":

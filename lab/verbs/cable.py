@@ -29,9 +29,13 @@ class ChangeCable(LinkSpec):
     """Change all cables between two nodes, in both directions where they have both, or break them."""
 
     between: Annotated[tuple[Name, ...], at_least(2, "nodes")]
+    """The two nodes."""
     down: bool = False
+    """The cables carry nothing."""
     routes: Literal["around", "static"] | None = None
+    """Whether routes go around what is down, or stay."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     @model_validator(mode="after")
     def _something(self) -> "ChangeCable":

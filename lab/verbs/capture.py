@@ -30,11 +30,17 @@ class PacketCapture(Model):
     short_schema = NAMES_SCHEMA
 
     on: Names
+    """Hosts, services, replicas or pairs of hosts (`a->b`)."""
     filter: str = ""
+    """Only these packets, in the words of tcpdump."""
     interfaces: Annotated[Names, Field()] | None = None
+    """Only these interfaces; a host's cables by default."""
     name: str | None = None
+    """The file's name, without `.pcapng`."""
     limit: Size = MOST
+    """The file's size at most."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:

@@ -39,14 +39,23 @@ class Churn(Model):
     """
 
     rate: Frequency | None = None
+    """How often a peer goes."""
     every: Annotated[Duration, Field(ge=UNITS["ms"])] | None = None
+    """In place of `rate`: the time between two that go."""
     kind: Literal["poisson", "fixed"] = "poisson"
+    """At random times (`poisson`) or at equal ones (`fixed`)."""
     hosts: Names = (ALL,)
+    """Among which hosts; `all` by default."""
     target: Literal["daemon", "host"] = "daemon"
+    """What goes: the daemon, or the whole host."""
     crash: Percentage = 0.5
+    """Share of those that go without a farewell."""
     downtime: Annotated[Duration, Field(ge=UNITS["ms"])] | None = None
+    """How long each is away; without it for good."""
     keep: Annotated[int, Field(ge=0)] | None = None
+    """At least so many hosts always stay."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     @model_validator(mode="after")
     def _one_rhythm(self) -> "Churn":

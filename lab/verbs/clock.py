@@ -18,9 +18,13 @@ class ClockSkew(Model):
     """A host's clock is ahead by `offset` and drifts by `drift_ppm` (parts per million; below 0 it is slow)."""
 
     host: Name
+    """Whose clock."""
     offset: Duration = 0
+    """How far it is ahead at once; negative: behind."""
     drift_ppm: Annotated[int, Field(ge=-100_000, le=100_000)] = 0
+    """How much faster it runs, in microseconds per second."""
     for_: Duration | None = Field(None, alias="for")
+    """The drift ends after this time; the error stays."""
 
 
 async def _adjust(device: Adjustable, in_force: Sequence[ClockSkew], struck: bool) -> None:

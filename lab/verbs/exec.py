@@ -38,17 +38,24 @@ class ExecExpect(Model):
     """What a command must end with: its exit code and a pattern found in its standard output."""
 
     code: Annotated[int, Field(ge=0, le=255)] = 0
+    """The exit code."""
     stdout: Regex | None = None
+    """A regular expression that must match somewhere in the output."""
 
 
 class Exec(Model):
     """Run a command on a host, or in the first container of a service."""
 
     host: Name | None = None
+    """The host to run it on."""
     service: Name | None = None
+    """In place of `host`: the service in whose container it runs."""
     command: Command
+    """What to run."""
     timeout: Duration = 30 * UNITS["s"]
+    """It must end by then."""
     expect: ExecExpect = ExecExpect()
+    """What must come of it; exit code 0 by default."""
 
     @model_validator(mode="after")
     def _one_place(self) -> "Exec":

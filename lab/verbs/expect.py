@@ -47,8 +47,11 @@ class Expect(Model):
         return tuple((kind, body) for kind, body in found if body is not None)
 
 
-_fields: dict[str, Any] = {kind.name: (kind.model | None, None) for kind in _KINDS}
-_fields |= {"within": (Duration, 5 * UNITS["s"]), "for_": (Duration, Field(0, alias="for"))}
+_fields: dict[str, Any] = {kind.name: (kind.model | None, Field(None, description=kind.about)) for kind in _KINDS}
+_fields |= {
+    "within": (Duration, Field(5 * UNITS["s"], description="By when it must be true.")),
+    "for_": (Duration, Field(0, alias="for", description="How long it must stay true then.")),
+}
 _model = create_model("Expect", __base__=Expect, __module__=__name__, __doc__=Expect.__doc__, **_fields)
 
 

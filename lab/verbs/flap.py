@@ -28,11 +28,17 @@ class Flap(Model):
     time without `every`."""
 
     host: Name | None = None
+    """Whose cables are unplugged."""
     network: Name | None = None
+    """Only its cable to this network."""
     between: Annotated[tuple[Name, ...], at_least(2, "hosts")] | None = None
+    """In place of `host`: the two hosts whose path is cut."""
     every: Annotated[Duration, Field(ge=2 * _SHORTEST)] | None = None
+    """Time from one cut to the next; without it one cut until the end."""
     down: Annotated[Duration, Field(ge=_SHORTEST)] | None = None
+    """How long each cut lasts; half of `every` by default."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     @model_validator(mode="after")
     def _one_victim(self) -> "Flap":

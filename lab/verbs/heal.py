@@ -12,6 +12,7 @@ class Heal(Model):
     """Undo partitions, `link`, `trace` and `flap`: all of them."""
 
     what: Literal["all"] = "all"
+    """Everything."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = ALL_ONLY
 

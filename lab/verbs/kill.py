@@ -23,9 +23,13 @@ class Victim(Model):
     """One thing to pause: the overlay's daemon on a host, the host, or a service's containers."""
 
     daemon: Name | None = None
+    """The host whose overlay daemon it is."""
     host: Name | None = None
+    """The whole host."""
     service: Name | None = None
+    """The containers of this service, or this replica."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"type": "string"},)
     kinds: ClassVar[tuple[str, ...]] = ("daemon", "host", "service")
@@ -52,8 +56,11 @@ class KillVictim(Victim):
     """One thing to kill or to restart: also the container engine of a host, with or without its live-restore."""
 
     engine: Name | None = None
+    """The host whose container engine it is."""
     live_restore: bool = False
+    """The engine leaves its containers running, and takes them over when it is back."""
     farewell: bool = False
+    """The daemon ends in its own way: it says farewell first."""
 
     kinds: ClassVar[tuple[str, ...]] = ("daemon", "host", "engine", "service")
 

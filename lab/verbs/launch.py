@@ -18,6 +18,7 @@ class Launch(Hosts):
     """Start the overlay on hosts; `options` go over the scenario's."""
 
     options: dict[str, Scalar] = Field(default_factory=dict)
+    """Options of the overlay for these hosts, besides the scenario's."""
 
 
 async def _launch(body: Launch, bench: Bench) -> Detail:

@@ -21,6 +21,7 @@ class ChangeLink(LinkEnds, LinkSpec):
     """Change a link while it runs. What is not said stays as it is; what is said holds until the step's end."""
 
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     @model_validator(mode="after")
     def _something(self) -> "ChangeLink":

@@ -26,11 +26,17 @@ class LoadGenerator(Model):
     """So many requests a second from all of `from` together to all of `to` in turn."""
 
     source: Names = Field(alias="from")
+    """Services whose containers send."""
     target: Names = Field(alias="to")
+    """Services whose containers are asked."""
     rate: Annotated[Frequency, Field(ge=UNITS["s"] // _MOST)]
+    """How many requests, from all containers together."""
     by: Literal["http", "icmp", "udp"] = "http"
+    """What is sent."""
     timeout: Annotated[Duration, Field(ge=UNITS["ms"])] = UNITS["s"]
+    """A request without an answer by then has failed."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
 
 class LoadFault(Fault):

@@ -19,7 +19,9 @@ class MoveContainer(Model):
     """The container of a service that has one is removed, and started on another host."""
 
     service: Name
+    """The service whose one container goes."""
     to: Name
+    """The host it goes to."""
 
 
 async def _move(body: MoveContainer, bench: Bench) -> Detail:

@@ -19,8 +19,11 @@ class ShrinkMtu(Model):
     """Packets between these hosts that are larger than `to` are dropped without ICMP (a black hole; RFC 2923)."""
 
     to: Annotated[int, Field(ge=576, le=65535)]
+    """Bytes of the largest packet that passes."""
     hosts: Names = (ALL,)
+    """Between which hosts; `all` by default."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
 
 class _Mtu(ObstacleVerb[ShrinkMtu]):

@@ -22,18 +22,26 @@ class OneWay(Model):
     """Cut one direction only: nothing goes from these hosts to those."""
 
     source: Names = Field(alias="from")
+    """Hosts that cannot send."""
     target: Names = Field(alias="to")
+    """Hosts that get nothing from them."""
 
 
 class Partition(Model):
     """Cut the underlay between hosts. Hosts that no group names form one more group together."""
 
     groups: tuple[Names, ...] | None = None
+    """Groups of hosts; none reaches another group."""
     one_way: OneWay | None = None
+    """Cut one direction only."""
     isolate: Names | None = None
+    """Each of these hosts is alone."""
     bridge: Name | None = None
+    """Two halves, and this host reaches both."""
     ring: Literal["majorities"] | None = None
+    """Each host reaches a majority, no two the same one."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     @model_validator(mode="after")
     def _one_shape(self) -> "Partition":

@@ -24,9 +24,13 @@ class SetPolicy(Model):
     """
 
     rule: str
+    """`deny from A to B` or `allow from A to B [PORTS]` (docs/policy.md)."""
     host: Name | None = None
+    """Where it is typed; the first host by default."""
     remove: bool = False
+    """Take it back."""
     force: bool = False
+    """Even if it matches no container yet."""
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"type": "string"},)
 

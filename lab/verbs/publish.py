@@ -21,9 +21,13 @@ class Publish(Model):
     """A number of messages, one after the other, from these hosts in turn."""
 
     source: Names = Field(alias="from")
+    """Hosts that bring the messages, in turn."""
     messages: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """How many."""
     every: Duration = 100 * UNITS["ms"]
+    """Time between two."""
     size: Annotated[int, Field(ge=1, le=1 << 20)] = 100
+    """Bytes of each."""
 
 
 async def _publish(body: Publish, step: int, bench: Bench) -> Detail:

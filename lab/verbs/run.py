@@ -17,6 +17,7 @@ class Run(Services):
     """Start services, each on its hosts. With `ipam` the overlay chooses all addresses, also of those that have one."""
 
     ipam: bool = False
+    """The overlay chooses the addresses, even if a service sets one."""
 
 
 async def _run(body: Run, bench: Bench) -> Detail:

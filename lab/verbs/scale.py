@@ -21,7 +21,9 @@ class Scale(Model):
     """Run more or fewer replicas of a service; 0 removes it."""
 
     service: Name
+    """Which service."""
     to: Annotated[int, Field(ge=0, le=10_000)]
+    """How many containers then."""
 
 
 async def _scale(body: Scale, bench: Bench) -> Detail:

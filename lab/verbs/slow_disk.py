@@ -20,10 +20,15 @@ class SlowDisk(Model):
     """A host's disk takes so long for every synced write, or is full, or lies: a power cut tears what it has taken."""
 
     host: Name
+    """Whose disk."""
     latency: Duration = 200 * UNITS["ms"]
+    """How long every synced write takes."""
     full: bool = False
+    """There is no space left."""
     torn: bool = False
+    """It confirms syncs that it has not done; a power cut tears what was written."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
 
 async def _adjust(device: Adjustable, in_force: Sequence[SlowDisk], struck: bool) -> None:

@@ -25,10 +25,15 @@ class StressFactor(Model):
     """So many cores of a host are busy (one and a half: 1.5), or such a part of all; `memory` is held meanwhile."""
 
     host: Name
+    """Where."""
     cores: Annotated[float, Field(gt=0, le=_MOST)] | Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    """Processors that are kept busy."""
     percent: Percentage | None = None
+    """In place of `cores`: share of all processors."""
     memory: Size = 0
+    """Memory that is held."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     @model_validator(mode="after")
     def _one_load(self) -> "StressFactor":

@@ -30,8 +30,11 @@ class Trace(LinkEnds):
     data: SkipJsonSchema[str | None] = None
     """What the file holds, packed."""
     loop: bool | None = None
+    """Begin again at the end of the file."""
     queue: QueueSpec | None = None
+    """How much waits, in bytes or in time; the rest is lost."""
     for_: Duration | None = Field(None, alias="for")
+    """It ends by itself after this time."""
 
     @model_validator(mode="after")
     def _read(self) -> "Trace":

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from lab.kinds.overlays import OverlayKind
 from lab.kinds.verbs import Verb
 from lab.scenario.base import Command, Name, Names, model_of
+from lab.scenario.field_docs import field_docs
 from lab.scenario.values import Duration, Frequency, Percentage, Rate, Size
 
 __all__ = ["FormField", "VerbForm", "form_of", "forms"]
@@ -46,6 +47,7 @@ class FormField(Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str
     """Empty: the value of the verb itself."""
     kind: Kind
+    about: str = ""
     required: bool = False
     example: str = ""
     choices: tuple[str, ...] = ()
@@ -94,13 +96,15 @@ def _fields(model: Any) -> tuple[FormField, ...]:
         return (_field("", model, None),)
     hints = typing.get_type_hints(kind, include_extras=True)
     asked = ((name, info) for name, info in kind.model_fields.items() if name not in kind.hidden)
-    named = ((info.alias or name, hints.get(name, info.annotation), info) for name, info in asked)
-    return tuple(_field(key, hint, info) for key, hint, info in named if key != "for")
+    named = ((name, info.alias or name, hints.get(name, info.annotation), info) for name, info in asked)
+    docs = field_docs(kind)
+    return tuple(_field(key, hint, info, docs.get(name, "")) for name, key, hint, info in named if key != "for")
 
 
-def _field(key: str, hint: Any, info: FieldInfo | None) -> FormField:
+def _field(key: str, hint: Any, info: FieldInfo | None, about: str = "") -> FormField:
     kind, example, more = _kind(key, hint)
-    return FormField(key=key, kind=kind, example=example, required=info is None or info.is_required(), **more)
+    required = info is None or info.is_required()
+    return FormField(key=key, kind=kind, about=_plain(about), example=example, required=required, **more)
 
 
 def _kind(key: str, hint: Any) -> tuple[Kind, str, Mapping[str, Any]]:

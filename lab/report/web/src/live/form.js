@@ -25,7 +25,14 @@ export function fields(list, known, given = {}) {
   };
 }
 
+/** One field with what it means. */
 function input(field, known, given) {
+  const made = control(field, known, given);
+  if (field.about) made.root.append(h("small", { class: "about" }, field.about));
+  return made;
+}
+
+function control(field, known, given) {
   const id = `field-${++count}`, start = given ?? "";
   const label = h("label", { for: id }, field.key || "value", field.required ? h("span", { class: "needed" }, " needed") : null);
   const row = (control, ...more) => h("div", { class: "field" }, label, control, more);
