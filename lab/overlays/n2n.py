@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import ClassVar
 
-from lab.contracts.driver import DriverHello, DriverPeer, DriverPlace
+from lab.contracts.driver import DriverHello, DriverPeer, DriverPlace, DriverStatus
 from lab.contracts.lab import Host
 from lab.driven.kind import driven
 from lab.driven.kit import HOSTS, RouteDriver, host_number, own_address
@@ -77,6 +77,20 @@ class N2nDriver(RouteDriver):
             await self.start(edge_command(self.place, self.payload), device=DEVICE, shows=f"inet {own}/")
             await self.sh(f"ip link set {DEVICE} up")  # the edge does so a moment after the address
         await self.route(DEVICE, {peer.prefix: own_address(self.place, peer.name, _NETWORK) for peer in peers})
+
+    async def status(self) -> DriverStatus:
+        """See `HostDriver`; before the first peers no edge runs yet, on purpose."""
+        return DriverStatus(running=True) if self._waits else await super().status()
+
+    async def stop(self) -> None:
+        """See `HostDriver`."""
+        self._waits = False
+        await super().stop()
+
+    async def kill(self) -> None:
+        """See `HostDriver`."""
+        self._waits = False
+        await super().kill()
 
     @property
     def needed(self) -> Sequence[str]:
