@@ -67,6 +67,8 @@ class SwarmDriver(HostDriver):
         self._engine = HostEngine(host)
         self._tokens = tokens
         self._first = host_number(place, place.host) == 1
+        self._waits = False
+        """Whether the engine joins at the first `connect`."""
         self._manages = host_number(place, place.host) <= self.number("managers", 1)
 
     async def hello(self) -> DriverHello:
@@ -81,6 +83,7 @@ class SwarmDriver(HostDriver):
         # After a start an engine is `pending` until it has found a manager.
         info = await self._until(lambda info: _state(info) in ("active", "inactive"), "is not in its swarm")
         if not self._first:
+            self._waits = _state(info) == "inactive"
             return
         if _state(info) == "inactive":
             body = {"ListenAddr": f"0.0.0.0:{_PORT}", "AdvertiseAddr": self.place.address}
@@ -109,6 +112,7 @@ class SwarmDriver(HostDriver):
             "JoinToken": self._tokens.manager if self._manages else self._tokens.worker,
         }
         await self._engine.ask("POST", "/swarm/join", body)
+        self._waits = False
 
     async def attach(self, what: DriverPlug) -> str:
         """`docker network connect`; a container that was in it before has been put back by the engine."""
@@ -123,7 +127,9 @@ class SwarmDriver(HostDriver):
         await self._engine.ask("POST", f"/networks/{NETWORK}/disconnect", body, fine=(403, 404))
 
     async def status(self) -> DriverStatus:
-        """Whether the engine is in the swarm; a manager knows who else is."""
+        """Whether the engine is in the swarm, or waits for `connect`; a manager knows who else is."""
+        if self._waits:
+            return DriverStatus(running=True)
         state = _state(await self._info())
         if state != "active" or not self._manages:
             return DriverStatus(running=state == "active")
@@ -133,6 +139,7 @@ class SwarmDriver(HostDriver):
 
     async def stop(self) -> None:
         """`docker swarm leave`."""
+        self._waits = False
         await self._engine.ask("POST", "/swarm/leave?force=1", fine=(503,))
 
     async def logs(self) -> str:
