@@ -134,7 +134,9 @@ def test_undo_takes_steps_back_that_have_an_inverse_and_says_what_it_cannot() ->
         for _ in range(2):
             answer = await hands.undo()
             said.append((answer["index"], answer["event"]["detail"]["label"]))
-        with pytest.raises(LabError, match=r"no move to undo: .* takes back run, attach, detach, scale, remove where"):
+        with pytest.raises(
+            LabError, match=r"no move to undo: .* takes back run, attach, detach, scale, move, remove where"
+        ):
             await hands.undo()
         with pytest.raises(LabError, match="step 7 cannot be undone: undo ends a fault"):
             await hands.undo(index=6)
