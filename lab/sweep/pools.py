@@ -13,6 +13,7 @@ from multiprocessing import connection
 from typing import Any, Protocol
 
 from lab.errors import LabError
+from lab.sweep.batches import Batches, Played, play_batch
 from lab.sweep.ledger import code_version
 from lab.sweep.measure import Point
 from lab.sweep.play import CommandPlayer, Task, play_here
@@ -20,6 +21,8 @@ from lab.sweep.play import CommandPlayer, Task, play_here
 __all__ = ["Cluster", "OneByOne", "Processes", "WorkerPool", "cores"]
 
 Player = Callable[[Task], Point]
+_AHEAD = 2
+"""Tasks submitted per slot of a pool, so that no worker waits for this process."""
 _CONNECT = 10
 """Seconds to wait for a scheduler."""
 
@@ -31,6 +34,11 @@ class WorkerPool(Protocol):
     """Number of tasks that it plays at once."""
     where: str
     """Description in words."""
+
+    @property
+    def ahead(self) -> int:
+        """Number of tasks to submit at once, so that no worker waits."""
+        ...
 
     def submit(self, task: Task) -> "Future[Point]":
         """Play the task as soon as a worker is free. The future fails with `BrokenExecutor` when a worker died."""
@@ -55,6 +63,7 @@ class Processes:
 
     def __init__(self, jobs: int, player: Player = play_here) -> None:
         self.width = jobs
+        self.ahead = _AHEAD * jobs
         self.where = f"{jobs} process{'es' if jobs > 1 else ''}"
         self._player = player
         self._executor: Executor | None = None
@@ -89,6 +98,7 @@ class OneByOne:
 
     def __init__(self) -> None:
         self.width = 1
+        self.ahead = _AHEAD
         self.where = "one run after the other"
         self._command = CommandPlayer()
         self._executor = ThreadPoolExecutor(1)
@@ -133,10 +143,20 @@ class Cluster:
             self._client.close()
             raise
         self._executor: Any = self._client.get_executor(pure=False, retries=1)
+        self._batches = Batches(self._send)
+
+    @property
+    def ahead(self) -> int:
+        """See `WorkerPool`; grows with the batches."""
+        ahead: int = _AHEAD * self.width * self._batches.size
+        return ahead
 
     def submit(self, task: Task) -> "Future[Point]":
         """See `WorkerPool`."""
-        future: Future[Point] = self._executor.submit(self._player, task)
+        return self._batches.submit(task)
+
+    def _send(self, tasks: list[Task]) -> "Future[Played]":
+        future: Future[Played] = self._executor.submit(play_batch, self._player, tasks)
         return future
 
     def renew(self) -> None:
@@ -144,6 +164,7 @@ class Cluster:
 
     def close(self) -> None:
         """See `WorkerPool`; the cluster stays, its workers drop the tasks of this sweep."""
+        self._batches.stop()
         self._executor.shutdown(wait=False)
         self._client.close(timeout=_CONNECT)
 

@@ -28,8 +28,6 @@ __all__ = ["Interrupt", "SweepDescription", "SweepPlan", "SweepResults", "plan",
 
 ABOUT = "sweep.json"
 SCENARIOS = "scenarios"
-_AHEAD = 2
-"""Runs submitted per slot of the pool, so that no worker waits for this process."""
 _LOOK = 0.2
 """Seconds until an interrupt is noticed at the latest: a wait for futures cannot wait for signals too."""
 
@@ -189,7 +187,7 @@ def _play(todo: Iterable[Task], pool: WorkerPool, keep: Told, interrupt: "Interr
                 alone = hand_out(suspects)
         elif not (alone and running):
             alone = False
-            while waiting and len(running) < _AHEAD * pool.width and hand_out(waiting):
+            while waiting and len(running) < pool.ahead and hand_out(waiting):
                 pass
         done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
         broken: list[Task] = []

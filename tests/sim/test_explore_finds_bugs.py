@@ -32,6 +32,7 @@ class Here:
     """A pool that plays in this process, where the bug is."""
 
     width = 1
+    ahead = 2
     where = "here"
 
     def submit(self, task: Task) -> "Future[Point]":

@@ -50,6 +50,7 @@ class Here:
     """Plays in this process."""
 
     width = 1
+    ahead = 2
     where = "here"
 
     def submit(self, task: Task) -> "Future[Point]":

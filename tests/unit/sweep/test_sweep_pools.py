@@ -41,7 +41,7 @@ def test_a_worker_that_dies_costs_its_own_run_only(tmp_path: Path) -> None:
 class Breaking:
     """Plays at once; from the third task on it is broken, as a pool is whose worker died idle, until it is renewed."""
 
-    width, where = 2, "here"
+    width, ahead, where = 2, 4, "here"
 
     def __init__(self) -> None:
         self.taken = 0
