@@ -149,7 +149,8 @@ def _fidelity_table(found: Any, against: str) -> None:
     for line in found.lines:
         counted = line.metric.endswith("per_peer")
         shown = [
-            "not reached" if v is None else f"{v:,.0f}" if counted else f"{v:.3f} s" for v in (line.sim, line.real)
+            "not reached" if v is None else f"{v:,.0f}" if counted else _time(v, bounds, line.floor)
+            for v, bounds in ((line.sim, line.sim_bounds), (line.real, line.real_bounds))
         ]
         ratio = f"{line.ratio:.2f}" if line.ratio is not None else "" if line.closeness == "close" else "–"
         interval = f"{line.low:.2f} to {line.high:.2f}" if line.low is not None and line.high is not None else ""
@@ -158,6 +159,16 @@ def _fidelity_table(found: Any, against: str) -> None:
     styles = [_STYLES[line.closeness] for line in found.lines]
     table.show(("after", "metric", *numbers), rows, right=numbers, styles=styles)
     click.echo()
+
+
+def _time(value: float, bounds: tuple[float, float | None] | None, floor: float) -> str:
+    """A median in seconds; with bounds if probes ended it."""
+    if bounds is None:
+        return f"{value:.3f} s"
+    low, high = bounds
+    if high is None:
+        return f"over {low:.3f} s"
+    return f"≤ {max(high, floor):.3f} s" if low == 0 else f"{low:.3f}–{high:.3f} s"
 
 
 def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], WorkerPool]:

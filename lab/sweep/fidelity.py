@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from lab.sweep.groups import TRAFFIC, Group, events_of, grouped, metrics_of, sample_of
+from lab.sweep.groups import TRAFFIC, Group, events_of, floor_of, grouped, metrics_of, sample_of
 from lab.sweep.measure import Point
 from lab.sweep.statistics import CensoredSample, median, ratio_of_medians
 
@@ -44,6 +44,11 @@ class Line(Struct, frozen=True, kw_only=True):
     low: float | None
     high: float | None
     """Its 95 % bootstrap interval."""
+    sim_bounds: tuple[float, float | None] | None = None
+    """The median lies above the first and not above the second (None: no bound is known); None if it is exact."""
+    real_bounds: tuple[float, float | None] | None = None
+    floor: float = 0.0
+    """Seconds below which neither side can measure it: the longest interval of the probes."""
     closeness: Closeness
     """`close`: the whole interval is within a factor of two, or both are equal, shorter than `NOISE`, or not reached.
     `off`: the whole interval is outside, or only one side was reached. `unclear`: the interval contains the limit, or
@@ -81,7 +86,8 @@ def fidelity(sim: Sequence[Point], real: Sequence[Point], *, seed: int = 0) -> F
             if metric not in TRAFFIC:
                 one, other = _within(one, window), _within(other, window)
             if len(one) and len(other) and (one.values.any() or other.values.any()):
-                lines.append(_line(event, metric, one, other, seed))
+                floor = max(floor_of(groups, event, metric) for groups in (ours, theirs))
+                lines.append(_line(event, metric, one, other, floor, seed))
     found = (_how_many(sim), _how_many(real))
     return Fidelity(
         words=_words(lines, left_out, found),
@@ -117,7 +123,7 @@ def _within(sample: CensoredSample, window: float) -> CensoredSample:
     return CensoredSample(list(np.where(reached, sample.values, after)), list(reached), list(after))
 
 
-def _line(event: str, metric: str, sim: CensoredSample, real: CensoredSample, seed: int) -> Line:
+def _line(event: str, metric: str, sim: CensoredSample, real: CensoredSample, floor: float, seed: int) -> Line:
     one, other = median(sim, seed=seed).value, median(real, seed=seed).value
     known = [value if np.isfinite(value) else None for value in (one, other)]
     alike = known[0] == known[1] or (metric not in TRAFFIC and max(one, other) < NOISE)
@@ -131,9 +137,21 @@ def _line(event: str, metric: str, sim: CensoredSample, real: CensoredSample, se
         ratio=None if ratio is None else ratio.value,
         low=None if ratio is None else ratio.low,
         high=None if ratio is None else ratio.high,
+        sim_bounds=_bounds(sim),
+        real_bounds=_bounds(real),
+        floor=floor,
         closeness="close",
     )
     return found if alike else msgspec.structs.replace(found, closeness=_closeness(found))
+
+
+def _bounds(sample: CensoredSample) -> tuple[float, float | None] | None:
+    """The bounds of the median: the medians of the bounds of all runs. None: every time is exact."""
+    if not sample.intervals:
+        return None
+    middle = (len(sample) - 1) // 2
+    low, high = (float(np.sort(each)[middle]) for each in sample.bounds)
+    return low, high if np.isfinite(high) else None
 
 
 def _closeness(line: Line) -> Closeness:

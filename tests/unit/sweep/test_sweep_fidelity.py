@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from click.testing import CliRunner
 from synthetic_points import S, point, points
 
 from lab.cli import lab
+from lab.cli.sweep import _fidelity_table
 from lab.sweep.fidelity import fidelity
 from lab.sweep.measure import Point
 
@@ -84,6 +86,21 @@ def test_an_event_that_began_settled_on_one_side_only_is_left_out() -> None:
     found = fidelity(points(range(9)), real)
     assert found.left_out == ("heal",) and "only one side had settled before: heal" in found.words
     assert "heal" not in {line.event for line in found.lines}
+
+
+def test_times_that_probes_end_are_printed_with_their_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    """A heal that ends between two tries, and one that the first try after it found done: no exact milliseconds."""
+    ended = {"overall": 380_000_000, "topology": 193_000_000, "reachability": 200_000_000}
+    before = {"overall": 180_000_000, "topology": 193_000_000, "reachability": 0}
+    floor = {"overall": 200_000_000, "reachability": 200_000_000}
+    made = _changed(points(range(9)), "heal", times=ended, after=before, floor=floor)
+    found = fidelity(made, made)
+    lines = {line.metric: line for line in found.lines if line.event == "heal"}
+    assert lines["overall"].sim_bounds == lines["overall"].real_bounds == (0.18, 0.38)
+    assert lines["topology"].sim_bounds is None
+    _fidelity_table(found, "netns")
+    shown = capsys.readouterr().out
+    assert shown.count("0.180–0.380 s") == 2 and shown.count("≤ 0.200 s") == 2 and shown.count(" 0.193 s") == 2
 
 
 def test_a_simulator_is_not_compared_with_itself(tmp_path: Path) -> None:
