@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import structs
@@ -104,7 +104,7 @@ def long_history(records: list[AnyRecord], samples: int) -> Iterator[AnyRecord]:
 
 
 def _tries(
-    rest: list[AnyRecord], keys: list[SeriesKey], begun: int, every: int, each: int, draw: random.Random
+    rest: Sequence[AnyRecord], keys: list[SeriesKey], begun: int, every: int, each: int, draw: random.Random
 ) -> list[tuple[int, Sample]]:
     """(when it is reported, try) for every try of every series."""
     world, states = ExpectedState(), []
@@ -124,10 +124,8 @@ def _tries(
             probe, source, target = key
             if good and draw.random() >= _LOST:
                 latency = round(draw.lognormvariate(0, 0.3) * _MS)
-                answers = states[state][2].get(key, ())
-                sample = Sample(
-                    t=t, probe=probe, source=source, target=target, ok=True, latency=latency, answers=answers
-                )
+                found = states[state][2].get(key, ())
+                sample = Sample(t=t, probe=probe, source=source, target=target, ok=True, latency=latency, answers=found)
                 made.append((t + latency, sample))
             else:
                 sample = Sample(t=t, probe=probe, source=source, target=target, ok=False, error="timeout")
@@ -143,7 +141,9 @@ def _probed(meta: Meta, every: int) -> Meta:
 
 def _scenario() -> str:
     names = [f"host{number}" for number in range(1, _HOSTS + 1)]
-    services = "\n".join(f"  svc{n}: {{image: ksahnine/dummy-http, args: [x], host: {name}}}" for n, name in enumerate(names, 1))
+    services = "\n".join(
+        f"  svc{n}: {{image: ksahnine/dummy-http, args: [x], host: {name}}}" for n, name in enumerate(names, 1)
+    )
     half = _HOSTS // 2
     cut = f"[[{', '.join(names[:half])}], [{', '.join(names[half:])}]]"
     return f"""version: 1

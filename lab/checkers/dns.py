@@ -40,7 +40,8 @@ def staleness(run: RecordedRun) -> list[dict[str, Any]]:
             )
             # A killed daemon withdraws its names: from then on they are missing for another reason.
             until = min([until, *(change.t for change in run.convergence if change.t > now.start)])
-            after = [sample for sample in samples if now.start <= sample.t < until and sample.error != "late"]
+            there = samples if run.long is None else run.columns(key).between(now.start, until)
+            after = [sample for sample in there if now.start <= sample.t < until and sample.error != "late"]
             for what, addresses in (("stale", set(old) - set(new)), ("missing", set(new) - set(old))):
                 for address in sorted(addresses):
                     replicas = before.addresses if what == "stale" else now.addresses

@@ -31,7 +31,7 @@ class Outage(Struct, frozen=True, kw_only=True):
     """Due time of the first failed try."""
     end: int
     """When the next good try was answered, or the record ended."""
-    tries: tuple[Sample, ...]
+    tries: Sequence[Sample]
     """The failed tries."""
     ended: bool
     """False: no good try followed."""

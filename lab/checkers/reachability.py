@@ -11,13 +11,14 @@ Findings: {series, should, start, end (ns, first and last wrong try), tries, bus
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
 from lab.checkers.outages import failed, in_rows
 from lab.checkers.run import RecordedRun
 from lab.checkers.settled import PATIENCE
 from lab.checkers.verdict import CheckResult, merge
-from lab.checkers.world import name_of
+from lab.checkers.world import SeriesKey, name_of
 from lab.kinds.probes import asks_name
 from lab.kinds.verbs import verb_of
 from lab.records.history import Sample
@@ -92,8 +93,25 @@ def check_reachability(run: RecordedRun) -> CheckResult:
     findings: list[dict[str, Any]] = []
     judged = wrong = unjudged = 0
     lossy = False
+
+    def grade(key: SeriesKey, row: Sequence[Sample]) -> None:
+        """Whether a row of wrong tries is an outage."""
+        nonlocal lossy
+        least = 1 if row[0].ok else run.row(row[0])
+        lossy = lossy or least != 1
+        if least is not None and len(row) >= max(2, least):
+            findings.append(_finding(run, name_of(key), row))
+
     for key, samples in run.series.items():
         if asks_name(key[0]):
+            continue
+        if run.long is not None:
+            from lab.checkers.columnar import wrong_tries
+
+            mine = wrong_tries(run, key, run.columns(key), under_way, edges, lasting)
+            judged, unjudged, wrong = judged + mine[0], unjudged + mine[1], wrong + mine[3]
+            for row in mine[2]:
+                grade(key, row)
             continue
         timeout = run.timeout(key[0])
 
@@ -114,10 +132,7 @@ def check_reachability(run: RecordedRun) -> CheckResult:
             return settled and not good
 
         for row, _ in in_rows(samples, is_wrong):
-            least = 1 if row[0].ok else run.row(row[0])
-            lossy = lossy or least != 1
-            if least is not None and len(row) >= max(2, least):
-                findings.append(_finding(run, name_of(key), row))
+            grade(key, row)
     if not findings and unjudged > judged:
         return CheckResult(
             checker="reachability",
@@ -146,7 +161,7 @@ def check_reachability(run: RecordedRun) -> CheckResult:
     )
 
 
-def _finding(run: RecordedRun, name: str, row: tuple[Sample, ...]) -> dict[str, Any]:
+def _finding(run: RecordedRun, name: str, row: Sequence[Sample]) -> dict[str, Any]:
     return {
         "series": name,
         "should": not row[0].ok,

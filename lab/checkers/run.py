@@ -7,7 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from msgspec import Struct
 
@@ -17,6 +17,9 @@ from lab.checkers.world import ExpectedState, SeriesKey, is_change, label_of, se
 from lab.kinds.probes import asks_name
 from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, Load, Meta, PeerGone, Sample, View
+
+if TYPE_CHECKING:
+    from lab.records.tries import LongHistory, SeriesTries
 
 __all__ = [
     "Epoch",
@@ -81,20 +84,28 @@ class Epoch(Struct, frozen=True, kw_only=True):
 class RecordedRun:
     """Everything in a history, by subject."""
 
-    def __init__(self, records: Iterable[AnyRecord]) -> None:
-        self.records: tuple[AnyRecord, ...] = in_order(records)
+    def __init__(self, records: "Iterable[AnyRecord] | LongHistory") -> None:
+        self.long = None if isinstance(records, Iterable) else records
+        """The tries as columns, if the history is long; `records` then has all others, and `series` are views of them.
+        """
+        ordered = [] if isinstance(records, Iterable) else records.ordered()
+        self.records: tuple[AnyRecord, ...] = (
+            in_order(records) if isinstance(records, Iterable) else tuple(record for _, record in ordered)
+        )
         self.meta: Meta | None = next((record for record in self.records if isinstance(record, Meta)), None)
         self.events = [record for record in self.records if isinstance(record, Event)]
         self.loads = [record for record in self.records if isinstance(record, Load)]
-        self.series: dict[SeriesKey, list[Sample]] = {}
+        self.series: dict[SeriesKey, Sequence[Sample]] = {}
         """Series -> its samples by due time; keys sorted, web-2 before web-10."""
         self.views: dict[str, list[View | PeerGone]] = {}
         """Host -> the views of its peer, in order of time."""
-        self._latencies: dict[str, list[int]] = {}
+        self._latencies: dict[str, Sequence[int]] = {}
         self._sort_out()
         self.start = min((record.t for record in self.records), default=0)
         self.end = max((_end_of(record) for record in self.records), default=0)
         """Time of the last record."""
+        if self.long is not None and len(self.long.table):
+            self.start, self.end = min(self.start, int(self.long.table.t.min())), int(self.long.ends[-1])
         self.steps = _steps(self.events)
         self.bands = _bands(self.events, self.end)
         self.epochs = self._epochs()
@@ -103,7 +114,11 @@ class RecordedRun:
         self.stop = next((event.t for event in self.events if event.what == "down"), self.end + 1)
         """When the lab was taken down; after the end if it was not."""
         tracker = ConvergenceTracker()
-        for record in self.records:
+        if self.long is not None:
+            from lab.checkers.columnar import follow
+
+            follow(tracker, ordered, self.long.table, self.stop)
+        for record in self.records if self.long is None else ():
             if record.t < self.stop:
                 tracker.feed(record)
         self.convergence: list[EventConvergence] = tracker.results()
@@ -140,7 +155,18 @@ class RecordedRun:
     @cached_property
     def outages(self) -> dict[SeriesKey, list[Outage]]:
         """The outages of every pair. A failure that a policy requires is not an outage."""
-        return {key: outages(key, self._permitted(key), end=self.end, stop=self.stop) for key in self.pairs}
+        return {key: self._outages(key) for key in self.pairs}
+
+    def _outages(self, key: SeriesKey) -> list[Outage]:
+        if self.long is None or any(key in epoch.denied for epoch in self.epochs):
+            return outages(key, self._permitted(key), end=self.end, stop=self.stop)
+        from lab.checkers.columnar import outages_of
+
+        return outages_of(key, self.columns(key), end=self.end, stop=self.stop)
+
+    def columns(self, key: SeriesKey) -> "SeriesTries":
+        """The tries of a series as columns; only where there is `long`."""
+        return cast("SeriesTries", self.series[key])
 
     def _permitted(self, key: SeriesKey) -> Iterable[Sample]:
         denied = [key in epoch.denied for epoch in self.epochs]
@@ -167,8 +193,12 @@ class RecordedRun:
             return band, outage.end - band.end if outage.ended else None
         return max(during, key=lambda band: band.start, default=None), None
 
-    def latencies(self, probe: str) -> list[int]:
+    def latencies(self, probe: str) -> Sequence[int]:
         """Latencies of all successful tries of a kind, sorted."""
+        if probe not in self._latencies and self.long is not None:
+            from lab.checkers.columnar import sorted_latencies
+
+            self._latencies[probe] = sorted_latencies(self.columns(key) for key in self.series if key[0] == probe)
         if probe not in self._latencies:
             samples = (sample for key, series in self.series.items() if key[0] == probe for sample in series)
             found = sorted(sample.latency for sample in samples if sample.ok and sample.latency is not None)
@@ -213,6 +243,9 @@ class RecordedRun:
                 series.setdefault(series_of(record), []).append(record)
             elif isinstance(record, View | PeerGone):
                 self.views.setdefault(record.host, []).append(record)
+        if self.long is not None:
+            found = self.long.table.by_series()
+            self.series = {key: found[key] for key in sorted(found, key=series_order)}
         for key in sorted(series, key=series_order):
             self.series[key] = sorted(series[key], key=lambda sample: sample.t)
 

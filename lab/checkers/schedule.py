@@ -5,9 +5,11 @@ grid of its series, first at `t`). Holes at changes that start or stop container
 that were in flight then. A single missing try cannot hide an outage (see `reachability`) and is only reported.
 """
 
+from array import array
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lab.checkers.run import RecordedRun
 from lab.checkers.verdict import CheckResult
@@ -17,6 +19,9 @@ from lab.kinds.verbs import verb_of
 from lab.records.history import Sample
 from lab.words import are, count, were
 
+if TYPE_CHECKING:
+    from lab.records.tries import SeriesTries
+
 __all__ = ["check_schedule", "interval"]
 
 _TOLERANCE = 1_000_000
@@ -24,8 +29,12 @@ _TOLERANCE = 1_000_000
 _SHOWN = 20
 
 
-def interval(samples: list[Sample]) -> int:
+def interval(samples: Sequence[Sample]) -> int:
     """The interval of a series: the most frequent distance of due times; 0 for fewer than two tries."""
+    if not isinstance(samples, list):
+        from lab.checkers.columnar import interval_of
+
+        return interval_of(cast("SeriesTries", samples))
     distances = Counter(later.t - earlier.t for earlier, later in pairwise(samples))
     return min(distances, key=lambda distance: (-distances[distance], distance)) if distances else 0
 
@@ -41,19 +50,25 @@ def check_schedule(run: RecordedRun) -> CheckResult:
     # A step that moves containers takes time, and so do its probes: from its start to its end.
     spans = [(step.start, step.end or run.end) for step in run.steps if _moves(step.what)]
     findings: list[dict[str, Any]] = []
-    late: list[int] = []
+    late: list[int] | array[int] = []
     tries = 0
     for key, samples in run.series.items():
         if is_open_loop(key[0]):
             continue  # it begins and ends with its step, and each try records its own lateness
         every = interval(samples)
         tries += len(samples)
-        late.extend(sample.late for sample in samples)
+        if run.long is None:
+            late.extend(sample.late for sample in samples)
         if every > 0:
             findings += _series(key, samples, every, run.timeout(key[0]), restarts, spans)
     if not tries:
         return CheckResult(checker="schedule", verdict="valid", summary="No probe ran.")
-    late.sort()
+    if run.long is not None:
+        from lab.checkers.columnar import sorted_lateness
+
+        late = sorted_lateness(run.columns(key) for key in run.series if not is_open_loop(key[0]))
+    else:
+        late = sorted(late)
     behind = late[min(len(late) - 1, len(late) * 99 // 100)] / 1e6
     gaps = [finding for finding in findings if finding["kind"] == "drift" or finding["tries"] > 1]
     if gaps:
@@ -76,7 +91,7 @@ def check_schedule(run: RecordedRun) -> CheckResult:
 
 def _series(
     key: SeriesKey,
-    samples: list[Sample],
+    samples: Sequence[Sample],
     every: int,
     timeout: int,
     restarts: list[int],
@@ -84,7 +99,7 @@ def _series(
 ) -> list[dict[str, Any]]:
     name = name_of(key)
     findings: list[dict[str, Any]] = []
-    for earlier, later in pairwise(samples):
+    for earlier, later in _pairs(samples, every):
         distance = later.t - earlier.t
         missing = round(distance / every) - 1
         drifts = abs(distance - (missing + 1) * every) > _TOLERANCE
@@ -101,3 +116,12 @@ def _series(
             findings.append({"series": name, "kind": "drift", "t": later.t, "tries": 1})
             break
     return findings
+
+
+def _pairs(samples: Sequence[Sample], every: int) -> Iterable[tuple[Sample, Sample]]:
+    """Neighbouring tries; of a long history only those that are not one interval apart."""
+    if isinstance(samples, list):
+        return pairwise(samples)
+    from lab.checkers.columnar import suspicious_pairs
+
+    return suspicious_pairs(cast("SeriesTries", samples), every, _TOLERANCE)

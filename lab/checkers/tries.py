@@ -4,6 +4,8 @@ The live page computes it for each try as it arrives (`lab.report.feed`), everyt
 (`outcomes`).
 """
 
+from typing import cast
+
 from lab.checkers.run import RecordedRun
 from lab.checkers.world import SeriesKey
 from lab.records.history import Sample
@@ -29,6 +31,10 @@ def outcome(sample: Sample, should: bool | None, answers: tuple[str, ...] | None
 
 def outcomes(run: RecordedRun, key: SeriesKey) -> list[int]:
     """The outcome of each try of a series."""
+    if run.long is not None:
+        from lab.checkers.columnar import outcomes_of
+
+        return cast("list[int]", outcomes_of(run, key, run.columns(key)).tolist())
     duties = [(epoch.start, epoch.should.get(key), epoch.answers.get(key)) for epoch in run.epochs]
     place, should, answers = 0, None, None
     found = []

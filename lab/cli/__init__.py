@@ -130,6 +130,13 @@ _RUN = click.argument("run_dir", metavar="RUN", shell_complete=_offering("runs")
 _NAME = click.option(
     "--name", default="", envvar="LAB_NAME", help="Which lab, when several run.", shell_complete=_offering("labs")
 )
+_STYLE = click.option(
+    "--style",
+    type=click.Choice(("screen", "paper")),
+    default="screen",
+    show_default=True,
+    help="Of these pictures: `paper` has the widths of columns (84 and 178 mm), and fonts to match.",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="Print one JSON object.")
 
 
@@ -490,6 +497,8 @@ def capture(
 @click.option(
     "--scheduler", default="", metavar="tcp://…", help="Play them on the workers of a Dask scheduler instead."
 )
+@click.option("--format", "formats", default="", metavar="FORMATS", help="Also write the figures as svg, pdf or both.")
+@_STYLE
 @_JSON
 @_PROTOCOL
 def sweep(
@@ -500,6 +509,8 @@ def sweep(
     out: Path | None,
     jobs: int | None,
     scheduler: str,
+    formats: str,
+    style: str,
     as_json: bool,
 ) -> None:
     """Play SCENARIO many times: with many seeds, and with every combination of parameter values.
@@ -518,6 +529,8 @@ def sweep(
         out=out,
         jobs=jobs,
         scheduler=scheduler,
+        formats=formats,
+        style=style,
         as_json=as_json,
     )
     sys.exit(code)
@@ -878,20 +891,21 @@ def replay(run_dir: str, as_json: bool) -> None:
     sys.exit(replay_run(run_dir, as_json=as_json))
 
 
-@lab.command(epilog=_examples("lab report partition", "lab report partition --format svg,pdf"))
+@lab.command(epilog=_examples("lab report partition", "lab report partition --format svg,pdf --style paper"))
 @_RUN
 @click.option(
     "--format",
     "formats",
     default="",
     metavar="FORMATS",
-    help="Also write each figure as a picture, for paper: png, svg, pdf, or several with commas between.",
+    help="Also write each figure as a picture: png, svg, pdf, or several with commas between.",
 )
-def report(run_dir: str, formats: str) -> None:
+@_STYLE
+def report(run_dir: str, formats: str, style: str) -> None:
     """Make the report of a stored RUN again from its history."""
     from lab.cli.files import make_report
 
-    sys.exit(make_report(run_dir, formats))
+    sys.exit(make_report(run_dir, formats, style))
 
 
 @lab.command(

@@ -77,21 +77,30 @@ def check_run(where: str, *, as_json: bool) -> int:
     return EXIT_CODES[verdict.verdict]
 
 
-def make_report(where: str, formats: str = "") -> int:
-    """Write the report of a stored history again, with pictures in these formats (comma-separated names)."""
-    from lab.cli.progress import ProgressPrinter
+def formats_of(text: str) -> list[str]:
+    """The formats of pictures in `--format`; raises `click.UsageError`."""
     from lab.figures import FORMATS
-    from lab.report import write_report
 
-    wanted = list(dict.fromkeys(name.strip().lower() for name in formats.split(",") if name.strip()))
+    wanted = list(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown:
         raise click.UsageError(clean(f"no such format: {', '.join(unknown)}; there are {', '.join(FORMATS)}"))
+    return wanted
+
+
+def make_report(where: str, formats: str = "", style: str = "screen") -> int:
+    """Write the report of a stored history again, with pictures in these formats (comma-separated names)."""
+    from lab.cli.progress import ProgressPrinter
+    from lab.report import write_report
+
+    wanted = formats_of(formats)
+    if not wanted and style != "screen":
+        raise click.UsageError(f"--style {style}: expected --format too, as --format pdf: the page has its own style")
     run_dir = find_run(where)
     teller = ProgressPrinter()
     doing = teller.report(run_dir / HISTORY)
     with understood(run_dir / HISTORY):
-        summary = write_report(run_dir, formats=wanted, doing=doing)
+        summary = write_report(run_dir, formats=wanted, style=style, doing=doing)
     doing("")
     click.echo(f"{summary['verdict']}: {run_dir / INDEX}")
     return 0

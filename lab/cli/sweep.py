@@ -30,12 +30,16 @@ _SHOWN = 5
 
 def run_sweep(
     path: Path, *, seeds: str, settings: Sequence[str], backend: str, out: Path | None, jobs: int | None,
-    scheduler: str, as_json: bool,
+    scheduler: str, formats: str = "", style: str = "screen", as_json: bool,
 ) -> int:  # fmt: skip
     """Play a scenario many times; returns the exit code."""
+    from lab.cli.files import formats_of
     from lab.sweep.grid import parse_seeds
     from lab.sweep.run import plan, sweep
 
+    drawn = formats_of(formats)
+    if not drawn and style != "screen":
+        raise click.UsageError(f"--style {style}: expected --format too, as --format pdf: the page has its own style")
     try:
         wanted = parse_seeds(seeds)
         pool = pool_for(backend, jobs, scheduler)
@@ -52,7 +56,7 @@ def run_sweep(
     swept = with_bar(planned, pool, sweep)
     from lab.sweep.page import exit_code, verdict_of, write
 
-    page = write(folder, swept)
+    page = write(folder, swept, drawn, style)
     _tell(swept, page, _again(path, seeds, settings, backend, out, jobs, scheduler))
     code = exit_code(swept)
     if as_json:

@@ -1,58 +1,44 @@
 """The figures of an experiment: the primary outcome by its factors, distributions, and sensitivities of a Sobol design.
 
 Each is a pure function of the results, drawn for one column of a paper (ACM's and IEEE's are 84 to 88 mm), so that page
-and paper show the same. Owns sizes and fonts; colours are those of `lab.plots.style`.
+and paper show the same. Sizes, fonts and colours are those of the style `paper` of `lab.plots.style`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from lab.experiment.description import split_outcome
 from lab.experiment.results import Cell, Results
-from lab.figures.told import Told, table
-from lab.plots.style import GRID, INK, RC, SERIES, canvas, render
+from lab.figures.told import table
+from lab.plots.style import GRID, INK, SERIES, Drawn, canvas, context, renders, style
 from lab.sweep.columns import numeric
 from lab.sweep.grid import Assignment
 from lab.sweep.groups import floor_of, grouped, sample_of, short
 from lab.sweep.statistics import curve
 
-__all__ = ["FORMATS", "WIDTH", "PaperFigure", "drawn", "unit_of_outcome", "with_unit", "words_of"]
+__all__ = ["FORMATS", "drawn", "unit_of_outcome", "with_unit", "words_of"]
 
-WIDTH = 84 / 25.4
-"""Width of a column in inches."""
 _HEIGHT = 2.2
+"""Inches."""
 FORMATS = ("pdf", "svg")
 _MOST = 8
 """Maximum number of lines or curves that can be told apart."""
-PAPER: dict[Any, Any] = RC | {
-    "font.size": 7.5, "axes.labelsize": 7.5, "axes.titlesize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
-    "legend.fontsize": 6.5, "axes.linewidth": 0.6, "lines.linewidth": 1.1, "pdf.fonttype": 42, "ps.fonttype": 42,
-    "svg.fonttype": "none", "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
-}  # fmt: skip
-"""TrueType fonts in PDF, as publishers require; text stays text in SVG."""
 
 
-class PaperFigure(Told, frozen=True, kw_only=True):
-    """One figure in all formats."""
-
-    pictures: dict[str, bytes]
-
-
-def drawn(results: Results) -> list[PaperFigure]:
+def drawn(results: Results) -> list[Drawn]:
     """All figures for which these results have data."""
     found = []
-    with mpl.rc_context(PAPER):
+    with context("paper"):
         for name, draw in _DRAW.items():
             figure = draw(results)
             if figure is not None:
                 picture, title, caption, data = figure
-                pictures = {form: render(picture, form) for form in (*FORMATS, "png")}
-                found.append(PaperFigure(name=name, title=title, caption=caption, csv=data, pictures=pictures))
+                pictures = renders(picture, (*FORMATS, "png"))
+                found.append(Drawn(name=name, title=title, caption=caption, csv=data, pictures=pictures))
     return found
 
 
@@ -97,7 +83,7 @@ def _effects(results: Results) -> _Picture | None:
     for cell in cells:
         rest = tuple((path, value) for path, value in cell.assignment if path != axis and path in ranked)
         lines.setdefault(rest, []).append(cell)
-    figure = canvas(WIDTH, _HEIGHT)
+    figure = _column(_HEIGHT)
     axes = figure.subplots()
     shown = list(lines.items())[:_MOST]
     for index, (rest, mine) in enumerate(shown):
@@ -144,7 +130,7 @@ def _distributions(results: Results) -> _Picture | None:
     if not groups or results.outcome.file.experiment.sobol is not None:
         return None
     ranked = _varying([group.assignment for group in groups])
-    figure = canvas(WIDTH, _HEIGHT)
+    figure = _column(_HEIGHT)
     axes = figure.subplots()
     rows: list[list[Any]] = []
     for index, group in enumerate(groups[:_MOST]):
@@ -188,7 +174,7 @@ def _sensitivity(results: Results) -> _Picture | None:
     found = results.sensitivities
     if not found:
         return None
-    figure = canvas(WIDTH, 0.5 + 0.35 * len(found))
+    figure = _column(0.5 + 0.35 * len(found))
     axes = figure.subplots()
     places = np.arange(len(found))
     for shift, name, value, half, colour in (
@@ -215,6 +201,11 @@ _DRAW: dict[str, Callable[[Results], _Picture | None]] = {
     "distributions": _distributions,
     "sensitivity": _sensitivity,
 }
+
+
+def _column(height: float) -> Canvas:
+    """A figure of one column and of this height in inches."""
+    return canvas(height / style().scale)
 
 
 def _varying(assignments: Sequence[Assignment]) -> dict[str, list[str]]:

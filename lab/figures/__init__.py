@@ -12,11 +12,11 @@ from lab.figures.dns import dns
 from lab.figures.latency import latency
 from lab.figures.matrices import matrices
 from lab.figures.reachability import timeline
-from lab.figures.told import FORMATS, Told
+from lab.figures.told import FORMATS, STYLES, Told
 from lab.figures.topology import topology
 from lab.figures.underlay import underlay
 
-__all__ = ["FIGURES", "FORMATS", "Told", "told"]
+__all__ = ["FIGURES", "FORMATS", "STYLES", "Told", "told"]
 
 FIGURES: tuple[Callable[[RecordedRun], Told | None], ...] = (
     timeline,

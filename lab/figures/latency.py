@@ -11,7 +11,7 @@ from lab.kinds.probes import ordered_probes, title_of
 from lab.records.history import Sample
 from lab.words import span
 
-__all__ = ["PERCENTILES", "LatencyCurves", "curves", "latency"]
+__all__ = ["PERCENTILES", "LatencyCurves", "bin_width", "curves", "latency", "percentile"]
 
 PERCENTILES = (50, 95, 99)
 _BINS = 80
@@ -31,14 +31,14 @@ class LatencyCurves(Struct, frozen=True):
     """The percentiles (ns); None for an interval without answers."""
 
 
-def _bin_width(length: int, tries: int) -> int:
+def bin_width(length: int, tries: int) -> int:
     """Nanoseconds per point: a round number that gives at most `_BINS` points, with ten or more tries in each."""
     wanted: float = max(length / _BINS, length * 10 / max(tries, 1), 1)
     steps = [int(base * 10**power) for power in range(6, 13) for base in (1, 2, 5)]
     return next((step for step in steps if step >= wanted), steps[-1])
 
 
-def _percentile(ordered: Sequence[int], percent: int) -> float:
+def percentile(ordered: Sequence[int], percent: int) -> float:
     """Linear interpolation between the two nearest values."""
     place = (len(ordered) - 1) * percent / 100
     low = int(place)
@@ -48,6 +48,10 @@ def _percentile(ordered: Sequence[int], percent: int) -> float:
 
 def curves(run: RecordedRun) -> list[LatencyCurves]:
     """The curves of every kind of probe that was ever answered."""
+    if run.long is not None:
+        from lab.figures.many_tries import latency_curves
+
+        return latency_curves(run)
     by_kind: dict[str, list[Sample]] = {}
     for key, samples in run.series.items():
         by_kind.setdefault(key[0], []).extend(samples)
@@ -60,7 +64,7 @@ def curves(run: RecordedRun) -> list[LatencyCurves]:
 
 
 def _curves(kind: str, samples: list[Sample], start: int, end: int) -> LatencyCurves:
-    width = _bin_width(end - start, len(samples))
+    width = bin_width(end - start, len(samples))
     count = (end - start) // width + 1
     answered: list[list[int]] = [[] for _ in range(count)]
     failed = [0] * count
@@ -80,7 +84,7 @@ def _curves(kind: str, samples: list[Sample], start: int, end: int) -> LatencyCu
         middles=[seconds(start + index * width + width // 2) for index in range(count)],
         answered=[len(values) for values in answered],
         failed=failed,
-        values=[tuple(_percentile(values, p) for p in PERCENTILES) if values else None for values in answered],
+        values=[tuple(percentile(values, p) for p in PERCENTILES) if values else None for values in answered],
     )
 
 

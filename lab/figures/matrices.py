@@ -26,6 +26,12 @@ def shares(run: RecordedRun) -> list[tuple[FaultBand, BandShares]]:
         for title, start, end in _moments(run, band):
             share: dict[SeriesKey, tuple[int, float]] = {}
             for key in run.pairs:
+                if run.long is not None:
+                    from lab.figures.many_tries import share_between
+
+                    part = share_between(run.columns(key), start, end)
+                    share |= {} if part is None else {key: part}
+                    continue
                 tries = [s.ok for s in run.series[key] if start <= s.t < end and s.error != "late"]
                 if tries:
                     share[key] = (len(tries), sum(tries) / len(tries))

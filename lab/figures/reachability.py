@@ -4,6 +4,8 @@ pictures.
 
 from collections.abc import Iterable, Sequence
 
+from msgspec import structs
+
 from lab.checkers.outages import failed
 from lab.checkers.reachability import transitions
 from lab.checkers.run import RecordedRun
@@ -49,7 +51,10 @@ def _finding(run: RecordedRun, drawn: Iterable[SeriesKey]) -> str:
     """The title: the longest outage of the drawn pairs, and its cause."""
     worst = run.longest_outage
     if worst is None:
-        tries = sum(failed(sample) is False for key in drawn for sample in run.series[key])
+        if run.long is None:
+            tries = sum(failed(sample) is False for key in drawn for sample in run.series[key])
+        else:
+            tries = sum(int((run.columns(key).ok & ~run.columns(key).unsaid).sum()) for key in drawn)
         if not tries:
             return "No try was made in time"
         return f"Every pair reached each other: {count(tries, 'try', 'tries')}, none failed"
@@ -71,14 +76,18 @@ def timeline(run: RecordedRun) -> Told | None:
     rows = named_pairs(run)
     if not rows:
         return None
-    lines: list[tuple[int, str]] = []
-    for _, key in rows:
-        lines += zip((sample.t for sample in run.series[key]), _lines(run, key, states(run, key)), strict=True)
-    lines.sort(key=lambda line: line[0])  # tries at the same time are ordered by pair
-    return Told(
+    text = Told(
         name="reachability",
         title=_finding(run, run.pairs),
         caption="Each row is a pair of services, each cell a try at the moment when it was due; "
         "dashed lines mark when a fault struck and when it was healed.",
-        csv=table(_COLUMNS_OF_TRIES, ()) + "".join([line for _, line in lines]),
     )
+    if run.long is not None:
+        from lab.figures.many_tries import parts_of_table
+
+        return structs.replace(text, parts=lambda: parts_of_table(run, table(_COLUMNS_OF_TRIES, ()), WORDS))
+    lines: list[tuple[int, str]] = []
+    for _, key in rows:
+        lines += zip((sample.t for sample in run.series[key]), _lines(run, key, states(run, key)), strict=True)
+    lines.sort(key=lambda line: line[0])  # tries at the same time are ordered by pair
+    return structs.replace(text, csv=table(_COLUMNS_OF_TRIES, ()) + "".join([line for _, line in lines]))

@@ -2,16 +2,18 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["FORMATS", "Told", "seconds", "table"]
+__all__ = ["FORMATS", "STYLES", "Told", "seconds", "table"]
 
 
 FORMATS = ("png", "svg", "pdf")
 """File formats of pictures."""
+STYLES = ("screen", "paper")
+"""Styles of pictures (`lab.plots.style`)."""
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -23,7 +25,13 @@ class Told(Struct, frozen=True, kw_only=True):
     """The finding, in a few words."""
     caption: str
     """One sentence: what is drawn, and how to read it."""
-    csv: str
+    csv: str = ""
+    parts: Callable[[], Iterable[str]] | None = None
+    """The table in parts instead of `csv`, where it may be too long to be kept at once."""
+
+    def table(self) -> Iterable[str]:
+        """The table, in parts."""
+        return (self.csv,) if self.parts is None else self.parts()
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

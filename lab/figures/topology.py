@@ -73,6 +73,7 @@ def topology(run: RecordedRun) -> Told | None:
         name="topology",
         title=title,
         caption="The mesh as the peers themselves reported it; hosts of one colour could reach each other at that "
-        "moment, small dots are their containers.",
+        "moment, small dots are their containers; a mesh of more than 24 hosts is drawn by groups that were never cut "
+        "apart, with the number of connections between them.",
         csv=table(("when", "t_s", "host", "other", "seen_by"), data),
     )

@@ -14,7 +14,8 @@ from lab.plots import advice  # noqa: F401
 from lab.plots.convergence import convergence
 from lab.plots.dns import dns
 from lab.plots.latency import latency
-from lab.plots.reachability import matrices, timeline
+from lab.plots.matrices import matrices
+from lab.plots.reachability import timeline
 from lab.plots.style import context, render
 from lab.plots.topology import topology
 from lab.plots.underlay import underlay
@@ -33,11 +34,14 @@ _DRAW: dict[str, Callable[[RecordedRun], Canvas | None]] = {
 
 
 def pictures(
-    run: RecordedRun, formats: Sequence[str], doing: Callable[[str], None] = lambda name: None
+    run: RecordedRun,
+    formats: Sequence[str],
+    doing: Callable[[str], None] = lambda name: None,
+    style: str = "screen",
 ) -> Iterator[tuple[str, str, bytes]]:
     """(name, format, picture) of all figures for which this history has data; `doing` is called with the
-    next name."""
-    with context():
+    next name; `style` is one of `lab.plots.style.STYLES`."""
+    with context(style):
         for name, draw in _DRAW.items():
             doing(name)
             canvas = draw(run)

@@ -1,5 +1,6 @@
 """How long each change took to settle: one group of bars per change, one bar per metric."""
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from lab.checkers.convergence import METRICS
@@ -7,7 +8,7 @@ from lab.checkers.floors import bounded
 from lab.checkers.run import RecordedRun
 from lab.figures.convergence import SHOWN, metric_rows
 from lab.figures.told import seconds
-from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, canvas
+from lab.plots.style import COLUMN, FAIL, GRID, INK, MUTED, SERIES, canvas, style
 
 __all__ = ["convergence"]
 
@@ -28,7 +29,8 @@ def convergence(run: RecordedRun) -> Canvas | None:
     lines = sum(
         len({metric if took is not None else "" for metric, took in change.metrics.items()}) for change in drawn
     )
-    figure = canvas(11, 0.9 + 0.2 * lines + 0.22 * len(drawn))
+    narrow = style().column <= COLUMN
+    figure = canvas(0.9 + 0.2 * lines + 0.22 * len(drawn))
     axes = figure.add_subplot()
     times = [took / 1e9 for _, _, took in rows if took]
     longest, shortest = max(times, default=1.0), min(times, default=1.0)
@@ -49,18 +51,18 @@ def convergence(run: RecordedRun) -> Canvas | None:
             axes.barh(y, max(sure - left, 0), left=left, height=0.78, color=_COLOURS[metric], lw=0)
             axes.barh(y, max(value - sure, 0), left=sure, height=0.78, color=_COLOURS[metric], alpha=0.4, lw=0)
             said = bounded(took, after, change.floor.get(metric, 0))
-            axes.text(max(value, left), y, f" {metric} {said}", va="center", fontsize=8.5, color=MUTED)
+            axes.text(max(value, left), y, f" {metric} {said}", va="center", fontsize="small", color=MUTED)
             y += 1
         open_ones = [metric for metric in metrics if change.metrics[metric] is None]
         if open_ones:
             # A time cut short by the next change is not a failure; one still open at the end is.
-            why = f"when {change.ended_by} came" if change.ended_by else "at the end"
+            why = f" when {change.ended_by} came" if change.ended_by else " at the end"
             axes.text(
                 left,
                 y,
-                f" {', '.join(open_ones)}: not reached {why}",
+                f" {', '.join(open_ones)}: not reached{'' if narrow else why}",
                 va="center",
-                fontsize=8.5,
+                fontsize="small",
                 color=MUTED if change.ended_by else FAIL,
             )
             y += 1
@@ -68,16 +70,40 @@ def convergence(run: RecordedRun) -> Canvas | None:
         y += 1.1
     if logarithmic:
         axes.set_xscale("log")
-    axes.set_xlim(left, longest * (2.6 if logarithmic else 1.16) if times else 1)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylim(y - 1.4, -0.8)
-    axes.set_yticks(ticks, [f"{_short(change.label)}  ·  {seconds(change.t):.1f} s" for change in drawn], color=INK)
+    gap = "\n" if narrow else "  ·  "
+    names = [
+        f"{_short(change.label, _LABEL // 2 if narrow else _LABEL)}{gap}{seconds(change.t):.1f} s" for change in drawn
+    ]
+    axes.set_yticks(ticks, names, color=INK)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=GRID)
-    axes.set_xlabel("time from the change until it had settled (s)" + (", logarithmic" if logarithmic else ""))
+    axes.set_xlabel(
+        "time until it had settled (s)" if narrow
+        else "time from the change until it had settled (s)" + (", logarithmic" if logarithmic else "")
+    )  # fmt: skip
+    axes.set_xlim(left, longest if times else 1)
+    _make_room(axes, left, logarithmic=logarithmic)
     return figure
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
+def _make_room(axes: Axes, left: float, *, logarithmic: bool) -> None:
+    """Lengthen the axis until every text next to a bar ends inside."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    for text in axes.texts:
+        text.set_in_layout(False)  # the layout would make the axes narrower instead
+    for _ in range(3):  # a longer axis moves the ends of the bars, and with them the texts
+        figure.draw_without_rendering()
+        frame = axes.get_window_extent()
+        share = max((text.get_window_extent().x1 - frame.x0) / frame.width for text in axes.texts)
+        if share <= 1:
+            return
+        right = axes.get_xlim()[1]
+        axes.set_xlim(left, left * (right / left) ** share if logarithmic else left + (right - left) * share * 1.02)
+
+
+def _short(label: str, most: int) -> str:
+    return label if len(label) <= most else f"{label[: most - 1]}…"

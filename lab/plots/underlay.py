@@ -8,12 +8,14 @@ from matplotlib.figure import Figure as Canvas
 
 from lab.checkers.run import RecordedRun
 from lab.figures.underlay import cables_of, places_of
-from lab.plots.style import FAIL, GROUPS, INK, MUTED, canvas
+from lab.plots.labels import place_labels
+from lab.plots.style import FAIL, GROUPS, INK, MUTED, canvas, points
+from lab.words import count
 
 __all__ = ["underlay"]
 
 _NAMED = 64
-"""Maximum number of nodes with names; hosts always have names."""
+"""Maximum number of nodes with names; above it only those with hosts have names."""
 
 
 def underlay(run: RecordedRun) -> Canvas | None:
@@ -30,7 +32,7 @@ def underlay(run: RecordedRun) -> Canvas | None:
     spots = nx.spring_layout(graph, pos=start, seed=1, iterations=200, k=1.6 / math.sqrt(len(places)))
     broken = {frozenset(event.detail["cable"]) for event in run.events if event.detail.get("down")}
     rates = [edge.get("rate") or 0 for edge in cables.values()]
-    figure = canvas(11, 6.2)
+    figure = canvas(6.2, wide=True)
     axes = figure.subplots()
     for (one, other), rate in zip(cables, rates, strict=True):
         down = frozenset((one, other)) in broken
@@ -38,26 +40,23 @@ def underlay(run: RecordedRun) -> Canvas | None:
         line = [(tuple(spots[one]), tuple(spots[other]))]
         style = (0, (3, 2)) if down else "-"
         colour = FAIL if down else MUTED
-        axes.add_collection(LineCollection(line, colors=colour, linewidths=width, linestyles=style, zorder=1))
+        axes.add_collection(LineCollection(line, colors=colour, linewidths=points(width), linestyles=style, zorder=1))
     for node, hosts in places.items():
         x, y = spots[node]
-        axes.scatter([x], [y], s=110 if hosts else 45, color=GROUPS[0] if hosts else "white", edgecolor=INK, zorder=3)
-        named = hosts if hosts != [node] else []
-        words = f"{node}: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}" if named else node
-        if hosts or len(places) <= _NAMED:
-            axes.annotate(
-                words,
-                (x, y),
-                xytext=(0, -9),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=8 if len(places) <= 24 else 6.5,
-                color=INK,
-                zorder=4,
-                bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
-            )
+        size = points(points(110 if hosts else 45))
+        axes.scatter([x], [y], s=size, color=GROUPS[0] if hosts else "white", edgecolor=INK, zorder=3)
     axes.set_axis_off()
-    axes.margins(0.06)
+    axes.margins(0.1)
     axes.autoscale_view()
+    names = {node: _words(node, hosts) for node, hosts in places.items() if hosts or len(places) <= _NAMED}
+    first = sorted(names, key=lambda node: not places[node])  # hosts get a place before others
+    left = place_labels(axes, {node: tuple(spots[node]) for node in places}, {node: names[node] for node in first})
+    if left:
+        axes.text(1, 0, f"{count(left, 'name')} left out", transform=axes.transAxes, ha="right", fontsize="x-small",
+                  color=MUTED)  # fmt: skip
     return figure
+
+
+def _words(node: str, hosts: list[str]) -> str:
+    named = hosts if hosts != [node] else []
+    return f"{node}: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}" if named else node

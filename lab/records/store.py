@@ -8,7 +8,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -114,11 +114,13 @@ def write_json(path: Path, content: object) -> None:
     replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file atomically, because another process may be reading it, and the disk may be full."""
+def replace_file(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write a file atomically, because another process may be reading it, and the disk may be full. The content may
+    come in parts, which are not kept."""
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        half.write_bytes(content)
+        with half.open("wb") as out:
+            out.writelines((content,) if isinstance(content, bytes) else content)
         half.replace(path)
     except OSError as error:
         half.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ def write_report(
     *,
     drawn: bool = True,
     formats: Sequence[str] = (),
+    style: str = "screen",
     doing: Callable[[str], None] = lambda what: None,
     judged: Callable[[dict[str, Any]], None] = lambda summary: None,
 ) -> dict[str, Any]:
@@ -24,10 +25,11 @@ def write_report(
 
     First it runs the checks, updates `summary.json` (fields of other writers are kept) and passes it to `judged`; the
     verdict stands even if drawing fails. Then it writes `index.html`, a CSV per figure, and a picture of each figure in
-    each of `formats` (`lab.figures.FORMATS`). `doing` is called with the name of each step. With `drawn` False only the
-    checks are made. Raises `FileNotFoundError` without a history, `msgspec.DecodeError` for a line that is not a
-    record, `OSError` when a file cannot be written; a file is never left incomplete.
+    each of `formats` (`lab.figures.FORMATS`), in a `style` (`lab.figures.STYLES`). `doing` is called with the name of
+    each step. With `drawn` False only the checks are made. Raises `FileNotFoundError` without a history,
+    `msgspec.DecodeError` for a line that is not a record, `OSError` when a file cannot be written; a file is never left
+    incomplete.
     """
     from lab.report.write import write
 
-    return write(run_dir, drawn=drawn, formats=formats, doing=doing, judged=judged)
+    return write(run_dir, drawn=drawn, formats=formats, style=style, doing=doing, judged=judged)

@@ -24,7 +24,7 @@ MOST = 80_000
 MOST_SERIES = 8_500
 """Maximum number of series on a page: all to all of 64 containers with two probes."""
 _FEWEST = 8
-_RANK = {NOTHING: 0, REACHED: 1, CUT: 2, MISSED: 4, WRONG: 5, LEAKED: 6}
+RANK = {NOTHING: 0, REACHED: 1, CUT: 2, MISSED: 4, WRONG: 5, LEAKED: 6}
 
 Entry = tuple[int, int, int, int, int]
 """(due, state, latency in µs, number of answers, number of tries)."""
@@ -37,15 +37,24 @@ def columns(run: RecordedRun, feed: Feed, most: int = MOST) -> tuple[list[dict[s
     if len(keys) > MOST_SERIES:
         notes.append(f"This page shows {MOST_SERIES} of {len(keys)} series of tries; the tables (CSV) have all.")
         keys = keys[:MOST_SERIES]
-    became = {key: outcomes(run, key) for key in keys}
-    tries = sum(map(len, became.values()))
+    tries = sum(len(run.series[key]) for key in keys)
+    if run.long is not None:
+        from lab.report.many_columns import MergedSeries
+
+        merged = MergedSeries(run, keys)
+    else:
+        became = {key: outcomes(run, key) for key in keys}
     found: list[dict[str, Any]] = []
     width = 0
     coarse = False
     if tries > most:
         count = max(most // max(len(keys), 1), _FEWEST)
         width = max((min(run.end, run.stop) - run.start) // count, 1)
-        changes = sum(sum(a != b for a, b in pairwise(states)) for states in became.values())
+        changes = (
+            sum(sum(a != b for a, b in pairwise(states)) for states in became.values())
+            if run.long is None
+            else merged.changes
+        )
         coarse = changes > most
         notes.append(
             f"{tries:,} tries are aggregated for this page, over {width / 1e9:.3g} s each: a point covers all "
@@ -53,15 +62,17 @@ def columns(run: RecordedRun, feed: Feed, most: int = MOST) -> tuple[list[dict[s
             + (", with the worst of what became of them." if coarse else ", cut where what became of them changed.")
             + " The tables (CSV) and the history have each try."
         )
-    for key, states in became.items():
-        entries = [
-            (sample.t, state, microseconds(sample), len(sample.answers), 1)
-            for sample, state in zip(run.series[key], states, strict=True)
-        ]
+    for key in keys:
+        if run.long is not None:
+            entries = merged.entries(key, width, RANK if coarse else None)
+        else:
+            entries = [
+                (sample.t, state, microseconds(sample), len(sample.answers), 1)
+                for sample, state in zip(run.series[key], became[key], strict=True)
+            ]
+            entries = list(_merged(entries, width, coarse)) if width else entries
         every = interval(run.series[key])
-        if width:
-            entries = list(_merged(entries, width, coarse))
-            every = max(every, width)
+        every = max(every, width) if width else every
         found.append(feed.series(key) | _columns(entries, every, named=asks_name(key[0]), whole=not width))
     return found, notes
 
@@ -72,7 +83,7 @@ def _merged(entries: Iterable[Entry], width: int, coarse: bool) -> Iterator[Entr
         answered = [latency for _, _, latency, _, _ in tries if latency]
         yield (
             tries[0][0],
-            max((state for _, state, *_ in tries), key=_RANK.__getitem__),
+            max((state for _, state, *_ in tries), key=RANK.__getitem__),
             median_low(answered) if answered else 0,
             tries[-1][3],
             len(tries),

@@ -126,6 +126,13 @@ def _judged(expectation: dict[str, Any]) -> dict[str, Any]:
 def _samples(run: RecordedRun) -> dict[str, Any]:
     kinds: dict[str, Any] = {}
     for kind in ordered_probes(key[0] for key in run.series):
+        if run.long is not None:
+            from lab.checkers.columnar import measured_of, sums_of
+
+            kinds[kind] = sums_of(run, kind)
+            if measured := _measured(measured_of(run, kind)):
+                kinds[kind]["measured"] = measured
+            continue
         samples = [sample for key, series in run.series.items() if key[0] == kind for sample in series]
         times = run.latencies(kind)
         kinds[kind] = {

@@ -19,7 +19,10 @@ from lab.records.store import HISTORY, INDEX, SUMMARY, in_progress, replace_file
 from lab.report.summary import replay, settled, summarise
 from lab.sim.garbage import rarely_collected
 
-__all__ = ["write"]
+__all__ = ["LONG", "recorded", "write"]
+
+LONG = 8_000_000
+"""Size of a history in bytes (some 70,000 tries) from which it is kept as columns: then importing numpy pays."""
 
 
 def write(
@@ -27,13 +30,14 @@ def write(
     *,
     drawn: bool,
     formats: Sequence[str],
+    style: str,
     doing: Callable[[str], None],
     judged: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """See `lab.report.write_report`."""
     with rarely_collected():  # a long history is millions of objects, none of which is garbage
         doing("reading the history")
-        run = RecordedRun(read(run_dir / HISTORY))
+        run = recorded(run_dir / HISTORY)
         doing("checking")
         raw = summarise(run)
         made = read_provenance(run_dir)
@@ -47,7 +51,7 @@ def write(
         found = told(run, lambda name: doing(f"writing the table of {name}"))
         files = {figure.name: [f"{figure.name}.csv"] for figure in found}
         for figure in found:
-            replace_file(run_dir / f"{figure.name}.csv", figure.csv.encode())
+            replace_file(run_dir / f"{figure.name}.csv", (part.encode() for part in figure.table()))
         doing("writing the page")
         from lab.report.page import render
 
@@ -55,7 +59,7 @@ def write(
         if formats:
             from lab.plots import pictures  # matplotlib takes half a second to import
 
-            for name, form, picture in pictures(run, formats, lambda name: doing(f"drawing {name}")):
+            for name, form, picture in pictures(run, formats, lambda name: doing(f"drawing {name}"), style):
                 replace_file(run_dir / f"{name}.{form}", picture)
                 files[name].append(f"{name}.{form}")
     written = {file for each in files.values() for file in each}
@@ -66,6 +70,15 @@ def write(
     summary["figures"] = [{"name": figure.name, "title": figure.title, "files": files[figure.name]} for figure in found]
     write_json(run_dir / SUMMARY, summary)
     return summary
+
+
+def recorded(path: Path, long: int = LONG) -> RecordedRun:
+    """A stored history; as columns if it has more than `long` bytes, which gives the same results."""
+    if path.stat().st_size <= long:
+        return RecordedRun(read(path))
+    from lab.records.tries import read_columns
+
+    return RecordedRun(read_columns(path))
 
 
 def _whole_captures(run_dir: Path) -> list[StoredCapture]:

@@ -5,6 +5,7 @@ Owns the layout of the page, and the drawn files in a sweep's directory. Numbers
 """
 
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import lab.report
-from lab.plots.style import Figure
+from lab.figures import FORMATS
+from lab.plots.style import Drawn
 from lab.records.store import EXIT_CODES, INDEX, replace_file
 from lab.sweep.figures import figures
 from lab.sweep.groups import (
@@ -42,18 +44,25 @@ _PERCENTILES_FROM = 20
 """With fewer runs the 95th percentile is the slowest run."""
 
 
-def write(folder: Path, swept: SweepResults) -> Path:
-    """Write table, figures and page of a sweep; returns the page's path."""
+def write(folder: Path, swept: SweepResults, formats: Sequence[str] = (), style: str = "screen") -> Path:
+    """Write table, figures and page of a sweep; returns the page's path.
+
+    `formats` are further formats of the figures besides the page's own pictures (png, always for the screen); `style`
+    is theirs, one of `lab.figures.STYLES`.
+    """
     groups = grouped(swept.points)
     tables = write_tables(folder, swept.points)
     drawn = figures(groups)
     for old in folder.glob("*.png"):
-        if old.stem not in {figure.name for figure in drawn}:
-            old.unlink()
-            old.with_suffix(".csv").unlink(missing_ok=True)
+        for form in (*FORMATS, "csv"):
+            old.with_suffix(f".{form}").unlink(missing_ok=True)
     for figure in drawn:
-        (folder / f"{figure.name}.png").write_bytes(figure.png)
-        (folder / f"{figure.name}.csv").write_text(figure.csv, encoding="utf-8")
+        replace_file(folder / f"{figure.name}.png", figure.pictures["png"])
+        replace_file(folder / f"{figure.name}.csv", figure.csv.encode())
+    for figure in figures(groups, formats, style) if formats else ():
+        for form, picture in figure.pictures.items():
+            if (form, style) != ("png", "screen"):
+                replace_file(folder / f"{figure.name}{'-paper' if form == 'png' else ''}.{form}", picture)
     page = folder / INDEX
     replace_file(page, render(swept, groups, drawn, tables).encode())
     return page
@@ -72,7 +81,7 @@ def exit_code(swept: SweepResults) -> int:
     return 3 if swept.interrupted else EXIT_CODES[verdict_of(swept)]
 
 
-def render(swept: SweepResults, groups: list[Group], drawn: list[Figure], tables: list[Path]) -> str:
+def render(swept: SweepResults, groups: list[Group], drawn: list[Drawn], tables: list[Path]) -> str:
     """Render the page."""
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, *map(Path, lab.report.__path__)]),
@@ -102,7 +111,7 @@ def render(swept: SweepResults, groups: list[Group], drawn: list[Figure], tables
                 "name": figure.name,
                 "title": figure.title,
                 "caption": figure.caption,
-                "data": b64encode(figure.png).decode(),
+                "data": b64encode(figure.pictures["png"]).decode(),
             }
             for figure in drawn
         ],

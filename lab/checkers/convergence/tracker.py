@@ -1,38 +1,17 @@
-"""How long after each change the peers agree with each other again, and with the expected state. Pure.
+"""Follows a history record by record; says after each change how long each metric took (`lab.checkers.convergence`).
 
-From each change until the next one, four metrics are watched independently:
-
-- `topology`: in every group of hosts that can reach each other all peers have the same view of the mesh, and that
-  view contains exactly the peers of the group;
-- `ring`: they know exactly their group, and their views of the owners of address ranges are equal;
-- `dns`: the same for names, and every DNS probe gets the expected answer;
-- `reachability`: every HTTP and ICMP probe that should succeed does, every other one (across a cut) does not.
-
-A metric's time, counted from the change, is when it became true *and stayed so* for `HOLD`, or until the step of the
-next change began. A later loss is not part of convergence; it is counted in `lapses`. A probe counts from its first try
-that was due after the change; a good try counts from the arrival of its answer. On lossy links a series is bad only
-after more failures in a row than the links would cause by themselves (`lab.checkers.losses`).
-
-Views report a change at once; probes report it with their next try. So a time that ends with a probe is only known
-within bounds: above the due time of the last bad try, which is `after`, and up to the first good answer. The same
-bounds hold for the latest of many series. `half` is the median time of the series that the change disturbed (those
-whose expected result changed, and those with a bad try).
-
-A metric that holds at the end of the history, but for less than `HOLD`, is not reached, because it might not have
-lasted. Its time is longer than the last bad try; more is not known. If the next step cuts it short, it is reached: many
-steps wait for exactly that, and the end of a wait must not count as a censored time (`waited`).
-
-`ConvergenceTracker` works record by record (the runner's `expect: converged` reads its `state()`); `convergence` runs
-one over a whole history. A record costs O(1), except for changes, which cost one pass over hosts and series.
+A record costs O(1), except for changes, which cost one pass over hosts and series.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
-from msgspec import Struct
-
+from lab.checkers.convergence.results import HOLD, METRICS, ConvergenceState, EventConvergence
+from lab.checkers.convergence.series import JudgedSeries
+from lab.checkers.convergence.views import ViewTally
+from lab.checkers.convergence.window import ChangeWindow, TimeBounds
 from lab.checkers.floors import floors
 from lab.checkers.world import ExpectedState, SeriesKey, heals, is_change, label_of, series_of
 from lab.kinds.probes import asks_name
@@ -40,224 +19,12 @@ from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, Meta, PeerGone, Sample, View
 from lab.words import count
 
-__all__ = ["HOLD", "METRICS", "ConvergenceState", "ConvergenceTracker", "EventConvergence", "convergence"]
+__all__ = ["ConvergenceTracker", "convergence"]
 
-METRICS = ("topology", "ring", "dns", "reachability")
-HOLD = 3_000_000_000
-"""Nanoseconds that a metric must stay true to count as settled."""
 _ECHO = 100_000_000
 """Nanoseconds within which two heal events count as one change."""
-_KEPT = 256
-"""Good tries remembered per series, so that a failure that is reported late is still placed correctly."""
 _NAMED = 6
 """Maximum number of reasons in `ConvergenceState.waiting`."""
-
-
-class EventConvergence(Struct, frozen=True, kw_only=True):
-    """The result of one change. Times in nanoseconds."""
-
-    t: int
-    """When the change took effect, since the start of the run."""
-    step: int
-    what: str
-    phase: str
-    label: str
-    until: int
-    """When the next change took effect, or the history ended."""
-    ended_by: str = ""
-    """Label of the next change; empty at the end of the history."""
-    metrics: dict[str, int | None]
-    """Metric -> nanoseconds from the change until it settled, None if it never did. Only metrics that apply."""
-    overall: int | None
-    """Nanoseconds until all of them held together."""
-    lapses: dict[str, int]
-    """Metric -> how often it was lost after it had settled."""
-    half: int | None = None
-    """Like `metrics`: until half of the disturbed pairs were correct. Also None if no pair was disturbed."""
-    after: dict[str, int] = {}
-    """Metric (and "overall", "half") -> lower bound of its time in nanoseconds: when it was last known not to hold.
-    Equal to the time if that is known exactly."""
-    floor: dict[str, int] = {}
-    """Metric -> nanoseconds below which its time cannot be measured: the interval of its probes."""
-    waited: bool = False
-    """The next change waited for this one (`expect: converged`), so the end of the window depends on the measured
-    value."""
-
-
-class ConvergenceState(Struct, frozen=True, kw_only=True):
-    """Whether everything holds now, and what is still missing."""
-
-    since: int
-    """When the last change took effect."""
-    metrics: dict[str, bool]
-    converged: bool
-    waiting: tuple[str, ...]
-    """The missing conditions in words, worst first; at most a few entries."""
-
-
-class _Bounds(NamedTuple):
-    """A time in nanoseconds since the change: longer than `after`, and at most `at`, if that is known."""
-
-    after: int
-    at: int | None
-
-
-class _Tally:
-    """Counters over the views of one group, so that agreement can be read without scanning all views."""
-
-    def __init__(self, members: list[str]) -> None:
-        self.members = members
-        self.present = 0
-        self.reachable: Counter[int] = Counter()
-        self.digests: dict[str, Counter[str]] = {name: Counter() for name in ("topology", "ring", "dns")}
-
-    def count(self, view: View, by: int) -> None:
-        """Add (by=1) or subtract (by=-1) a view."""
-        self.present += by
-        self.reachable[view.reachable] += by
-        for name, digests in self.digests.items():
-            digest = getattr(view, name)
-            digests[digest] += by
-            if not digests[digest]:
-                del digests[digest]
-
-    def lacks(self, name: str) -> bool:
-        """Whether peers of this overlay do not have this view."""
-        return list(self.digests[name]) == [""]
-
-    def agrees(self, name: str) -> bool:
-        size = len(self.members)
-        return self.present == size and self.reachable[size] == size and len(self.digests[name]) <= 1
-
-
-class _SeriesTries:
-    """The judged tries of one series since the change."""
-
-    __slots__ = ("bad", "disturbed", "duty", "failed", "good_since", "goods", "row", "should")
-
-    def __init__(
-        self, should: bool | None, row: int | None, *, duty: bool | None = None, disturbed: bool = False
-    ) -> None:
-        self.should = should
-        self.duty = duty
-        """The expected result: that from before the change, until that from after it is known."""
-        self.disturbed = disturbed
-        """Whether the change altered its expected result."""
-        self.row = row
-        """How many failures in a row are bad; None: failures say nothing."""
-        self.bad = -1
-        """Due time of the latest bad try."""
-        self.failed: list[int] = []
-        """Due times of the latest failed tries that are not bad so far; only for lossy links."""
-        self.goods: deque[tuple[int, int]] = deque(maxlen=_KEPT)
-        """(due, answered) of good tries, in order of report."""
-        self.good_since: int | None = None
-        """When the first good try after the latest bad one was answered."""
-
-    def judge(self, due: int, done: int, good: bool, *, failed: bool) -> bool:
-        """Take a verdict; return True if `good_since` changed. `failed`: it is bad because there was no answer."""
-        before = self.good_since
-        if failed and self.row != 1:
-            worst = self._end_of_row(due)
-            if worst is None:
-                return False
-            due = worst
-        if good:
-            self.goods.append((due, done))
-            if due > self.bad and (before is None or done < before):
-                self.good_since = done
-        elif due > self.bad:
-            self.bad = due
-            self.good_since = min((when for since, when in self.goods if since > due), default=None)
-        return self.good_since != before
-
-    def _end_of_row(self, due: int) -> int | None:
-        """The last due time of the row of failures that this failed try makes bad; None if the row is too short."""
-        self.failed = [*self.failed[-_KEPT:], due]
-        if self.row is None:
-            return None
-        after = max((since for since, _ in self.goods if since < due), default=-1)
-        before = min((since for since, _ in self.goods if since > due), default=None)
-        row = [since for since in self.failed if since > after and (before is None or since < before)]
-        return max(row) if len(row) >= self.row else None
-
-
-class _Window:
-    """The time from one change to the next."""
-
-    def __init__(
-        self,
-        event: Event,
-        bounds: Callable[[str], int],
-        half: "Callable[[int, bool], _Bounds | None]",
-        floors: Callable[[], dict[str, int]],
-    ) -> None:
-        self.event = event
-        self._bounds = bounds
-        """Metric -> when it was last known not to hold."""
-        self._half = half
-        self._floors = floors
-        self.half: _Bounds | None = None
-        """Bounds of the median of the disturbed pairs, once it has settled."""
-        self.after: dict[str, int] = {}
-        """Settled metric -> earliest time from which it may have held."""
-        self.asked = False
-        """An expectation has waited since the change."""
-        self.waited = False
-        self.since: dict[str, int | None] = {}
-        """Metric (and "overall") -> since when it has held."""
-        self.agreed: dict[str, int | None] = {}
-        """Metric -> since when the peers' views of it have agreed (a part of the metric)."""
-        self.settled: dict[str, int] = {}
-        self.lapses: Counter[str] = Counter()
-        self.closing = False
-        """The step of the next change is in progress: a reached metric counts as settled, a loss does not count."""
-
-    def put(self, name: str, since: int | None) -> None:
-        """Set since when metric `name` holds; None if it does not."""
-        if since is not None:
-            since = max(since, self.event.t)
-        elif self.since.get(name) is not None and name in self.settled and not self.closing:
-            self.lapses[name] += 1
-        self.since[name] = since
-
-    def settle(self, now: int) -> None:
-        for name, since in self.since.items():
-            if since is not None and name not in self.settled and (self.closing or now - since >= HOLD):
-                self.settled[name] = since
-                self.after[name] = max(self.event.t, min(since, self._bounds(name)))
-                if name == "reachability":
-                    self.half = self._half(now, False)
-
-    def result(self, until: int, ended_by: str) -> EventConvergence:
-        took: dict[str, int | None] = {}
-        after: dict[str, int] = {}
-        for name, since in self.since.items():
-            # At the end of the history a metric that has not held long enough is not known to have settled.
-            at = self.settled.get(name, since if ended_by else None)
-            took[name] = None if at is None else at - self.event.t
-            known = max(self.event.t, min(until if at is None else at, self._bounds(name)))
-            after[name] = self.after.get(name, known) - self.event.t
-        overall = took.pop("overall", None)
-        half = self.half or self._half(until, not ended_by)
-        if half is not None:
-            after["half"] = half.after
-        return EventConvergence(
-            t=self.event.t,
-            step=self.event.step,
-            what=self.event.what,
-            phase=self.event.phase,
-            label=label_of(self.event),
-            until=until,
-            ended_by=ended_by,
-            metrics=took,
-            overall=overall,
-            lapses={name: count for name, count in sorted(self.lapses.items()) if name in took},
-            half=None if half is None else half.at,
-            after=after,
-            floor={name: floor for name, floor in self._floors().items() if name in after},
-            waited=self.waited,
-        )
 
 
 class ConvergenceTracker:
@@ -267,11 +34,11 @@ class ConvergenceTracker:
         self.world = ExpectedState()
         """The expected state, for callers that need it."""
         self._now = 0
-        self._window: _Window | None = None
+        self._window: ChangeWindow | None = None
         self._done: list[EventConvergence] = []
-        self._tallies: list[_Tally] = []
-        self._tally_of: dict[str, _Tally] = {}
-        self._series: dict[SeriesKey, _SeriesTries] = {}
+        self._tallies: list[ViewTally] = []
+        self._tally_of: dict[str, ViewTally] = {}
+        self._series: dict[SeriesKey, JudgedSeries] = {}
         self._unsettled: dict[str, dict[SeriesKey, None]] = {"reachability": {}, "dns": {}}
         """Metric -> series that should be judged and are not good now."""
         self._good_since: dict[str, int | None] = {}
@@ -307,6 +74,23 @@ class ConvergenceTracker:
                 self._timed = frozenset(index for index, step in enumerate(steps) if step.get("at") is not None)
         if self._window is not None:
             self._window.settle(self._now)
+
+    # For `lab.checkers.columnar`, which feeds only the tries that change something.
+
+    @property
+    def since(self) -> int | None:
+        """When the last change took effect; None before the first."""
+        return None if self._window is None else self._window.event.t
+
+    def pass_time(self, now: int) -> None:
+        """Records up to `now` changed nothing."""
+        self._now = max(self._now, now)
+        if self._window is not None:
+            self._window.settle(self._now)
+
+    def known_series(self, key: SeriesKey) -> JudgedSeries | None:
+        """The tries of a series since the last change, once there was one."""
+        return self._series.get(key)
 
     def results(self) -> list[EventConvergence]:
         """The results of all changes so far; the last one as of now."""
@@ -350,11 +134,11 @@ class ConvergenceTracker:
         if is_change(event):
             if self._window is not None:
                 self._done.append(self._window.result(event.t, label_of(event)))
-            self._window = _Window(event, self._not_before, self._half, self._floors)
+            self._window = ChangeWindow(event, self._not_before, self._half, self._floors)
             self._last_bad.clear()
             # Tries that were due before the change say nothing about it.
             self._series = {
-                key: _SeriesTries(
+                key: JudgedSeries(
                     None, self.world.row(key), duty=series.duty if series.should is None else series.should
                 )
                 for key, series in self._series.items()
@@ -408,7 +192,7 @@ class ConvergenceTracker:
         metric = "dns" if asks_name(sample.probe) else "reachability"
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _SeriesTries(self.world.demands(key), self.world.row(key), disturbed=True)
+            series = self._series[key] = JudgedSeries(self.world.demands(key), self.world.row(key), disturbed=True)
             if series.should is not None:
                 self._judged[metric] += 1
                 self._unsettled[metric][key] = None
@@ -454,7 +238,7 @@ class ConvergenceTracker:
             members = self.world.members(group)
             if not members:
                 continue
-            tally = _Tally(members)
+            tally = ViewTally(members)
             self._tallies.append(tally)
             for host in members:
                 self._tally_of[host] = tally
@@ -472,7 +256,7 @@ class ConvergenceTracker:
             should = self.world.demands(key)
             if should != series.should:
                 was = series.duty if series.should is None else series.should
-                series = _SeriesTries(
+                series = JudgedSeries(
                     should, self.world.row(key), duty=was, disturbed=series.disturbed or was != should
                 )
                 self._series[key] = series
@@ -537,7 +321,7 @@ class ConvergenceTracker:
     def _floors(self) -> dict[str, int]:
         return floors(self._plans, (key[0] for key in self._series))
 
-    def _half(self, now: int, asks_hold: bool) -> "_Bounds | None":
+    def _half(self, now: int, asks_hold: bool) -> "TimeBounds | None":
         """Bounds of the time when the median of the disturbed pairs was correct; None if no pair was disturbed.
 
         `asks_hold`: it counts only if it has stayed so for `HOLD`.
@@ -558,7 +342,7 @@ class ConvergenceTracker:
         # The median lies above the median of the lower bounds, and not above that of the upper bounds.
         middle = (len(lows) - 1) // 2
         at = sorted(highs)[middle]
-        return _Bounds(sorted(lows)[middle], None if at == inf else int(at))
+        return TimeBounds(sorted(lows)[middle], None if at == inf else int(at))
 
     def _waiting(self, metrics: dict[str, bool]) -> list[str]:
         reasons: list[str] = []
