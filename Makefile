@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-explore bench-tunnel fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale
+.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-explore bench-tunnel bench-report fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -129,6 +129,9 @@ bench-scale: setup        ## as root: large labs beside Mininet and ip -batch, 1
 
 bench-names: setup        ## names and addresses by the hundred thousand, next to dnsmasq
 	@$(PY) -m benchmarks names
+
+bench-report: setup       ## how long the report of a million tries takes, and how much memory
+	@$(PY) -m benchmarks report
 
 bench-links: setup        ## what impaired links achieve on real packets, asked against achieved
 	@$(PY) -m benchmarks links

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.checkers.convergence import ConvergenceTracker
+from lab.checkers.convergence.series import KEPT, JudgedSeries
 from lab.checkers.outages import Outage
 from lab.checkers.tries import CUT, LEAKED, MISSED, NOTHING, REACHED, WRONG
 from lab.checkers.world import SeriesKey
@@ -67,6 +68,10 @@ class _Following:
         self._answer = np.full(len(table.keys), -1, np.int64)
         """Series of names -> code of the right answer; -1: any is right, -2: one that was never given."""
         self._stale = True
+        self._objects: list[JudgedSeries | None] = [None] * len(table.keys)
+        self._quiet = np.zeros(len(table), bool)
+        """Good tries that were not fed, and may have to be remembered by their series."""
+        self._bounds = np.searchsorted(table.series, np.arange(len(table.keys) + 1)).tolist()
 
     def record(self, record: AnyRecord) -> None:
         tracker = self._tracker
@@ -111,30 +116,30 @@ class _Following:
             slow = np.arange(len(places)) >= begins[series]
             quiet &= ~slow
             latest = np.maximum.accumulate(done)
-            self._remember(places, series, done, quiet)  # all of them are before the first one that is fed
+            self._quiet[places[quiet]] = True
+            fed_series = np.unique(series[slow]).tolist()
+            for number in fed_series:
+                self._recall(number)  # all of them are before the first one that is fed
             for position in np.flatnonzero(slow).tolist():
                 if position:
                     tracker.pass_time(int(latest[position - 1]))
                 tracker.feed(table.sample(int(places[position])))
-            for number in np.unique(series[slow]).tolist():
+            for number in fed_series:
                 self._refresh_one(number)
         else:
-            self._remember(places, series, done, quiet)
+            self._quiet[places[quiet]] = True
         tracker.pass_time(int(done.max()))
 
-    def _remember(
-        self, places: NDArray[np.int32], series: NDArray[Any], done: NDArray[np.int64], quiet: NDArray[np.bool_]
-    ) -> None:
-        at = np.flatnonzero(quiet)
-        at = at[np.argsort(series[at], kind="stable")]
-        ends = np.flatnonzero(np.diff(series[at])) + 1
-        due = self._table.t[places]
-        for part in np.split(at, ends):
-            if len(part):
-                key = self._table.keys[series[part[0]]]
-                known = self._tracker.known_series(key)
-                assert known is not None
-                known.goods.extend(zip(due[part].tolist(), done[part].tolist(), strict=True))
+    def _recall(self, number: int) -> None:
+        """Give a series the good tries that were not fed to it."""
+        known = self._objects[number]
+        first, last = self._bounds[number], self._bounds[number + 1]
+        quiet = np.flatnonzero(self._quiet[first:last]) + first
+        if known is None or not len(quiet):
+            return
+        self._quiet[first:last] = False
+        quiet = quiet[np.argsort(self._table.order[quiet])][-KEPT:]
+        known.goods.extend(zip(self._table.t[quiet].tolist(), self._done[quiet].tolist(), strict=True))
 
     def _refresh(self) -> None:
         for number in range(len(self._table.keys)):
@@ -144,6 +149,10 @@ class _Following:
     def _refresh_one(self, number: int) -> None:
         key = self._table.keys[number]
         found = self._tracker.known_series(key)
+        if found is not self._objects[number]:
+            # A series that begins anew remembers nothing.
+            self._objects[number] = found
+            self._quiet[self._bounds[number] : self._bounds[number + 1]] = False
         if found is None:
             self._expect[number] = _UNKNOWN
             return
@@ -238,7 +247,8 @@ def wrong_tries(
     doubted = settled & ~good
     if doubted.any():
         at = np.flatnonzero(doubted)
-        over = due[at] + np.where(tries.latency[at] < 0, run.timeout(key[0]), tries.late[at] + tries.latency[at])
+        took = tries.late[at].astype(np.int64) + tries.latency[at]
+        over = due[at] + np.where(tries.latency[at] < 0, run.timeout(key[0]), took)
         changes = np.array([*edges, _NEVER], np.int64)
         settled[at[changes[np.searchsorted(changes, due[at])] < over]] = False
     wrong = settled & ~good
@@ -276,7 +286,7 @@ def sorted_latencies(series: Iterable[SeriesTries]) -> Any:
     parts = [each.latency[each.ok & (each.latency >= 0)] for each in series]
     joined = np.concatenate(parts) if parts else np.empty(0, np.int64)
     joined.sort()
-    return array("q", joined.tobytes())
+    return array("q", joined.astype(np.int64).tobytes())
 
 
 def sorted_lateness(series: Iterable[SeriesTries]) -> Any:
@@ -284,7 +294,7 @@ def sorted_lateness(series: Iterable[SeriesTries]) -> Any:
     parts = [each.late for each in series]
     joined = np.concatenate(parts) if parts else np.empty(0, np.int64)
     joined.sort()
-    return array("q", joined.tobytes())
+    return array("q", joined.astype(np.int64).tobytes())
 
 
 def _nearest_rank(values: Sequence[int], percentile: int) -> int | None:

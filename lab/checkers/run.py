@@ -88,7 +88,7 @@ class RecordedRun:
         self.long = None if isinstance(records, Iterable) else records
         """The tries as columns, if the history is long; `records` then has all others, and `series` are views of them.
         """
-        ordered = [] if isinstance(records, Iterable) else records.ordered()
+        ordered = [] if isinstance(records, Iterable) else records.ordered
         self.records: tuple[AnyRecord, ...] = (
             in_order(records) if isinstance(records, Iterable) else tuple(record for _, record in ordered)
         )
@@ -105,7 +105,7 @@ class RecordedRun:
         self.end = max((_end_of(record) for record in self.records), default=0)
         """Time of the last record."""
         if self.long is not None and len(self.long.table):
-            self.start, self.end = min(self.start, int(self.long.table.t.min())), int(self.long.ends[-1])
+            self.start, self.end = min(self.start, int(self.long.table.t.min())), self.long.end
         self.steps = _steps(self.events)
         self.bands = _bands(self.events, self.end)
         self.epochs = self._epochs()

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.records.history import AnyRecord, Sample, read
+from lab.records.history import AnyRecord, Event, LinkUse, Load, Meta, PeerGone, RunFigure, Sample, View, read
 
 __all__ = ["LATE", "LongHistory", "PickedTries", "SeriesTries", "TryTable", "read_columns"]
 
@@ -23,6 +23,8 @@ Ints = NDArray[np.int64]
 Key = tuple[str, str, str]
 _BLOCK = 1 << 20
 """Bytes that are decoded at once."""
+_INT32 = np.iinfo(np.int32).max
+_FIELDS = ("series", "t", "latency", "late", "ok", "error", "answers")
 LATE = "late"
 
 
@@ -163,48 +165,50 @@ class PickedTries(Sequence[Sample]):
 
 
 class LongHistory:
-    """A history in two parts. `others`: (number of records before it in the file, record), in written order."""
+    """A history in two parts. `others`: (number of records before it in the file, record), in written order; `ends`:
+    records in written order -> the latest time of them and all before them."""
 
     def __init__(self, others: list[tuple[int, AnyRecord]], table: TryTable, ends: Ints) -> None:
-        self.others = others
         self.table = table
-        self.ends = ends
-        """Records in written order -> the latest time of them and all before them."""
-
-    def ordered(self) -> list[tuple[int, AnyRecord]]:
+        self.end = int(ends[-1]) if len(ends) else 0
+        """Time of the last record."""
+        self.ordered = self._ordered(others, ends)
         """(number of tries before it, record) in the order of `lab.checkers.run.in_order`: events at their own time."""
-        tries = np.ones(len(self.ends), np.int64)
-        tries[[place for place, _ in self.others]] = 0
+
+    @staticmethod
+    def _ordered(others: list[tuple[int, AnyRecord]], latest: Ints) -> list[tuple[int, AnyRecord]]:
+        """`latest`: records in written order -> the latest time of them and all before them."""
+        tries = np.ones(len(latest), np.int64)
+        tries[[place for place, _ in others]] = 0
         before = np.concatenate([[0], np.cumsum(tries)])
         events = sorted(
-            ((place, record) for place, record in self.others if record.__struct_config__.tag == "event"),
+            ((place, record) for place, record in others if record.__struct_config__.tag == "event"),
             key=lambda pair: pair[1].t,
         )
-        is_event = np.zeros(len(self.ends) + 1, bool)
+        is_event = np.zeros(len(latest) + 1, bool)
         is_event[[place for place, _ in events]] = True
         placed: list[tuple[int, int, int, AnyRecord]] = []
         for rank, (_, event) in enumerate(events):
             # Before the first record, other than an event, that was written at the event's time or later.
-            at = int(np.searchsorted(self.ends, event.t))
-            while at < len(self.ends) and is_event[at]:
+            at = int(np.searchsorted(latest, event.t))
+            while at < len(latest) and is_event[at]:
                 at += 1
             placed.append((at, 0, rank, event))
-        placed += [(place, 1, 0, record) for place, record in self.others if record.__struct_config__.tag != "event"]
+        placed += [(place, 1, 0, record) for place, record in others if record.__struct_config__.tag != "event"]
         placed.sort(key=lambda each: each[:3])
         return [(int(before[place]), record) for place, _, _, record in placed]
 
 
+class _Line(Sample, frozen=True, kw_only=True, tag="sample"):
+    """A sample as it is read: without a dict for each try that measured nothing."""
+
+    measured: dict[str, int] | None = None  # type: ignore[assignment]
+
+
 def read_columns(path: Path) -> LongHistory:
     """Read a whole file. Raises `Unreadable`; a truncated last line is skipped."""
-    decoder = msgspec.json.Decoder(AnyRecord)
-    numbers: dict[Key, int] = {}
-    words: dict[str, int] = {"": 0}
-    said: dict[tuple[str, ...], int] = {(): 0}
-    measured: dict[int, dict[str, int]] = {}
-    fields: dict[str, list[Any]] = {name: [] for name in ("series", "t", "latency", "late", "ok", "error", "answers")}
-    others: list[tuple[int, AnyRecord]] = []
-    ends: list[Ints] = []
-    total = tries = 0
+    decoder = msgspec.json.Decoder(Meta | Event | _Line | View | PeerGone | Load | LinkUse | RunFigure)
+    reader = _Reader()
     with path.open("rb") as file:
         rest = b""
         while block := file.read(_BLOCK):
@@ -217,36 +221,76 @@ def read_columns(path: Path) -> LongHistory:
                 for _ in read(path):  # raises, and names the line
                     pass
                 raise
-            samples = [each for each in records if type(each) is Sample]
-            ours = len(others)
-            if len(samples) < len(records):
-                others += [(total + n, each) for n, each in enumerate(records) if type(each) is not Sample]
-            for each in samples:
-                key = each.probe, each.source, each.target
-                if key not in numbers:
-                    numbers[key] = len(numbers)
-            fields["series"].append(
-                np.array([numbers[each.probe, each.source, each.target] for each in samples], np.int32)
-            )
-            fields["t"].append(np.array([each.t for each in samples], np.int64))
-            fields["latency"].append(
-                np.array([-1 if each.latency is None else each.latency for each in samples], np.int64)
-            )
-            fields["late"].append(np.array([each.late for each in samples], np.int64))
-            fields["ok"].append(np.array([each.ok for each in samples], bool))
-            fields["error"].append(np.array([words.setdefault(each.error, len(words)) for each in samples], np.int32))
-            fields["answers"].append(np.array([said.setdefault(each.answers, len(said)) for each in samples], np.int32))
-            for n, each in enumerate(samples):
-                if each.measured:
-                    measured[tries + n] = each.measured
-            done = fields["t"][-1] + fields["late"][-1] + np.maximum(fields["latency"][-1], 0)
-            written = np.ones(len(records), bool)
-            written[[place - total for place, _ in others[ours:]]] = False
-            end = np.empty(len(records), np.int64)
-            end[written] = done
-            end[~written] = [each.t for _, each in others[ours:]]
-            ends.append(end)
-            total += len(records)
-            tries += len(samples)
-    table = TryTable(fields, numbers, words, said, measured)
-    return LongHistory(others, table, np.maximum.accumulate(np.concatenate(ends) if ends else np.empty(0, np.int64)))
+            reader.take(records)
+    return reader.history()
+
+
+class _Reader:
+    """Collects decoded records into columns."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Key, int] = {}
+        self._words: dict[str, int] = {"": 0}
+        self._said: dict[tuple[str, ...], int] = {(): 0}
+        self._measured: dict[int, dict[str, int]] = {}
+        self._fields: dict[str, list[Any]] = {name: [] for name in _FIELDS}
+        self._others: list[tuple[int, AnyRecord]] = []
+        self._ends: list[Ints] = []
+        self._total = self._tries = 0
+
+    def take(self, records: list[Any]) -> None:
+        """The next records."""
+        samples = [each for each in records if type(each) is _Line]
+        others = [(n, each) for n, each in enumerate(records) if type(each) is not _Line]
+        keys = [(each.probe, each.source, each.target) for each in samples]
+        for key in dict.fromkeys(keys):
+            self._numbers.setdefault(key, len(self._numbers))
+        numbers = self._numbers
+        due = np.array([each.t for each in samples], np.int64)
+        latency = np.array([-1 if each.latency is None else each.latency for each in samples], np.int64)
+        late = np.array([each.late for each in samples], np.int64)
+        errors, answers = [each.error for each in samples], [each.answers for each in samples]
+        for name, column in (
+            ("series", np.array([numbers[key] for key in keys], np.int32)),
+            ("t", due),
+            ("latency", latency),
+            ("late", late),
+            ("ok", np.array([each.ok for each in samples], bool)),
+            ("error", _coded(errors, self._words)),
+            ("answers", _coded(answers, self._said)),
+        ):
+            self._fields[name].append(_small(column) if name in ("latency", "late") else column)
+        for n, each in enumerate([each.measured for each in samples]):
+            if each:
+                self._measured[self._tries + n] = each
+        ends = np.empty(len(records), np.int64)
+        written = np.ones(len(records), bool)
+        written[[n for n, _ in others]] = False
+        ends[written] = due + late + np.maximum(latency, 0)
+        ends[~written] = [each.t for _, each in others]
+        self._ends.append(ends)
+        self._others += [(self._total + n, each) for n, each in others]
+        self._total += len(records)
+        self._tries += len(samples)
+
+    def history(self) -> LongHistory:
+        """All of them."""
+        ends = np.concatenate(self._ends) if self._ends else np.empty(0, np.int64)
+        self._ends.clear()
+        np.maximum.accumulate(ends, out=ends)
+        table = TryTable(self._fields, self._numbers, self._words, self._said, self._measured)
+        return LongHistory(self._others, table, ends)
+
+
+def _coded(words: list[Any], codes: dict[Any, int]) -> NDArray[np.int32]:
+    """Numbers of words; new ones get the next number."""
+    if not any(words):
+        return np.zeros(len(words), np.int32)
+    for word in dict.fromkeys(words):
+        codes.setdefault(word, len(codes))
+    return np.array([codes[word] for word in words], np.int32)
+
+
+def _small(column: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers in half of the room, if they fit."""
+    return column.astype(np.int32) if not len(column) or column.max() <= _INT32 else column
