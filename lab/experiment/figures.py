@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from lab.experiment.description import split_outcome
 from lab.experiment.results import Cell, Results
 from lab.figures.told import table
-from lab.plots.style import GRID, INK, SERIES, Drawn, canvas, context, renders, style
+from lab.plots.style import GRID, INK, SERIES, DrawnFigure, canvas, context, renders, style
 from lab.sweep.columns import numeric
 from lab.sweep.grid import Assignment
 from lab.sweep.groups import floor_of, grouped, sample_of, short
@@ -29,7 +29,7 @@ _MOST = 8
 """Maximum number of lines or curves that can be told apart."""
 
 
-def drawn(results: Results) -> list[Drawn]:
+def drawn(results: Results) -> list[DrawnFigure]:
     """All figures for which these results have data."""
     found = []
     with context("paper"):
@@ -38,7 +38,7 @@ def drawn(results: Results) -> list[Drawn]:
             if figure is not None:
                 picture, title, caption, data = figure
                 pictures = renders(picture, (*FORMATS, "png"))
-                found.append(Drawn(name=name, title=title, caption=caption, csv=data, pictures=pictures))
+                found.append(DrawnFigure(name=name, title=title, caption=caption, csv=data, pictures=pictures))
     return found
 
 

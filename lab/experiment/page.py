@@ -15,7 +15,7 @@ import lab.report
 from lab.experiment import paper
 from lab.experiment.figures import drawn, unit_of_outcome, words_of
 from lab.experiment.results import Cell, Results
-from lab.plots.style import Drawn
+from lab.plots.style import DrawnFigure
 from lab.records.store import INDEX, replace_file
 from lab.sweep.groups import short
 from lab.sweep.table import write_tables
@@ -64,7 +64,7 @@ def verdict_words(results: Results) -> str:
     return f"{told}Every interval is at most {precision} wide, with {count(outcome.seeds, 'seed')}."
 
 
-def render(results: Results, figures: list[Drawn]) -> str:
+def render(results: Results, figures: list[DrawnFigure]) -> str:
     """Render the page."""
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, *map(Path, lab.report.__path__)]),

@@ -12,7 +12,7 @@ import numpy as np
 from lab.experiment.figures import FORMATS, unit_of_outcome, with_unit, words_of
 from lab.experiment.results import Cell, Judged, Results
 from lab.figures.told import table
-from lab.plots.style import Drawn
+from lab.plots.style import DrawnFigure
 from lab.records.store import replace_file
 from lab.sweep.columns import numeric
 from lab.sweep.groups import short
@@ -26,7 +26,7 @@ _VAGUE = 0.5
 """Half width of an interval of a Sobol index from which the index says nothing."""
 
 
-def write(folder: Path, results: Results, drawn: Sequence[Drawn]) -> Path:
+def write(folder: Path, results: Results, drawn: Sequence[DrawnFigure]) -> Path:
     """Write all files; returns the folder."""
     place = folder / PAPER
     place.mkdir(exist_ok=True)

@@ -35,7 +35,7 @@ __all__ = [
     "SERIES",
     "STYLES",
     "UNWANTED",
-    "Drawn",
+    "DrawnFigure",
     "Style",
     "canvas",
     "context",
@@ -130,7 +130,7 @@ _BARE: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": 
 """Metadata that would differ from run to run for the same data, by format."""
 
 
-class Drawn(Told, frozen=True, kw_only=True):
+class DrawnFigure(Told, frozen=True, kw_only=True):
     """One figure: its text, and its picture in each format."""
 
     pictures: dict[str, bytes]

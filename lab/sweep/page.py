@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import lab.report
 from lab.figures import FORMATS
-from lab.plots.style import Drawn
+from lab.plots.style import DrawnFigure
 from lab.records.store import EXIT_CODES, INDEX, replace_file
 from lab.sweep.figures import figures
 from lab.sweep.groups import (
@@ -81,7 +81,7 @@ def exit_code(swept: SweepResults) -> int:
     return 3 if swept.interrupted else EXIT_CODES[verdict_of(swept)]
 
 
-def render(swept: SweepResults, groups: list[Group], drawn: list[Drawn], tables: list[Path]) -> str:
+def render(swept: SweepResults, groups: list[Group], drawn: list[DrawnFigure], tables: list[Path]) -> str:
     """Render the page."""
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, *map(Path, lab.report.__path__)]),

@@ -10,7 +10,7 @@ import msgspec
 from matplotlib.figure import Figure as Canvas
 
 from lab.figures.told import Told
-from lab.plots.style import Drawn, context, renders
+from lab.plots.style import DrawnFigure, context, renders
 from lab.sweep.figures.distribution import distribution
 from lab.sweep.figures.scaling import scaling
 from lab.sweep.figures.traffic import traffic
@@ -21,11 +21,11 @@ __all__ = ["figures"]
 _MOST_EVENTS = 6
 
 
-def figures(groups: Sequence[Group], formats: Sequence[str] = ("png",), style: str = "screen") -> list[Drawn]:
+def figures(groups: Sequence[Group], formats: Sequence[str] = ("png",), style: str = "screen") -> list[DrawnFigure]:
     """All figures for which these points have data, the most informative first."""
     with context(style):
         return [
-            Drawn(**msgspec.structs.asdict(text), pictures=renders(picture, formats))
+            DrawnFigure(**msgspec.structs.asdict(text), pictures=renders(picture, formats))
             for text, picture in _drawn(groups)
         ]
 
