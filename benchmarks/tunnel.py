@@ -7,7 +7,8 @@ in turn, round by round. A flood is datagrams of 1,350 bytes as fast as one proc
 the receiving process got, and the loss stands next to it. The 32 pairs of containers send bulk at the same time;
 Jain's index is 1 if all get the same, 1/32 if one gets everything. CPU is that of all processes of the machine during
 the bulk transfer, the kernel's work on their account among it. `wireguard-go` tunnels from host to host without bridge
-and container.
+and container. The figures of November 2026 were taken at a load of 30 on two cores: ratios and losses hold, a round
+trip of anything in user space waits for a processor there.
 """
 
 import asyncio
