@@ -92,3 +92,23 @@ timeline:
 """
     )
     assert verdict == "valid", reason
+
+
+def test_a_name_that_is_asked_for_while_the_disk_is_busy_is_answered_later() -> None:
+    """The answer waits for a write before it. It was taken for a refusal, for as long as no name changed."""
+    verdict, reason, _ = played(
+        HOSTS
+        + SERVICE
+        + """\
+probes: [{kind: dns, name: web.weave.local, from: all, every: 100ms, timeout: 2s}]
+timeline:
+  - launch: all
+  - connect: all
+  - expect: {converged: all, within: 10s}
+  - slow_disk: {host: b, latency: 900ms, for: 20s}
+  - run: all
+  - wait: 22s
+  - expect: {converged: all, within: 10s}
+"""
+    )
+    assert verdict == "valid", reason

@@ -112,8 +112,8 @@ class SimRouter(Router):
         self.peer = peer
         self._runner: NodeRunner | None = None
         self.log: list[str] = []
-        self.dns_answers: dict[int, bytes | None] = {}
-        """The answer to a query; None: forward it."""
+        self._asked: dict[int, Callable[[bytes | None], None]] = {}
+        """Who waits for the answer to a query; it gets None if the query would be forwarded."""
         self._do: dict[type[e.Effect], Callable[[Any], None]] = {
             e.Reply: lambda effect: self.runner.reply(effect),
             e.Evicted: lambda effect: self.on_evicted(effect),
@@ -142,11 +142,18 @@ class SimRouter(Router):
         self.peer.sink = self._effect
         self.peer.start(config, adopted)
 
-    def query(self, payload: bytes) -> bytes | None:
-        """The answer to a DNS query; None: it would be forwarded to name servers, and there are none."""
+    def look_up(self, payload: bytes, done: Callable[[bytes | None], None]) -> None:
+        """Give `done` the answer to a DNS query; None: it would be forwarded to name servers, and there are none. It is
+        given at once, unless something must reach the disk before."""
         number = self.runner.number()
+        self._asked[number] = done
         self.feed(i.DnsQuery(number, payload, tcp=True))
-        return self.dns_answers.pop(number, None)
+
+    def query(self, payload: bytes) -> bytes | None:
+        """The answer that is given at once."""
+        answers: list[bytes | None] = []
+        self.look_up(payload, answers.append)
+        return answers[0] if answers else None
 
     def stop(self) -> None:
         """Stop answering."""
@@ -168,10 +175,10 @@ class SimRouter(Router):
         self.log.append(f"{self.peer.world.now / SECOND:.3f} {level.upper():7} {clean(text)}")
 
     def _dns_answer(self, effect: e.DnsAnswer) -> None:
-        self.dns_answers[effect.query] = effect.payload
+        self._asked.pop(effect.query)(effect.payload)
 
     def _dns_forward(self, effect: e.DnsForward) -> None:
-        self.dns_answers[effect.query] = None
+        self._asked.pop(effect.query)(None)
 
 
 class SimDaemon:

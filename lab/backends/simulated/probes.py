@@ -93,19 +93,25 @@ class Prober:
             return  # a host that is switched off sends nothing
         PROBES.get(probe.probe).simulate(_Try(self, stream, probe, now, container))
 
-    def answer_of(self, name: str) -> _Answer:
-        """The answer of the host's name server for a name."""
+    def resolve(self, name: str, done: Callable[[_Answer], None]) -> None:
+        """Give `done` the answer of the host's name server for a name, as soon as there is one."""
         daemon = self.host.daemon
         if daemon is None or not daemon.config.dns:
-            return _REFUSED
+            done(_REFUSED)
+            return
         node = daemon.router.node
         key = (node, node.registry.generation, name)
-        answer = self._names.get(key)
-        if answer is None:
+        if (known := self._names.get(key)) is not None:
+            done(known)
+            return
+
+        def answered(payload: bytes | None) -> None:
             if len(self._names) > 64:
                 self._names.clear()
-            answer = self._names[key] = _ask(daemon.router.query, name)
-        return answer
+            self._names[key] = _judged(payload)
+            done(self._names[key])
+
+        daemon.router.look_up(_question(name), answered)
 
     def end(
         self,
@@ -361,7 +367,9 @@ class _Try:
         if self._prober.host.daemon_stopped:
             self._prober.scheduler.at(self._deadline, self._timeout)
             return
-        self._end(self._prober.answer_of(self.probe.target))
+        self._prober.resolve(self.probe.target, self._end)
+        if not self._over:
+            self._prober.scheduler.at(self._deadline, self._timeout)
 
     def _timeout(self) -> None:
         self._end((False, "timeout", ()))
@@ -373,12 +381,15 @@ class _Try:
         self._prober.end(self._stream, self.probe, self._due, answer, None, self.measured if answer[0] else None)
 
 
-def _ask(query: Callable[[bytes], bytes | None], target: str) -> _Answer:
-    """Judge an answer like `lab.probes.kinds.dns.DnsTry`."""
+def _question(target: str) -> bytes:
     name, _, kind = target.partition("/")
     question = DNSRecord.question(name, kind or "A")  # type: ignore[no-untyped-call]
     question.header.id = 0
-    payload = query(bytes(question.pack()))
+    return bytes(question.pack())
+
+
+def _judged(payload: bytes | None) -> _Answer:
+    """Judge an answer like `lab.probes.kinds.dns.DnsTry`."""
     if payload is None:
         return (False, "SERVFAIL", ())
     answer = DNSRecord.parse(payload)  # type: ignore[no-untyped-call]
