@@ -15,6 +15,7 @@ from lab.sim.flows import Flow
 from lab.sim.kernel import BridgePort, Kernel
 from lab.sim.world import Peer, World
 from overlay.env import MILLISECOND, SECOND
+from overlay.ipam.paxos import KEY as PAXOS_KEY
 from overlay.ipam.space import RING_KEY
 from overlay.node import Node
 from overlay.policy.directory import Member
@@ -52,6 +53,11 @@ class Invariants:
         self._spoiled = False
         self._removed: dict[str, None] = {}
         self._lineages: MutableMapping[str, dict[int, None]] = {}
+        self._electors: dict[int, tuple[str, int]] = {}
+        """Ring of an agreement -> the first peer that had it, and how many peers had to agree."""
+        self._voted: dict[str, None] = {}
+        self._forgot = False
+        """A peer has lost its part in an agreement with its disk."""
         self._forwarding_due = False
         self._changed: dict[str, None] = {}
         self._sweeping = False
@@ -74,8 +80,11 @@ class Invariants:
 
     def peer_starts(self, host: str) -> None:
         """A daemon starts with what is on the disk of its host."""
-        if host in self._removed and RING_KEY in self._world.peers[host].disk.stored:
+        stored = self._world.peers[host].disk.stored
+        if host in self._removed and RING_KEY in stored:
             self._spoiled = True
+        if host in self._voted and PAXOS_KEY not in stored:
+            self._forgot = True
 
     def _has_containers(self, host: str) -> bool:
         ports = self._kernels[host].ports.values()
@@ -123,12 +132,25 @@ class Invariants:
         """A peer changed a belief."""
         self.moved()
         node = self._world.peers[host].node
+        if PAXOS_KEY in self._world.peers[host].disk.stored:
+            self._voted[host] = None
         if node is not None and (lineage := node.ipam.owned[0]) is not None:
             self._lineages.setdefault(host, {})[lineage.identity] = None
+            if lineage.kind == 0 and lineage.identity not in self._electors:
+                self._agreed_twice(host, lineage.identity, node.config.initial_peer_count)
         self._changed[host] = None
         if not self._sweeping:
             self._sweeping = True
             self._world.scheduler.after(_SWEEP, self._sweep)
+
+    def _agreed_twice(self, host: str, ring: int, count: int) -> None:
+        """Two majorities of the same peers have a peer in common, which cannot have agreed to two rings."""
+        majority = count // 2 + 1 if count else 0
+        for other, needed in self._electors.values():
+            if majority and needed and majority + needed > len(self._world.peers) and not self._forgot:
+                text = f"{other} and {host} divided the range twice, though each needed {majority} peers to agree"
+                self._violate("two agreements", text, (other, host))
+        self._electors[ring] = host, majority
 
     def moved(self) -> None:
         """Something happened or changed: the quiet time starts again."""

@@ -14,6 +14,7 @@ from lab.scenario.resolve import Resolved, resolve
 from lab.sim.kernel import BridgePort
 from overlay.dns.registry import NameRegistry
 from overlay.effects import SetFlood
+from overlay.ipam.paxos import Agreement
 
 SECOND = 1_000_000_000
 SCENARIO = """
@@ -138,3 +139,32 @@ def test_too_many_peers_are_refused_with_an_estimate(monkeypatch: pytest.MonkeyP
     assert "5000 simulated peers with 5000 connections" in reason and "4.0 GiB are free" in reason
     monkeypatch.setattr("lab.backends.simulated.backend.free_memory", lambda: 64 << 30)
     assert SimBackend().refuse(scenario) == []
+
+
+COLD = """
+version: 1
+underlay: {hosts: {a: {}, b: {}, c: {}, d: {}}}
+services:
+  one: {image: ksahnine/dummy-http, args: [one], host: a}
+  two: {image: ksahnine/dummy-http, args: [two], host: d}
+timeline:
+  - launch: all
+  - partition: {groups: [[a, b], [c, d]], for: 20s}
+  - connect: all
+  - run: all
+  - expect: {converged: all, within: 60s}
+"""
+
+
+def test_two_agreements_of_one_network_are_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each half of four peers divides the range by itself, because it asks for a majority of the reachable only."""
+    cold = COLD.replace("- run: all", "- wait: 21s\n  - run: all")
+    outcome, _, _ = played(nothing, cold)
+    assert (outcome.verdict, outcome.reason) == ("valid", "")
+    monkeypatch.setattr(Agreement, "quorum", lambda self, now: len(self._electors()) // 2 + 1)
+    outcome, _, _ = played(nothing, COLD)
+    assert "two agreements: " in outcome.reason and "each needed 3 peers to agree" in outcome.reason
+    # Two networks that were launched as such may.
+    text = COLD.replace("- launch: all", "- launch: {hosts: [a, b], options: {init: consensus=2}}\n"
+                        "  - launch: {hosts: [c, d], options: {init: consensus=2}}")  # fmt: skip
+    assert "two agreements" not in played(nothing, text)[0].reason
