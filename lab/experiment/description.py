@@ -21,12 +21,13 @@ from lab.scenario.load import question as question_of
 from lab.scenario.packaged import named
 from lab.scenario.yaml import locate, read_yaml
 from lab.sweep.columns import numeric
-from lab.sweep.groups import TRAFFIC
+from lab.sweep.groups import FIGURE_OF, TRAFFIC
 from lab.sweep.measure import TIMES
 
 __all__ = ["Experiment", "ExperimentFile", "FilePart", "Hypothesis", "Precision", "Range", "Sobol", "read_experiment"]
 
 MOST_CELLS = 10_000
+_FIGURE = re.compile(rf"{FIGURE_OF}:[A-Za-z_][A-Za-z0-9_]*")
 _OUTCOME = re.compile(r"(?:([a-z_]+(?:-[0-9]+)?):)?([a-z_]+)")
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Values = dict[str, str]
@@ -261,12 +262,12 @@ def _faults(found: Experiment) -> Iterator[tuple[tuple[str | int, ...], str]]:
 def _wrong_outcome(outcome: str) -> str:
     match = _OUTCOME.fullmatch(outcome)
     known = (*TIMES, *TRAFFIC) if match and match[1] else TRAFFIC
-    if match and match[2] in known:
+    if (match and match[2] in known) or _FIGURE.fullmatch(outcome):
         return ""
     hint = nearest(match[2] if match else outcome, (*TIMES, *TRAFFIC))
     return (
         f"found {outcome!r}, expected EVENT:METRIC as heal:overall, with a metric of {listed((*TIMES, *TRAFFIC))}, "
-        f"or of whole runs {listed(TRAFFIC)}" + (f"; {hint}" if hint else "")
+        f"of whole runs {listed(TRAFFIC)}, or of a protocol figure:NAME" + (f"; {hint}" if hint else "")
     )
 
 

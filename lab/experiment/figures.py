@@ -17,7 +17,7 @@ from lab.figures.told import table
 from lab.plots.style import GRID, INK, SERIES, DrawnFigure, canvas, context, renders, style
 from lab.sweep.columns import numeric
 from lab.sweep.grid import Assignment
-from lab.sweep.groups import floor_of, grouped, sample_of, short
+from lab.sweep.groups import FIGURE_OF, floor_of, grouped, sample_of, short
 from lab.sweep.statistics import curve
 
 __all__ = ["FORMATS", "drawn", "unit_of_outcome", "with_unit", "words_of"]
@@ -44,13 +44,17 @@ def drawn(results: Results) -> list[DrawnFigure]:
 
 def unit_of_outcome(outcome: str) -> str:
     """The unit of an outcome's numbers."""
-    metric = split_outcome(outcome)[1]
+    event, metric = split_outcome(outcome)
+    if event == FIGURE_OF:
+        return ""
     return {"bytes_per_peer": "bytes", "messages_per_peer": "messages"}.get(metric, "s")
 
 
 def words_of(outcome: str) -> str:
     """An outcome in words: `time until all has settled after heal`."""
     event, metric = split_outcome(outcome)
+    if event == FIGURE_OF:
+        return metric.replace("_", " ")
     known = {
         "overall": "time until all has settled",
         "half": "time until half of the pairs are right",

@@ -16,7 +16,7 @@ from lab.experiment.description import ExperimentFile, split_outcome
 from lab.experiment.design import Design, design_of
 from lab.experiment.registration import Registered, check, read_registered, register
 from lab.experiment.stopping import Width, enough, more, widths
-from lab.sweep.groups import events_of, grouped, metrics_of, sample_of
+from lab.sweep.groups import FIGURE_OF, events_of, grouped, metrics_of, sample_of
 from lab.sweep.ledger import LEDGER, read_points
 from lab.sweep.measure import Point
 from lab.sweep.pools import WorkerPool
@@ -139,7 +139,8 @@ def _find(outcomes: Sequence[str], points: Sequence[Point]) -> None:
 
 def _outcomes(points: Sequence[Point]) -> list[str]:
     groups: Any = grouped(points)
-    return [f"{event}:{metric}" for event in events_of(groups) for metric in metrics_of(groups, event)]
+    figures = dict.fromkeys(f"{FIGURE_OF}:{name}" for point in points for name in point.figures)
+    return [*(f"{event}:{metric}" for event in events_of(groups) for metric in metrics_of(groups, event)), *figures]
 
 
 def _of_the_file(file: ExperimentFile, line: str) -> str:

@@ -14,10 +14,24 @@ import msgspec
 
 from lab.sweep.measure import TIMES, EventResult, Point
 
-__all__ = ["AFTER", "CENSORED", "FLOOR", "PARAMETER", "Kind", "kind_of", "numeric", "rows", "time_columns", "unit_of"]
+__all__ = [
+    "AFTER",
+    "CENSORED",
+    "FIGURE",
+    "FLOOR",
+    "PARAMETER",
+    "Kind",
+    "kind_of",
+    "numeric",
+    "rows",
+    "time_columns",
+    "unit_of",
+]
 
 PARAMETER = "set:"
 """Prefix of a parameter's column, so that it cannot collide with another column."""
+FIGURE = "figure:"
+"""Prefix of the column of a protocol's figure."""
 CENSORED, AFTER, FLOOR = "_censored", "_after_ns", "_floor_ns"
 Kind = Literal["whole", "number", "text"]
 
@@ -51,6 +65,8 @@ def kind_of(column: str, cells: Sequence[Any]) -> Kind:
     """The type of a column; for a parameter, derived from its cells."""
     if column.startswith(PARAMETER):
         return "text" if any(isinstance(cell, str) for cell in cells) else "number"
+    if column.startswith(FIGURE):
+        return "number"
     return (_HEAD | _EVENT | _RUN).get(column, "text")
 
 
@@ -59,7 +75,8 @@ def rows(points: Iterable[Point]) -> tuple[list[str], list[list[Any]]]:
     points = list(points)
     paths = list(dict.fromkeys(path for point in points for path in point.parameters))
     columns = {path: _column(path, [point.parameters.get(path) for point in points]) for path in paths}
-    header = [*(name for name, _ in columns.values()), *_HEAD, *_EVENT, *_RUN]
+    figures = dict.fromkeys(f"{FIGURE}{name}" for point in points for name in point.figures)
+    header = [*(name for name, _ in columns.values()), *_HEAD, *_EVENT, *figures, *_RUN]
     found = []
     for point in points:
         run = _run(point)
@@ -116,6 +133,7 @@ def _run(point: Point) -> dict[str, Any]:
         "peers": point.peers,
         "run_bytes_per_peer": point.bytes_per_peer,
         "run_messages_per_peer": point.messages_per_peer,
+        **{f"{FIGURE}{name}": value for name, value in point.figures.items()},
         "duration_ns": point.duration,
         "backend": point.backend,
         "scenario_file": point.scenario_file,

@@ -14,6 +14,7 @@ from lab.sweep.measure import BACK, TIMES, Point
 from lab.sweep.statistics import CensoredSample
 
 __all__ = [
+    "FIGURE_OF",
     "TRAFFIC",
     "Group",
     "events_of",
@@ -30,6 +31,8 @@ __all__ = [
     "waited",
 ]
 
+FIGURE_OF = "figure"
+"""In place of an event: the figures of a protocol, such as `figure:rmr_mean`."""
 TRAFFIC = ("bytes_per_peer", "messages_per_peer")
 """Traffic counters, for each run and after each event."""
 
@@ -95,7 +98,7 @@ def headline(events: Sequence[str]) -> str:
 def sample_of(points: Iterable[Point], event: str, metric: str) -> CensoredSample:
     """A metric of an event (times in seconds; bytes and messages as counted) over runs; runs without it are left out.
 
-    An empty `event` means the whole run, for which there are only traffic metrics.
+    An empty `event` means the whole run, for which there are only traffic metrics; `figure` means a protocol's figures.
     """
     found = [each for point in points for each in _values(point, event, metric)]
     values, reached, after = ([each[part] for each in found] for part in range(3))
@@ -107,6 +110,9 @@ def _values(point: Point, event: str, metric: str) -> Iterable[tuple[float, bool
     if not event:
         counted = getattr(point, metric) if metric in TRAFFIC else None
         return [(float(counted), True, float(counted))] if counted is not None else []
+    if event == FIGURE_OF:
+        value = point.figures.get(metric)
+        return [(value, True, value)] if value is not None else []
     found = next((one for one in point.events if one.name == event), None)
     if found is None:
         return []

@@ -14,7 +14,7 @@ from lab.checkers import RecordedRun, check_run
 from lab.checkers.convergence import METRICS, EventConvergence
 from lab.checkers.world import HEAL
 from lab.kinds.verbs import verb_of
-from lab.records.history import AnyRecord, View
+from lab.records.history import AnyRecord, RunFigure, View
 
 __all__ = ["BACK", "TIMES", "EventResult", "Point", "measure"]
 
@@ -59,6 +59,8 @@ class Point(Struct, frozen=True, kw_only=True):
     peers: int = 0
     bytes_per_peer: float | None = None
     messages_per_peer: float | None = None
+    figures: dict[str, float] = {}
+    """Numbers at the end of a run of a protocol (`docs/protocols.md`)."""
     duration: int = 0
     """Length of the run (ns), in virtual time if the backend has it."""
     wall: float = 0.0
@@ -86,6 +88,7 @@ def measure(records: Iterable[AnyRecord]) -> dict[str, Any]:
         ),
         "peers": len(counters),
         **_sent(counters, run.start - 1, run.end),
+        "figures": {record.name: record.value for record in run.records if isinstance(record, RunFigure)},
         "duration": run.end - run.start,
     }
 

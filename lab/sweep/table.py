@@ -15,7 +15,7 @@ import msgspec
 from lab.errors import LabError, Unreadable
 from lab.records.store import replace_file
 from lab.sweep import parquet
-from lab.sweep.columns import AFTER, CENSORED, FLOOR, rows
+from lab.sweep.columns import AFTER, CENSORED, FIGURE, FLOOR, rows
 from lab.sweep.ledger import LEDGER, read_points
 from lab.sweep.measure import TIMES, EventResult, Point
 
@@ -81,6 +81,9 @@ def _point(folder: Path, row: dict[str, str], events: tuple[EventResult, ...]) -
         peers=int(row["peers"]),
         bytes_per_peer=_number(row["run_bytes_per_peer"]),
         messages_per_peer=_number(row["run_messages_per_peer"]),
+        figures={
+            name.removeprefix(FIGURE): float(cell) for name, cell in row.items() if name.startswith(FIGURE) and cell
+        },
         duration=int(row["duration_ns"]),
         backend=row["backend"],
         scenario_file=row["scenario_file"],
