@@ -62,12 +62,13 @@ KINDS: dict[str, tuple[Draw, float, tuple[float, float]]] = {
     "lognormal (sigma 0.6)": (_lognormal, 1.0, (0.94, 0.96)),
     "exponential": (_exponential, log(2), (0.94, 0.96)),
     "exponential, 30 % censored": (_censored, log(2), (0.94, 0.96)),
-    "lognormal within bounds of 0.1": (_probed(0.1), 1.0, (0.94, 0.99)),
-    "lognormal within bounds of 0.5": (_probed(0.5), 1.0, (0.94, 0.99)),
-    "lognormal within bounds of 0.5, censored": (_probed(0.5, censored=True), 1.0, (0.94, 1.0)),
+    "lognormal within bounds of 0.1": (_probed(0.1), 1.0, (0.93, 0.97)),
+    "lognormal within bounds of 0.5": (_probed(0.5), 1.0, (0.93, 0.97)),
+    "lognormal within bounds of 0.5, censored": (_probed(0.5, censored=True), 1.0, (0.93, 0.98)),
     "lognormal within bounds of 1.5": (_probed(1.5), 1.0, (0.94, 1.0)),
 }
-"""Kind -> what draws it, its true median, and how often intervals have to cover that. Bounds make them cautious."""
+"""Kind -> what draws it, its true median, and how often intervals have to cover that. Where bounds lie further apart
+than times do, ordered bounds are the interval, which is cautious. Coverage within bounds is counted on fewer sets."""
 
 
 def _doubled(sample: CensoredSample) -> CensoredSample:
@@ -76,6 +77,12 @@ def _doubled(sample: CensoredSample) -> CensoredSample:
 
 def _share(hits: Iterator[bool], of: int = SETS) -> float:
     return sum(hits) / of
+
+
+def _alarms(test: Callable[..., tuple[float, float]], pairs: list[tuple[CensoredSample, CensoredSample]]) -> float:
+    """How often a test finds a difference. Each pair has permutations of its own: shared ones, which are few, would
+    have the same error in all of them."""
+    return _share(test(a, b, seed=seed, permutations=2_000)[0] < ALPHA for seed, (a, b) in enumerate(pairs))
 
 
 def main() -> int:
@@ -89,9 +96,9 @@ def main() -> int:
         bands = (median(draw(rng, RUNS), seed=seed) for seed in range(sets))
         covered = _share((band.low <= truth <= band.high for band in bands), sets)
         pairs = [(draw(rng, RUNS), draw(rng, RUNS)) for _ in range(SETS)]
-        alarms = _share(permutation_test(a, b, permutations=2_000)[0] < ALPHA for a, b in pairs)
-        within = _share(paired_test(a, b, permutations=2_000)[0] < ALPHA for a, b in pairs)
-        power = _share(permutation_test(a, _doubled(b), permutations=2_000)[0] < ALPHA for a, b in pairs)
+        alarms = _alarms(permutation_test, pairs)
+        within = _alarms(paired_test, pairs)
+        power = _alarms(permutation_test, [(a, _doubled(b)) for a, b in pairs])
         least = 0.9 if draw is _lognormal else 0.0
         fine = (
             lowest <= covered <= highest and all(0.02 <= rate <= 0.0625 for rate in (alarms, within)) and power >= least

@@ -6,10 +6,9 @@ than its value. A reached one may be interval-censored: longer than `after`, and
 Distributions are estimated after Kaplan and Meier (JASA 1958), which without censored values gives the empirical
 distribution, or after Turnbull (`lab.sweep.turnbull`) if there are intervals. Bands are percentile bootstrap (Efron
 1979): the runs are drawn with replacement. Because resamples of few runs lie too close together (Hesterberg, The
-American Statistician 2015), tails are widened by a factor that simulations confirm (`make check-statistics`). An
-interval-censored median may be anywhere between its bounds, so its confidence interval reaches to the outer ones. If
-most bounds lie further apart than the times do, resampling cannot estimate the spread, and the interval is that of the
-sign test on ordered bounds.
+American Statistician 2015), tails are widened by a factor that simulations confirm (`make check-statistics`). If most
+bounds lie further apart than the times do, resampling cannot estimate the spread, and the interval is that of the sign
+test on ordered bounds.
 
 Two samples are compared by Gehan's generalisation of the Mann-Whitney test (Biometrika 1965) with its permutation
 distribution. With intervals it uses the scores of Fay (Statistics in Medicine 1999) from the pooled estimate, which are
@@ -214,15 +213,8 @@ def median(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP)
         return Estimate(value, np.nan, np.nan)
     if sample.vague:
         return Estimate(value, *_by_order(sample))
-    if sample.intervals:
-        tails = _tails(len(sample))
-        ends = turnbull.within(*_turnbull(sample, _weights(len(sample), seed, resamples)))
-        low, high = (
-            float(np.quantile(end, tail, method="inverted_cdf")) for end, tail in zip(ends, tails, strict=True)
-        )
-        return Estimate(value, min(low, value), max(high, value))
     low, high = _quantiles(_medians(sample, seed, resamples), len(sample))
-    return Estimate(value, low, high)
+    return Estimate(value, min(low, value), max(high, value))
 
 
 def _by_order(sample: CensoredSample) -> tuple[float, float]:

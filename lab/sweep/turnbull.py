@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-__all__ = ["Support", "coarse", "masses", "quantiles", "shares", "support", "within"]
+__all__ = ["Support", "coarse", "masses", "quantiles", "shares", "support"]
 
 Floats = NDArray[np.float64]
 
@@ -135,13 +135,6 @@ def shares(where: Support, found: Floats, times: Floats) -> Floats:
     into = np.where(part == len(where.low), 0.0, np.clip(into, 0.0, 1.0))
     share: Floats = ends[:, part] + into * found[:, inside]
     return share
-
-
-def within(where: Support, found: Floats, part: float = 0.5) -> tuple[Floats, Floats]:
-    """The bounds of the innermost interval in which this share settles, per row; the place within it is unknown."""
-    ends = np.cumsum(found, axis=1)
-    reach, beyond = (ends >= part - _EVEN).argmax(axis=1), (ends > part + _EVEN).argmax(axis=1)
-    return where.low[reach], where.high[beyond]
 
 
 def quantiles(where: Support, found: Floats, part: float = 0.5) -> Floats:
