@@ -48,6 +48,20 @@ model: {base_delay: 50us, boot_time: 2s}
 ```
 
 """
+_FIXED = """
+## What cannot be set
+
+- The shortest retransmission timeout of TCP in the simulator is 200 ms: Linux has it as a constant
+  for all programs, and the simulator plays Linux.
+- Data without acknowledgement end a connection after 10 s (`TCP_USER_TIMEOUT`): the keepalive of
+  idle connections is made to fit it, and heartbeats notice long before.
+- A peer announces at most 60 s between its heartbeats: it must not be able to make others hold dead
+  connections.
+- A session gets a new key after 1 h, 2^20 frames or 2^32 bytes: these limits protect it.
+- Addresses that the packet filter remembers reach the disk within 10 s: that affects only what a
+  daemon knows between its start and the first answer of another peer.
+- The kernel's forwarding counters are read each second: `probe_busy_for` says how long use counts.
+"""
 _OWN = {
     "gossip_interval": "between two rounds of anti-entropy with a random neighbour",
     "flush_delay": "news for one neighbour are held back for so long, to be sent together",
@@ -70,7 +84,7 @@ def own_options() -> list[Constant]:
 
 def page() -> str:
     """The whole page."""
-    return _HEAD + table([*own_options(), *constants().values()]) + _MODEL + table(model_constants().values())
+    return _HEAD + table([*own_options(), *constants().values()]) + _MODEL + table(model_constants().values()) + _FIXED
 
 
 def table(rows: Iterable[Constant]) -> str:
