@@ -32,7 +32,7 @@ from lab.words import count
 
 _MOST_SHRINKING = 400
 """Maximum number of runs for shrinking a violation."""
-LEARNED = range(1_000_000, 1_000_060)
+LEARNED = range(1_000_000, 1_000_100)
 """Seeds of the runs from which limits are learned."""
 
 
@@ -110,7 +110,7 @@ class _Told:
 
     def learn(self) -> None:
         """Learn limits from a few additional runs, fewer than are searched."""
-        few = LEARNED[: len(self._seeds) // 4]
+        few = LEARNED[: len(self._seeds) // 2]
         if few:
             self._search.learn(few)
             click.echo(f"  {count(len(few), 'run')} with one fault: how long noticing and recovering take", err=True)

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lab.errors import LabError
-from lab.explore.limits import Limits
 from lab.explore.schedule import Schedule, ScheduledFault, draw
 from lab.kinds.overlays import OVERLAYS
 from lab.kinds.verbs import verb_of, verbs
@@ -25,15 +24,15 @@ from lab.scenario.resolve import Resolved
 from lab.scenario.values import UNITS, format_duration
 from lab.scenario.yaml import bare, editor, flow
 from lab.words import count
-from overlay.env import Random
 
-__all__ = ["Case", "first_case", "lone_fault", "shape_of", "with_faults"]
+__all__ = ["Case", "first_case", "with_faults"]
 
 _BACK = 2 * UNITS["s"]
 """Time that a killed process needs to start again; until then it cannot agree with other peers."""
-_NOTICED = 40 * UNITS["s"]
-_UNLIMITED = 35 * UNITS["s"]
-_LONE_TRIES = 8
+UNLIMITED = 18 * UNITS["s"]
+"""As long is waited where limits are learned."""
+HELD = 6 * UNITS["s"]
+"""What all agree about after a fault, and after its end, has to stay so for this time."""
 _SHORTEST = 100 * UNITS["ms"]
 _PLAIN = (UNITS["s"], 500 * UNITS["ms"], 100 * UNITS["ms"])
 
@@ -56,8 +55,10 @@ class Case(Struct, frozen=True, kw_only=True):
     """Overlay options that are not in the scenario."""
     bold: bool = False
     """Commands are given during faults, so a failed command is not a violation."""
-    notice: int = 0
-    """Time within which all must notice its only fault (ns); 0: no limit."""
+    one_by_one: bool = False
+    """Each fault begins when all have recovered from the one before, within the fault's own limits of time."""
+    slow: bool = False
+    """Its links have a delay that the scenario does not say."""
     long: bool = False
     """It lasts longer than peers remember each other."""
     quiet: int = 0
@@ -65,6 +66,23 @@ class Case(Struct, frozen=True, kw_only=True):
 
     def timeline(self) -> list[dict[str, Any]]:
         """All steps, as in a file."""
+        return self._one_by_one() if self.one_by_one else self._together()
+
+    def _one_by_one(self) -> list[dict[str, Any]]:
+        steps = list(self.setup)
+        for fault in self.faults:
+            steps += fault.steps()
+            if fault.noticed_within:
+                steps.append(self._kept(fault.noticed_within))
+            steps += [{"wait": format_duration(fault.lasts)}, self._kept(fault.over_within)]
+        return [*steps, self.agreed()]
+
+    def is_notice(self, number: int) -> bool:
+        """Whether the step of this number asks that a fault in force has been noticed."""
+        steps = self.timeline()
+        return self.one_by_one and number > 1 and any(steps[number - 2] == fault.step() for fault in self.faults)
+
+    def _together(self) -> list[dict[str, Any]]:
         steps = list(self.setup)
         now = 0
         due: list[tuple[int, tuple[dict[str, Any], ...], int]] = [(at, (step,), 0) for at, step in self.start]
@@ -75,8 +93,6 @@ class Case(Struct, frozen=True, kw_only=True):
                 steps.append({"wait": format_duration(time - now)})
             steps += more
             now = max(now, time) + lead
-            if self.notice and len(self.faults) == 1 and more == self.faults[0].steps():
-                steps.append({"expect": {"converged": "all", "within": format_duration(self.notice)}})
         left = max((fault.end + _BACK for fault in self.faults), default=0) - now
         if left > 0:
             steps.append({"wait": format_duration(left)})
@@ -85,9 +101,15 @@ class Case(Struct, frozen=True, kw_only=True):
         steps.append(self.agreed())
         return [*steps, {"wait": format_duration(self.quiet)}] if self.quiet else steps
 
-    def agreed(self) -> dict[str, Any]:
-        """The step that expects all to agree."""
-        return {"expect": {"converged": "all", "within": format_duration(self.deadline)}}
+    def agreed(self, within: int = 0) -> dict[str, Any]:
+        """The step that expects all to agree; 0: within the deadline."""
+        return {"expect": {"converged": "all", "within": format_duration(within or self.deadline)}}
+
+    def _kept(self, within: int) -> dict[str, Any]:
+        """The step that expects all to agree, and to go on doing so: a fault that nobody has noticed yet is none that
+        all agree about. Without a limit yet, a failure ends nothing."""
+        step = {**self.agreed(within), "for": format_duration(HELD)}
+        return step if within != UNLIMITED else {**step, "on_failure": "continue"}
 
     def bears(self, verb: str) -> bool:
         """Whether a verb may be drawn. Verbs that make peers forget each other are excluded where peers time out early
@@ -150,8 +172,10 @@ def first_case(text: str, name: str, folder: Path, *, deadline: int, hosts: Sequ
     return Case(tree=tree, setup=tuple(setup), faults=(), deadline=deadline, seed=0, plain=tuple(setup))
 
 
-def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int, length: int = 20 * UNITS["s"]) -> Case:
-    """The case with the faults and all random choices of a seed; the faults begin within `length`."""
+def with_faults(
+    case: Case, scenario: Resolved, seed: int, *, most: int, length: int = 20 * UNITS["s"], only: str = ""
+) -> Case:
+    """The case with the faults and all random choices of a seed; the faults begin within `length`. `only`: a verb."""
     services = scenario.services
     single = {name: service.replica(1).host for name, service in services.items() if service.replicas == 1}
     elastic = {name: service.replicas for name, service in services.items() if not service.publish and service.replicas}
@@ -171,40 +195,15 @@ def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int, length:
     }
     faults = draw(
         hosts, single, seed, elastic=elastic, attachable=attachable, policed=policed, replaceable=replaceable,
-        allowed=[verb.name for verb in verbs().values() if verb.allowed(overlay) and case.bears(verb.name)],
+        allowed=[
+            verb.name
+            for verb in verbs().values()
+            if verb.allowed(overlay) and case.bears(verb.name) and only in ("", verb.name)
+        ],
         most=most, length=length,
         bold=case.bold,
     )  # fmt: skip
     return replace(case, faults=faults, seed=seed)
-
-
-def shape_of(fault: ScheduledFault) -> str:
-    """The key of limits: the verb and its first argument (`kill daemon`, `partition bridge`)."""
-    return f"{fault.verb} {next(iter(fault.body), '')}".strip()
-
-
-def lone_fault(case: Case, scenario: Resolved, seed: int, limits: Limits | None = None) -> Case:
-    """A case with one fault of a seed, and nothing else. It expects either that the fault is noticed or recovery from
-    it.
-
-    Without limits there are no deadlines: limits are learned from such cases.
-    """
-    rng = Random(f"explore lone {seed}")
-    notice = bool(rng.randrange(2))
-    for attempt in range(_LONE_TRIES):
-        drawn = with_faults(case, scenario, seed * _LONE_TRIES + attempt, most=4).faults
-        fault = next((one for one in drawn if not one.undo), None)
-        if fault is None:
-            continue
-        lasts = _NOTICED if notice else rng.choice((1, 5, 15)) * UNITS["s"]
-        within = _UNLIMITED if limits is None else (limits.notice if notice else limits.recover).get(shape_of(fault), 0)
-        if not within:
-            continue
-        faults = (replace(fault, at=0, lasts=lasts),)
-        if notice:
-            return replace(case, faults=faults, seed=seed, notice=within)
-        return replace(case, faults=faults, seed=seed, deadline=within)
-    return with_faults(case, scenario, seed, most=1)
 
 
 def without_hosts(case: Case) -> Iterator[Case]:
@@ -304,6 +303,9 @@ def plainer(case: Case) -> Iterator[Case]:
         options = {name: value for name, value in overlay["options"].items() if name != key}
         tree = {**case.tree, "overlay": {**overlay, "options": options}}
         yield replace(case, tree=tree, added=tuple(other for other in case.added if other != key))
+    if case.slow:
+        underlay = {key: value for key, value in case.tree["underlay"].items() if key != "links"}
+        yield replace(case, tree={**case.tree, "underlay": underlay}, slow=False)
     if case.quiet:
         yield replace(case, quiet=0)
 

@@ -45,7 +45,7 @@ class Corpus:
         """Keep a case if it reached something new; returns the number of new items."""
         news = len(reached - self.reached)
         self.reached |= reached
-        if news and not case.notice:
+        if news and not case.one_by_one:
             self._kept.append(_Kept(case, news))
             if len(self._kept) > _KEPT:
                 self._kept.remove(max(self._kept, key=lambda kept: kept.chosen))
@@ -89,7 +89,7 @@ def _changed(case: Case, rng: Random, most: int, fresh: Callable[[], Case], othe
     for fault in faults:
         if not collides(fault, sound, case.bold) and len(sound) < most:
             sound.append(fault)
-    return replace(case, faults=tuple(sorted(sound, key=lambda fault: fault.at)), notice=0)
+    return replace(case, faults=tuple(sorted(sound, key=lambda fault: fault.at)))
 
 
 def _fits(fault: ScheduledFault, case: Case) -> bool:

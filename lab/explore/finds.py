@@ -45,9 +45,7 @@ def kind_of(point: Point, case: Case) -> str:
     if step is not None and point.reason.startswith(f"{step[0]} failed"):
         return "" if case.bold or hindered(case.faults) else "command"
     if step is not None:
-        if case.notice and int(step[1]) < len(case.timeline()):
-            return "noticed too late"
-        return "expectation"
+        return "noticed too late" if case.is_notice(int(step[1])) else "expectation"
     outage = re.match(r"\d+ outages? and (\d+) leaks?", point.reason)
     if outage is not None:
         return "leak" if int(outage[1]) else "" if case.needs_relays or case.start else "outage"

@@ -16,8 +16,10 @@ from lab.scenario.values import UNITS
 __all__ = ["Limits", "learned", "read_limits", "write_limits"]
 
 _FACTOR = 3, 2
-_SPARE = UNITS["s"]
+_SPARE = 2 * UNITS["s"]
 """A limit is 1.5 times the longest observed time, plus this."""
+_FEWEST = 3
+"""Fewer times say too little."""
 
 
 class Limits(Struct, frozen=True):
@@ -38,7 +40,7 @@ def _limits(times: Mapping[str, list[int | None]]) -> dict[str, int]:
     found = {}
     for key, seen in sorted(times.items()):
         known = [time for time in seen if time is not None]
-        if known and len(known) == len(seen):
+        if len(known) == len(seen) >= _FEWEST:
             longest = max(known) * _FACTOR[0] // _FACTOR[1] + _SPARE
             found[key] = -(-longest // (100 * UNITS["ms"])) * (100 * UNITS["ms"])
     return found

@@ -37,13 +37,17 @@ class ScheduledFault(Struct, frozen=True, kw_only=True):
     lasts: int
     undo: dict[str, Any] | None = None
     """The step that ends it, if it changes what runs or which containers may communicate. None: the fault has a
-    duration."""
+    duration, or nothing to end."""
     before: tuple[dict[str, Any], ...] = ()
     """Steps before it."""
     then: tuple[dict[str, Any], ...] = ()
     """Steps after `undo`."""
     host: str = ""
     """Nothing else is done to this host meanwhile."""
+    noticed_within: int = 0
+    """Where faults come one by one: the time in which all notice it (ns); 0: no limit."""
+    over_within: int = 0
+    """And the time in which all recover after its end; 0: the case's deadline."""
 
     def steps(self) -> tuple[dict[str, Any], ...]:
         """All steps with which it begins."""
@@ -55,7 +59,8 @@ class ScheduledFault(Struct, frozen=True, kw_only=True):
 
     def step(self) -> dict[str, Any]:
         """The timeline step with which it begins."""
-        return {self.verb: self.body if self.undo else {**self.body, "for": format_duration(self.lasts)}}
+        ends = bool(self.undo) or not verb_of(self.verb).lasts
+        return {self.verb: self.body if ends else {**self.body, "for": format_duration(self.lasts)}}
 
     @property
     def service(self) -> str:
@@ -76,7 +81,7 @@ class ScheduledFault(Struct, frozen=True, kw_only=True):
     def names(self, host: str) -> bool:
         """Whether it affects a host itself, and not only its network."""
         if not verb_of(self.verb).lasts and "from" in self.body:
-            return host == self.body["from"] or host in self.body["to"]
+            return host == self.body["from"] or host in self.body.get("to", ())
         if verb_of(self.verb).restless and "hosts" not in self.body and "host" not in self.body:
             return True  # churn: any host may be its next victim
         return host in (self.host, self.body.get("host"), self.body.get("daemon")) or host in self._all()

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lab.explore.case import Case, first_case, lone_fault, shape_of
+from lab.explore.case import Case, first_case
 from lab.explore.corpus import Corpus
 from lab.explore.finds import kind_of
 from lab.explore.limits import Limits, learned
+from lab.explore.lone import learning_case, measured
 from lab.explore.play import Played
 from lab.explore.shrink import shrink
 from lab.explore.start import Ground, ground
@@ -83,17 +84,15 @@ class Search:
         return self._ground.draw(seed, self._most, self._limits)
 
     def learn(self, seeds: Sequence[int], told: Callable[[int, Point], None] = lambda seed, point: None) -> Limits:
-        """Limit noticing and recovery from now on to the times of runs with a single fault; plays one such run for each
-        of these seeds."""
-        cases = {seed: lone_fault(self._ground.base, self.scenario, seed) for seed in seeds}
+        """Limit noticing and recovery from now on to the times of runs in which faults come one by one; plays one such
+        run for each of these seeds."""
+        cases = {seed: learning_case(self._ground.base, self.scenario, seed) for seed in seeds}
         notice: dict[str, list[int | None]] = {}
         recover: dict[str, list[int | None]] = {}
-        for seed, point in self._round({seed: case for seed, case in cases.items() if len(case.faults) == 1}, told):
-            case = cases[seed]
-            settled = point.settled if isinstance(point, Played) else ()
-            asked = sum("expect" in step for step in case.setup)
-            took = settled[asked] if len(settled) > asked else None
-            (notice if case.notice else recover).setdefault(shape_of(case.faults[0]), []).append(took)
+        for seed, point in self._round(cases, told):
+            if isinstance(point, Played):
+                for shape, noticing, took in measured(cases[seed], point.settled):
+                    (notice if noticing else recover).setdefault(shape, []).append(took)
         self._limits = learned(notice, recover)
         return self._limits
 

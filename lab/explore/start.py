@@ -11,13 +11,14 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lab.explore.case import Case, lone_fault, with_faults
+from lab.explore.case import Case, with_faults
 from lab.explore.limits import Limits
-from lab.kinds.overlays import OVERLAYS
+from lab.explore.lone import lone_case
+from lab.kinds.overlays import OVERLAYS, OverlayKind
 from lab.scenario.base import chosen
 from lab.scenario.load import parse
 from lab.scenario.resolve import Resolved, resolve
-from lab.scenario.values import UNITS
+from lab.scenario.values import UNITS, format_duration
 from overlay.env import Random
 
 __all__ = ["Ground", "ground"]
@@ -25,6 +26,8 @@ __all__ = ["Ground", "ground"]
 _S, _MS = UNITS["s"], UNITS["ms"]
 _CROWD = "crowd"
 """A service that is scaled up and down, so that addresses are claimed and released all the time."""
+_CROWD_MOST = 4
+"""A crowd of one is scaled to so many at most (`lab/verbs/scale.py`)."""
 _MET = 45 * _S
 """By then faults are over, and the networks have merged."""
 _QUIET = 65 * _S
@@ -39,9 +42,9 @@ class Ground(Struct, frozen=True):
 
     base: Case
     scenario: Resolved
-    scarce: Case | None
-    """None: the scenario's overlay does not allocate from a range, or the scenario sets the range."""
-    scarce_scenario: Resolved | None
+    scarce: tuple[tuple[Case, Resolved], ...]
+    """With fewer addresses; empty: the scenario's overlay does not allocate from a range, or the scenario sets the
+    range."""
     plain_start: bool
     """The scenario launches and connects all hosts, so a case may begin in another way."""
 
@@ -51,26 +54,26 @@ class Ground(Struct, frozen=True):
         mode = rng.choice(_MODES)
         if mode == "lone":
             if limits is not None:
-                return lone_fault(self.base, self.scenario, seed, limits)
+                return lone_case(self.base, self.scenario, seed, limits)
             mode = "settled"
         case, scenario = self.base, self.scenario
-        if self.scarce is not None and self.scarce_scenario is not None and rng.randrange(2):
-            case, scenario = self.scarce, self.scarce_scenario
-        case = self._options(case, scenario, rng)
+        if self.scarce and rng.randrange(3):
+            case, scenario = rng.choice(self.scarce)
+        case = _slowed(self._options(case, scenario, rng), rng)
         if self.plain_start:
             case = _begin(case, scenario, mode, rng)
         if mode == "long":
             return with_faults(replace(case, quiet=_QUIET, long=True), scenario, seed, most=most, length=_LONG)
         if rng.randrange(4) == 0:
             case = replace(case, quiet=_QUIET)
-        length = rng.choice((6, 20)) * _S if case.start else 20 * _S
+        length = rng.choice((2, 6, 20)) * _S if case.start else 20 * _S
         if not case.start and rng.randrange(3) == 0:
             case = replace(case, bold=True)
         return with_faults(case, scenario, seed, most=most, length=length)
 
     def _options(self, case: Case, scenario: Resolved, rng: Random) -> Case:
         """Timers that expire within this run."""
-        if not OVERLAYS.get(scenario.overlay).has_daemons:
+        if not _is_ours(OVERLAYS.get(scenario.overlay)):
             return case
         drawn: dict[str, Any] = {}
         if rng.randrange(4) == 0:
@@ -87,14 +90,23 @@ def ground(base: Case, scenario: Resolved, file: str) -> Ground:
     plain = launches == ["all"] and connects == ["all"] and not scenario.routers and len(scenario.hosts) > 1
     overlay = OVERLAYS.get(scenario.overlay)
     given = {key.replace("_", "-") for key in scenario.options}
-    if not overlay.has_daemons or given & {"iprange", "ipalloc-range", "subnet", "ipalloc-default-subnet"}:
-        return Ground(base, scenario, None, None, plain and overlay.has_daemons)
-    if _CROWD in scenario.services or not base.setup:
-        return Ground(base, scenario, None, None, plain and overlay.has_daemons)
+    plain = plain and _is_ours(overlay)
+    ranged = given & {"iprange", "ipalloc-range", "subnet", "ipalloc-default-subnet"}
+    if not _is_ours(overlay) or ranged or _CROWD in scenario.services or not base.setup:
+        return Ground(base, scenario, (), plain)
     hosts = list(scenario.hosts)
-    crowd = {"image": "ksahnine/dummy-http", "args": [_CROWD], "host": hosts[-1], "replicas": 2}
-    containers = sum(service.replicas for service in scenario.services.values()) + 2
-    size = 28 if containers <= 6 else 27 if containers <= 20 else 26
+    containers = sum(service.replicas for service in scenario.services.values())
+    # A few more addresses than containers, on one host; or as many as the crowd may ever have, on two.
+    one_host = _scarce(base, scenario, {"host": hosts[-1], "replicas": 2}, 2 * containers + 6)
+    two_hosts = _scarce(base, scenario, {"hosts": [hosts[0], hosts[-1]], "replicas": 1}, containers + _CROWD_MOST)
+    found = ((case, resolve(parse(case.text(), file), file=file)) for case in (one_host, two_hosts))
+    return Ground(base, scenario, tuple(found), plain)
+
+
+def _scarce(base: Case, scenario: Resolved, where: dict[str, Any], addresses: int) -> Case:
+    """The scenario with a crowd, and a range of at least this many addresses."""
+    crowd = {"image": "ksahnine/dummy-http", "args": [_CROWD], **where}
+    size = 32 - (addresses + 1).bit_length()
     tree = {**base.tree, "services": {**(base.tree.get("services") or {}), _CROWD: crowd}}
     if "probes" not in tree and "steady" not in tree:
         tree["probes"] = [
@@ -105,9 +117,12 @@ def ground(base: Case, scenario: Resolved, file: str) -> Ground:
     if not any(step.get("run") == "all" for step in setup):
         last = max(index for index, step in enumerate(setup) if "launch" in step or "connect" in step)
         setup = (*setup[: last + 1], {"run": [_CROWD]}, *setup[last + 1 :])
-    case = _with_options(replace(base, tree=tree, setup=setup, plain=setup), scenario, {"iprange": f"10.32.0.0/{size}"})
-    found = resolve(parse(case.text(), file), file=file)
-    return Ground(base, scenario, case, found, plain)
+    return _with_options(replace(base, tree=tree, setup=setup, plain=setup), scenario, {"iprange": f"10.32.0.0/{size}"})
+
+
+def _is_ours(overlay: OverlayKind) -> bool:
+    """Whether its peers divide a range, and so have the options, commands and first agreement that are varied here."""
+    return overlay.has_daemons and {"iprange", "init", "hold"} <= set(overlay.options())
 
 
 def _with_options(case: Case, scenario: Resolved, drawn: dict[str, Any]) -> Case:
@@ -120,6 +135,15 @@ def _with_options(case: Case, scenario: Resolved, drawn: dict[str, Any]) -> Case
     overlay: dict[str, Any] = {"kind": said} if isinstance(said, str) else dict(said)
     overlay["options"] = {**(overlay.get("options") or {}), **more}
     return replace(case, tree={**case.tree, "overlay": overlay}, added=(*case.added, *more))
+
+
+def _slowed(case: Case, rng: Random) -> Case:
+    """Now and then links with a delay, so that what takes some messages is often interrupted."""
+    underlay = case.tree.get("underlay") or {}
+    if "hosts" not in underlay or underlay.keys() & {"links", "topology", "file", "generate"} or rng.randrange(4):
+        return case
+    links = {"default": {"delay": format_duration(rng.choice((30, 150)) * _MS)}}
+    return replace(case, tree={**case.tree, "underlay": {**underlay, "links": links}}, slow=True)
 
 
 def _begin(case: Case, scenario: Resolved, mode: str, rng: Random) -> Case:

@@ -248,6 +248,15 @@ class Verb(Generic[B]):
         """Simpler bodies for the explorer to try: with fewer hosts."""
         yield from fewer(body, "hosts", self.least_hosts(body))
 
+    def shape(self, body: Body) -> str:
+        """What sort of fault a drawn body is: noticing faults of one sort, and recovering from them, takes equally
+        long."""
+        return next(iter(body), "")
+
+    def by_chance(self, body: Body) -> bool:
+        """Whether a drawn body loses packets at random, so that nobody can say when it has been noticed."""
+        return False
+
     def bypassed(self, body: Body) -> Literal["never", "together", "always"]:
         """Whether, while its fault is active, hosts may be separated although others could connect them: only together
         with another such fault, or always."""

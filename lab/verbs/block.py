@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from lab.contracts.fault import Fault
 from lab.contracts.lab import Obstacle
-from lab.kinds.verbs import Chance, Drawn, Planning
+from lab.kinds.verbs import Body, Chance, Drawn, Planning
 from lab.scenario.base import ALL, Model, Names, chosen, fault
 from lab.scenario.values import Duration
 from lab.verbs._obstacle import ObstacleFault, ObstacleVerb
@@ -58,6 +58,9 @@ class _Block(ObstacleVerb[Block]):
             return None
         what = chance.rng.choice(({"udp": 6784}, {"udp": 6783}, {"tcp": 6783}))
         return Drawn({"hosts": chance.some_hosts(2), **what})
+
+    def shape(self, body: Body) -> str:
+        return " ".join(f"{protocol} {body[protocol]}" for protocol in ("udp", "tcp") if protocol in body)
 
 
 KIND = _Block()

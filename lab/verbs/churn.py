@@ -253,6 +253,9 @@ class _Churn(Verb[Churn]):
         }
         return Drawn(body, least=3 * UNITS["s"])
 
+    def shape(self, body: Body) -> str:
+        return f"{body['target']} every {body['every']}"
+
     def least_hosts(self, body: Body) -> int:
         return 1 + int(body.get("keep", 0))
 

@@ -172,6 +172,9 @@ class _Flap(Verb[Flap]):
             return Drawn(body | {"host": rng.choice(chance.hosts)}, least=UNITS["s"])
         return Drawn(body | {"between": rng.sample(list(chance.hosts), 2)}, least=UNITS["s"])
 
+    def shape(self, body: Body) -> str:
+        return f"{'host' if 'host' in body else 'between'} every {body['every']}"
+
     def without_host(self, body: Body, host: str) -> Body | None:
         return None if host in (body.get("host"), *body.get("between", ())) else body
 

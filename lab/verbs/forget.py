@@ -26,7 +26,7 @@ class _Forget(EndsVerb[Forget]):
     about = "undo a `connect`"
     overlay_needs = "verb"
     changes = "end"
-    odds = 1
+    odds = 2
     estranges = True
 
     def plan(self, body: Forget, planning: Planning) -> Action:

@@ -207,6 +207,10 @@ def death_of(body: KillVictim) -> Restartable:
     return ContainerDeath(body.service)
 
 
+_TORN = "5s"
+"""What is written in this time before a power cut is lost."""
+
+
 def engine_needs(body: KillVictim) -> tuple[str, ...]:
     """What hosts must be able to do for it."""
     if body.engine is None:
@@ -240,12 +244,17 @@ class _Kill(Verb[KillVictim]):
         return death_of(body)
 
     def draw(self, chance: Chance) -> Drawn | None:
+        """Some hosts that lose their power have a disk that has lied about what was on it."""
         rng = chance.rng
         match rng.randrange(5):
             case 0 | 1:
                 return Drawn({"daemon": rng.choice(chance.hosts)})
-            case 2 | 3:
+            case 2:
                 return Drawn({"host": rng.choice(chance.hosts)})
+            case 3:
+                host = rng.choice(chance.hosts)
+                torn = {"slow_disk": {"host": host, "torn": True, "for": _TORN}}
+                return Drawn({"host": host}, before=(torn, {"wait": _TORN}) if rng.randrange(2) else ())
         return Drawn({"service": rng.choice(list(chance.services))}) if chance.services else None
 
 

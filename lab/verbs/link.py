@@ -91,5 +91,11 @@ class _Link(Verb[ChangeLink]):
     def bypassed(self, body: Body) -> Literal["never", "together", "always"]:
         return "always"  # what it loses or delays may be more than two peers put up with
 
+    def by_chance(self, body: Body) -> bool:
+        return bool(body.keys() & {"loss", "burst", "corrupt"})
+
+    def shape(self, body: Body) -> str:
+        return " ".join(key for key in body if key not in ("from", "to", "both"))
+
 
 KIND = _Link()

@@ -8,7 +8,7 @@ from pydantic import Field
 from lab.contracts.fault import Fault
 from lab.contracts.lab import Obstacle
 from lab.fabric.plan import MTU
-from lab.kinds.verbs import Chance, Drawn, Planning, Where
+from lab.kinds.verbs import Body, Chance, Drawn, Planning, Where
 from lab.scenario.base import ALL, Model, Names, Problem, chosen
 from lab.scenario.values import Duration
 from lab.scenario.without_effect import ScenarioReach
@@ -50,6 +50,9 @@ class _Mtu(ObstacleVerb[ShrinkMtu]):
         if len(chance.hosts) < 2:
             return None
         return Drawn({"to": chance.rng.choice((700, 1200, 1400)), "hosts": chance.some_hosts(2)})
+
+    def shape(self, body: Body) -> str:
+        return str(body["to"])
 
 
 KIND = _Mtu()

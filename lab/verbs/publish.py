@@ -9,11 +9,11 @@ from pydantic import Field
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
 from lab.errors import LabError
-from lab.kinds.verbs import Planning, Verb, Where
+from lab.kinds.verbs import Chance, Drawn, Planning, Verb, Where
 from lab.overlays._protocol import protocol_of
 from lab.scenario.base import Model, Names, Problem, chosen
 from lab.scenario.check import Known
-from lab.scenario.values import UNITS, Duration
+from lab.scenario.values import UNITS, Duration, format_duration
 from lab.words import count
 
 
@@ -55,6 +55,7 @@ class _Publish(Verb[Publish]):
     )
     overlay_needs = "verb"
     setup = "more"
+    odds = 6
 
     def check(self, where: Where, body: Publish, known: Known) -> Iterator[Problem]:
         yield from known.hosts_of((*where, "from"), body.source)
@@ -62,6 +63,13 @@ class _Publish(Verb[Publish]):
     def plan(self, body: Publish, planning: Planning) -> Action:
         what = f"publish {count(body.messages, 'message')} from {', '.join(body.source)}"
         return Action(what, partial(_publish, body, planning.index + 1))
+
+    def draw(self, chance: Chance) -> Drawn:
+        """Some messages, also while other things are broken; anybody who runs may bring them."""
+        rng = chance.rng
+        every = format_duration(rng.choice((10, 100, 400)) * UNITS["ms"])
+        size = rng.choice((1, 100, 4000))
+        return Drawn({"from": "all", "messages": rng.choice((1, 5, 20)), "every": every, "size": size})
 
 
 KIND = _Publish()

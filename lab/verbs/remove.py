@@ -31,7 +31,7 @@ class _Remove(Verb[Remove]):
     changes = "end"
     moves = True
     removes = True
-    odds = 1
+    odds = 2
 
     def check(self, where: Where, body: Remove, known: Known) -> Iterator[Problem]:
         yield from known.services_of((*where, "services"), body.services)

@@ -36,7 +36,7 @@ class _Reset(Verb[Reset]):
     regroups = True
     moves = True
     forgets = True
-    odds = 2
+    odds = 5
     estranges = True
 
     def check(self, where: Where, body: Reset, known: Known) -> Iterator[Problem]:

@@ -44,7 +44,7 @@ class _RemovePeers(Verb[RemovePeers]):
     examples = ("rmpeer a b",)
     overlay_needs = "verb"
     changes = "end"
-    odds = 2
+    odds = 6
     estranges = True
 
     def check(self, where: Where, body: RemovePeers, known: Known) -> Iterator[Problem]:

@@ -45,7 +45,7 @@ class _Scale(Verb[Scale]):
     changes = "end"
     moves = True
     removes = True
-    odds = 1
+    odds = 8
 
     def check(self, where: Where, body: Scale, known: Known) -> Iterator[Problem]:
         yield from known.service((*where, "service"), body.service)

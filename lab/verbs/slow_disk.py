@@ -94,5 +94,8 @@ class _SlowDisk(Verb[SlowDisk]):
             return Drawn(body | {"full": True})
         return Drawn(body | {"latency": format_duration(rng.choice((20, 200, 900)) * UNITS["ms"])})
 
+    def shape(self, body: Body) -> str:
+        return "full" if body.get("full") else f"latency {body['latency']}"
+
 
 KIND = _SlowDisk()

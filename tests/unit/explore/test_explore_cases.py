@@ -122,7 +122,7 @@ def test_all_shapes_and_verbs_are_drawn() -> None:
     faults = [fault for seed in range(300) for fault in draw(HOSTS, {"s1": "a"}, seed, **CHANGING)]
     assert {fault.verb for fault in faults} == {
         "partition", "kill", "slow_disk", "clock", "churn", "block", "mtu", "scale", "remove", "attach", "policy",
-        "pause", "link", "flap", "connect", "forget", "reset", "rmpeer",
+        "pause", "link", "flap", "connect", "forget", "reset", "rmpeer", "publish",
     }  # fmt: skip
     shapes = {key for fault in faults if fault.verb == "partition" for key in fault.body}
     assert shapes == {"groups", "one_way", "isolate", "bridge", "ring"}

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from lab.errors import LabError
-from lab.explore.case import Case, first_case, lone_fault, plainer, shape_of
+from lab.explore.case import UNLIMITED, Case, first_case, plainer
 from lab.explore.corpus import Corpus
 from lab.explore.finds import cause_of, grouped, kind_of
 from lab.explore.limits import Limits, learned, read_limits, write_limits
+from lab.explore.lone import learning_case, lone_case, measured, shape_of
 from lab.explore.start import ground
 from lab.kinds.verbs import verb_of
 from lab.scenario.load import parse
@@ -37,10 +38,10 @@ LIMITS = Limits({"kill daemon": 4 * S, "partition isolate": 8 * S}, {"kill daemo
 
 
 def kind_of_start(case: Case) -> str:
-    if case.long or case.notice:
+    if case.long or case.one_by_one:
         return "long" if case.long else "lone"
     if not case.start:
-        return "settled" if case.deadline == 30 * S else "lone"
+        return "settled"
     launched = [step["launch"] for step in case.setup if "launch" in step]
     return "cold" if launched == ["all"] else "islands" if isinstance(launched[0], dict) else "late"
 
@@ -83,8 +84,9 @@ def test_of_two_networks_one_has_containers_until_they_have_met() -> None:
 
 
 def test_limits_are_learned_kept_and_asked_for(tmp_path: Path) -> None:
-    found = learned({"kill daemon": [2 * S, S], "churn every": [S, None]}, {"kill daemon": [0]})
-    assert found == Limits({"kill daemon": 4 * S}, {"kill daemon": S})
+    few = {"partition isolate": [S, S]}
+    found = learned({"kill daemon": [2 * S, S, S], "churn every": [S, S, None], **few}, {"kill daemon": [0, 0, 0]})
+    assert found == Limits({"kill daemon": 5 * S}, {"kill daemon": 2 * S})
     write_limits(tmp_path / "out" / "limits.json", found)
     assert read_limits(tmp_path / "out" / "limits.json") == found
     (tmp_path / "no.json").write_text("[1")
@@ -92,14 +94,35 @@ def test_limits_are_learned_kept_and_asked_for(tmp_path: Path) -> None:
         read_limits(tmp_path / "no.json")
     with pytest.raises(LabError, match="No such file"):
         read_limits(tmp_path / "none.json")
-    cases = [lone_fault(BLANK, RESOLVED, seed, LIMITS) for seed in range(40)]
-    asked = [case for case in cases if case.notice]
-    assert asked and {shape_of(case.faults[0]) for case in asked} <= set(LIMITS.notice)
-    steps = asked[0].timeline()
-    place = next(index for index, step in enumerate(steps) if asked[0].faults[0].verb in step)
+
+
+def test_faults_one_by_one_are_held_against_the_limits_of_their_sort() -> None:
+    cases = [lone_case(BLANK, RESOLVED, seed, LIMITS) for seed in range(12)]
+    assert {shape_of(fault) for case in cases for fault in case.faults} == {*LIMITS.notice, *LIMITS.recover}
+    case = next(case for case in cases if case.faults[0].noticed_within)
+    first, steps = case.faults[0], parse(case.text()) and case.timeline()
+    place = steps.index(first.step())
+    assert [next(iter(step)) for step in steps[place + 1 : place + 4]] == ["expect", "wait", "expect"]
     assert steps[place + 1]["expect"]["within"] in ("4s", "8s")
+    assert first.lasts > first.noticed_within, "it is still in force when the time to notice it is over"
     late = Point(key="", parameters={}, seed=1, verdict="invalid", reason=f"step {place + 2}: expected converged")
-    assert kind_of(late, asked[0]) == "noticed too late"
+    assert kind_of(late, case) == "noticed too late"
+    slow = Point(key="", parameters={}, seed=1, verdict="invalid", reason=f"step {place + 4}: expected converged")
+    assert kind_of(slow, case) == "expectation"
+
+
+def test_what_is_learned_tells_protocols_and_ports_apart() -> None:
+    cases = [learning_case(BLANK, RESOLVED, seed) for seed in range(60)]
+    shapes = Counter(shape_of(fault) for case in cases for fault in case.faults)
+    assert {"block udp 6784", "block udp 6783", "block tcp 6783", "kill daemon", "link loss"} <= shapes.keys()
+    timed = {shape_of(fault) for case in cases for fault in case.faults if fault.noticed_within}
+    assert "link delay jitter" in timed and "link loss" not in timed, "chance has no moment at which it is noticed"
+    case = next(case for case in cases if case.faults[0].noticed_within and not case.faults[1].noticed_within)
+    noticed, over = case.faults[0].noticed_within, case.faults[0].over_within
+    assert noticed == over == UNLIMITED and "on_failure: continue" in case.text() and parse(case.text())
+    took = list(measured(case, (0, 7 * S, 2, 9 * S, *[None] * 6)))
+    assert took[0] == (shape_of(case.faults[0]), True, S), "the time to converge at first is no such time"
+    assert took[1][1:] == (False, 3 * S), "nor is that from noticing a fault on to its end"
 
 
 def test_causes_do_not_depend_on_names_and_numbers() -> None:
