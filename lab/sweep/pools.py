@@ -18,7 +18,7 @@ from lab.sweep.ledger import code_version
 from lab.sweep.measure import Point
 from lab.sweep.play import CommandPlayer, Task, play_here
 
-__all__ = ["Cluster", "OneByOne", "Processes", "WorkerPool", "cores"]
+__all__ = ["Cluster", "OneByOne", "Processes", "WorkerPool", "begin_worker", "cores"]
 
 Player = Callable[[Task], Point]
 _AHEAD = 2
@@ -73,7 +73,7 @@ class Processes:
         """See `WorkerPool`."""
         if self._executor is None:
             context = multiprocessing.get_context("spawn")  # a fork would copy locks of other threads
-            self._executor = ProcessPoolExecutor(self.width, mp_context=context, initializer=_begin)
+            self._executor = ProcessPoolExecutor(self.width, mp_context=context, initializer=begin_worker)
         return self._executor.submit(self._player, task)
 
     def renew(self) -> None:
@@ -186,7 +186,7 @@ class Cluster:
         self.where = f"{len(workers)} Dask workers with {self.width} threads"
 
 
-def _begin() -> None:
+def begin_worker() -> None:
     """Initializer of each worker process: ignore Ctrl-C, which the sweep handles, and exit with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

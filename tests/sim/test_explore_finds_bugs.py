@@ -1,12 +1,11 @@
 """Explore with a bug planted in a core: it is found, and shrunk to the few steps that bring it about."""
 
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.explore.play import play_case
+from benchmarks.explore import Here
 from lab.explore.search import Counterexample, Search, write_case
 from lab.scenario.load import load_resolved
 from lab.sweep.measure import Point
@@ -26,23 +25,6 @@ timeline:
   - run: all
   - expect: {converged: all, within: 20s}
 """
-
-
-class Here:
-    """A pool that plays in this process, where the bug is."""
-
-    width = 1
-    ahead = 2
-    where = "here"
-
-    def submit(self, task: Task) -> "Future[Point]":
-        future: Future[Point] = Future()
-        future.set_result(play_case(task))
-        return future
-
-    def renew(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture

@@ -1,16 +1,17 @@
 """`lab explore` against mutants of `make bench-explore`, in a small form; and that it is the same wherever it runs."""
 
-from concurrent.futures import Future
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from benchmarks.explore import SCENARIO, searched
+from benchmarks import explore
+from benchmarks.explore import SCENARIO, Here, Searched, searched
 from benchmarks.mutants import MUTANTS, Mutant, check
+from lab.explore.limits import Limits
 from lab.explore.play import play_case
 from lab.explore.search import Search
-from lab.sweep.measure import Point
-from lab.sweep.play import Task
 from lab.sweep.pools import Processes, WorkerPool
 
 SMALL = """\
@@ -42,25 +43,26 @@ def test_there_are_twenty_in_all_parts() -> None:
 def test_mutants_are_found(name: str, tmp_path: Path) -> None:
     file = tmp_path / "four.yaml"
     file.write_text(SCENARIO)
-    found, _ = searched(file, NAMED[name], 64, None, jobs=1)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # a mutant stays where it is planted
+        found = pool.submit(searched, file, NAMED[name], range(1, 65), None).result().finds
     assert found, f"{name} was not found in 64 runs"
 
 
-class Here:
-    """Plays in this process."""
+def test_a_benchmark_that_was_interrupted_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[range] = []
 
-    width = 1
-    ahead = 2
-    where = "here"
+    def search(file: Path, mutant: Mutant | None, seeds: range, limits: Limits, *, keep_going: bool) -> Searched:
+        played.append(seeds)
+        return Searched([(seeds.start, "expectation", "why")], 1.0)
 
-    def submit(self, task: Task) -> "Future[Point]":
-        future: Future[Point] = Future()
-        future.set_result(play_case(task))
-        return future
-
-    def renew(self) -> None: ...
-
-    def close(self) -> None: ...
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(explore, "searched", search)
+    none = Limits({}, {})
+    first = explore._one("four.yaml", MUTANTS[0], range(1, 9), none, "code")
+    assert explore._one("four.yaml", MUTANTS[0], range(1, 9), none, "code") == first and played == [range(1, 9)]
+    explore._one("four.yaml", MUTANTS[0], range(1, 9), none, "other")
+    explore._one("four.yaml", None, range(1, 9), none, "code")
+    assert len(played) == 3, "other code and sound cores are searched"
 
 
 def explored(file: Path, pool: WorkerPool) -> tuple[list[str], set[int]]:
