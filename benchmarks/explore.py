@@ -51,7 +51,7 @@ timeline:
 LEARNED = range(100_000, 100_100)
 """Seeds of the runs from which limits are learned."""
 _RUNS = 200
-_SOUND = 5
+_SOUND = 2
 """Searches of the cores as they are; the seeds of the first one are those with which mutants are sought."""
 _KEPT = Path("reports/bench-explore")
 
