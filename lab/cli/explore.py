@@ -90,7 +90,7 @@ def _learn(search: Search, file: Path, interrupt: Interrupt) -> int:
         for fault in sorted({*limits.notice, *limits.recover})
     ]
     table.show(("fault", "noticed within", "over within"), shown, right=("noticed within", "over within"))
-    click.echo(f"written: {file}, from {count(len(LEARNED), 'run')} in which one thing happened")
+    click.echo(f"written: {file}, from {count(len(LEARNED), 'run')} in which faults came one by one")
     return 0
 
 
@@ -113,7 +113,7 @@ class _Told:
         few = LEARNED[: len(self._seeds) // 2]
         if few:
             self._search.learn(few)
-            click.echo(f"  {count(len(few), 'run')} with one fault: how long noticing and recovering take", err=True)
+            click.echo(f"  {count(len(few), 'run')} with faults one by one: how long noticing and recovering take", err=True)
 
     def explore(self, keep_going: bool) -> int:
         """Search, and print the violations."""
