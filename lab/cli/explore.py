@@ -113,7 +113,9 @@ class _Told:
         few = LEARNED[: len(self._seeds) // 2]
         if few:
             self._search.learn(few)
-            click.echo(f"  {count(len(few), 'run')} with faults one by one: how long noticing and recovering take", err=True)
+            click.echo(
+                f"  {count(len(few), 'run')} with faults one by one: how long noticing and recovering take", err=True
+            )
 
     def explore(self, keep_going: bool) -> int:
         """Search, and print the violations."""
