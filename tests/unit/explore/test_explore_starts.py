@@ -100,7 +100,8 @@ def test_faults_one_by_one_are_held_against_the_limits_of_their_sort() -> None:
     cases = [lone_case(BLANK, RESOLVED, seed, LIMITS) for seed in range(12)]
     assert {shape_of(fault) for case in cases for fault in case.faults} == {*LIMITS.notice, *LIMITS.recover}
     case = next(case for case in cases if case.faults[0].noticed_within)
-    first, steps = case.faults[0], parse(case.text()) and case.timeline()
+    first, steps = case.faults[0], case.timeline()
+    assert parse(case.text())
     place = steps.index(first.step())
     assert [next(iter(step)) for step in steps[place + 1 : place + 4]] == ["expect", "wait", "expect"]
     assert steps[place + 1]["expect"]["within"] in ("4s", "8s")
