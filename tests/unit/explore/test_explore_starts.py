@@ -84,7 +84,7 @@ def test_of_two_networks_one_has_containers_until_they_have_met() -> None:
 
 
 def test_limits_are_learned_kept_and_asked_for(tmp_path: Path) -> None:
-    few = {"partition isolate": [S, S]}
+    few: dict[str, list[int | None]] = {"partition isolate": [S, S]}
     found = learned({"kill daemon": [2 * S, S, S], "churn every": [S, S, None], **few}, {"kill daemon": [0, 0, 0]})
     assert found == Limits({"kill daemon": 5 * S}, {"kill daemon": 2 * S})
     write_limits(tmp_path / "out" / "limits.json", found)
