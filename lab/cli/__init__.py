@@ -594,13 +594,16 @@ def overlay_check(
     help="Overlays: KIND, KIND:VARIANT, KIND:key=value, PROGRAM, each with @VERSION [default: all that can run here].",
 )
 @click.option("--questions", multiple=True, metavar="Q,R", help="Questions [default: all].")
-@click.option("--repeats", type=int, metavar="N", help="Runs of each question [default: 20 below 15 s, else 5].")
+@click.option("--repeats", type=int, metavar="N", help="Repeats of each question [default: 20 below 15 s, else 5].")
 @click.option(
-    "--side-by-side",
-    default=1,
+    "--jobs",
+    default=6,
     show_default=True,
     metavar="LABS",
-    help="Labs at once, of questions whose hosts are idle (quiet); others are played alone.",
+    help="Labs at once, of questions whose hosts are idle; others are played alone.",
+)
+@click.option(
+    "--again", metavar="PART", help="Play a random part of the cells again (1/3, all), and say which do not agree."
 )
 @click.option("--list", "only_list", is_flag=True, help="List questions and entries; play nothing.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where all goes [default: reports/league].")
@@ -612,7 +615,8 @@ def league(
     entries: tuple[str, ...],
     questions: tuple[str, ...],
     repeats: int | None,
-    side_by_side: int,
+    jobs: int,
+    again: str | None,
     only_list: bool,
     out: Path | None,
     document: Path | None,
@@ -632,7 +636,7 @@ def league(
         list_league(as_json=as_json)
         return
     code = play_league(
-        entries, questions, repeats=repeats, side_by_side=side_by_side, out=out, into=document, as_json=as_json
+        entries, questions, repeats=repeats, jobs=jobs, again=again, out=out, into=document, as_json=as_json
     )
     sys.exit(code)
 

@@ -4,16 +4,18 @@ Owns what a person sees meanwhile, and which overlays take part when none is nam
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 import msgspec
+from msgspec import Struct
 
 from lab.cli import table
 from lab.cli.ending import UNKNOWN
 from lab.errors import LabError
 from lab.kinds.overlays import OVERLAYS
+from lab.league.again import CellAgreement, agreements, part_of, part_words
 from lab.league.document import document
 from lab.league.page import write_pages
 from lab.league.papers import write_papers
@@ -23,12 +25,13 @@ from lab.league.plan import (
     LeagueRun,
     Pairing,
     estimate,
+    labs_of,
     matches,
     pairings,
     questions_of,
     repeats_of,
 )
-from lab.league.play import RUNS, LeagueProgress, open_ledger, play_all, read_again, slug
+from lab.league.play import RUNS, LeagueProgress, open_ledger, play_all, read_again, skipped, slug
 from lab.league.results import LeagueRow, by_pair, rows_of
 from lab.records.store import ROOT, replace_file
 from lab.sweep.ledger import Ledger, code_version
@@ -41,6 +44,9 @@ from lab.words import are, count
 __all__ = ["league", "list_league"]
 
 MOST_LABS = 16
+_AGAIN = "again"
+"""Folder of the second league."""
+_OTHER_SEEDS = 1_000_000
 _BACKEND = "netns"
 """Overlays that need another are compared only when named."""
 _MARKS = {"valid": "✓", "invalid": "✗", "unknown": "?"}
@@ -58,12 +64,18 @@ def list_league(*, as_json: bool) -> None:
         click.echo(json.dumps({"questions": questions, "entries": names, "absent": absent}))
         return
     table.show(
-        ("question", "what it asks", "measures", "a run", "repeats"),
+        ("question", "what it asks", "measures", "a repeat", "repeats"),
         [
-            [one.name, one.asks, ", ".join(one.measures), f"{one.seconds:.0f} s", str(repeats_of(one, None))]
+            [
+                one.name,
+                one.asks,
+                ", ".join(one.measures),
+                f"{one.each or one.seconds:.0f} s",
+                str(repeats_of(one, None)),
+            ]
             for one in QUESTIONS
         ],
-        right=("a run", "repeats"),
+        right=("a repeat", "repeats"),
     )
     click.echo(f"\nentries: {', '.join(names)}")
     for name, lacks in absent.items():
@@ -75,7 +87,8 @@ def league(
     questions: Sequence[str],
     *,
     repeats: int | None,
-    side_by_side: int,
+    jobs: int,
+    again: str | None,
     out: Path | None,
     into: Path | None,
     as_json: bool,
@@ -83,8 +96,9 @@ def league(
     """Play what is not done yet and write pages and tables; 0 all is done, 3 interrupted, or runs said nothing."""
     if repeats is not None and not 1 <= repeats <= MOST_REPEATS:
         raise LabError(f"--repeats {repeats}: expected 1 to {MOST_REPEATS}")
-    if not 1 <= side_by_side <= MOST_LABS:
-        raise LabError(f"--side-by-side {side_by_side}: expected 1 to {MOST_LABS} labs")
+    if not 1 <= jobs <= MOST_LABS:
+        raise LabError(f"--jobs {jobs}: expected 1 to {MOST_LABS} labs")
+    part = None if again is None else part_words(again)
     asked = questions_of(questions)
     names, absent = _everybody()
     players = entries_of(entries or names)
@@ -94,45 +108,103 @@ def league(
         for name, lacks in absent.items():
             say(f"not here: {name}, needs: apt install {' '.join(lacks)}")
     with open_ledger(folder) as ledger:
-        say(_announced(players, asked, repeats, list(ledger.points.values()), side_by_side))
+        say(_announced(players, asked, repeats, list(ledger.points.values()), jobs))
         facts, broken = _asked(players, folder, say)
         found = pairings(players, asked, facts, broken)
-        planned = matches(found, facts, repeats)
-        todo = [match for match in planned if match.key not in ledger.points]
-        if reused := len(planned) - len(todo):
-            say(f"{reused} of {count(len(planned), 'run')} {are(reused)} there already")
-        if todo:
-            seconds = estimate(todo, list(ledger.points.values()), side_by_side=side_by_side)
-            say(f"{count(len(todo), 'run')}, about {_span(seconds)}")
-        interrupted = False
-        silent: dict[str, LeagueRun] = {}
-        try:
-            silent = play_all(todo, ledger, folder, lambda told: say(_line(told)), side_by_side=side_by_side)
-        except KeyboardInterrupt:
-            interrupted = True
-        runs = _runs(planned, ledger, silent, folder)
-    rows = rows_of(found, by_pair(runs))
+        first = _league(found, facts, repeats, ledger, folder, jobs, say)
+    rows, runs = first.rows, first.runs
     papers = write_papers(folder, rows, runs)
     page = write_pages(folder, rows, runs, facts, broken)
+    second: _Played | None = None
+    if part is not None and not first.interrupted:
+        chosen = part_of(found, part)
+        say(f"again: {count(len(chosen), 'pair')} of an entry and a question, with other seeds")
+        with open_ledger(folder / _AGAIN) as other:
+            second = _league(chosen, facts, repeats, other, folder / _AGAIN, jobs, say, salt=_OTHER_SEEDS)
+        write_papers(folder / _AGAIN, second.rows, second.runs)
+        write_pages(folder / _AGAIN, second.rows, second.runs, facts, broken)
+    compared = agreements(rows, second.rows) if second is not None else []
     if into is not None:
-        replace_file(into, document(rows, runs, facts, broken, code_version()).encode())
+        replace_file(into, document(rows, runs, facts, broken, code_version(), compared).encode())
+    both = [first, *([second] if second is not None else [])]
+    complete = all(one.complete for one in both)
+    interrupted = any(one.interrupted for one in both)
     if as_json:
         told = {
-            "planned": len(planned), "runs": len(runs), "reused": reused, "interrupted": interrupted,
-            "unknown": len(silent), "broken": broken, "page": str(page), "tables": [str(path) for path in papers],
+            "planned": first.planned, "runs": len(runs), "reused": first.reused, "interrupted": interrupted,
+            "unknown": sum(one.silent for one in both), "broken": broken, "page": str(page),
+            "tables": [str(path) for path in papers],
             "cells": [
                 {"question": cell.question, "measure": cell.measure, "entry": cell.entry, "state": cell.state,
                  "words": cell.words, "rank": cell.rank, "reason": cell.reason, "runs": cell.runs}
                 for row in rows for cell in row.cells
             ],
+            "again": [
+                {"question": one.row.question.name, "measure": one.row.measure.name, "entry": one.first.entry,
+                 "first": one.first.words, "second": one.second.words, "agree": one.agree}
+                for one in compared
+            ],
         }  # fmt: skip
         click.echo(json.dumps(told))
     else:
         _show(rows)
+        _show_agreement(compared)
         click.echo(f"page: {page}")
         if interrupted:
             click.echo("interrupted: what is done is kept; the same command goes on")
-    return UNKNOWN if interrupted or silent or len(runs) < len(planned) else 0
+    return 0 if complete else UNKNOWN
+
+
+class _Played(Struct, frozen=True, kw_only=True):
+    """One league, as far as it was played."""
+
+    rows: list[LeagueRow]
+    runs: list[LeagueRun]
+    planned: int
+    reused: int
+    silent: int
+    interrupted: bool
+
+    @property
+    def complete(self) -> bool:
+        return not self.interrupted and not self.silent and len(self.runs) >= self.planned
+
+
+def _league(
+    found: Sequence[Pairing],
+    facts: Mapping[str, OverlayFacts],
+    repeats: int | None,
+    ledger: Ledger[LeagueRun],
+    folder: Path,
+    jobs: int,
+    say: Callable[[str], None],
+    *,
+    salt: int = 0,
+) -> _Played:
+    """Play what its ledger does not have yet."""
+    planned = matches(found, facts, repeats, salt=salt)
+    todo = [match for match in planned if not ledger.points.keys() >= set(match.keys.values())]
+    if reused := sum(len(match.repeats) for match in planned) - sum(len(match.repeats) for match in todo):
+        say(f"{count(reused, 'repeat')} {are(reused)} there already")
+    if todo:
+        seconds = estimate(todo, list(ledger.points.values()), side_by_side=jobs)
+        say(f"{count(len(todo), 'lab')}, about {_span(seconds)}")
+    interrupted = False
+    silent: dict[str, LeagueRun] = {}
+    try:
+        silent = play_all(todo, ledger, folder, lambda told: say(_line(told)), side_by_side=jobs)
+    except KeyboardInterrupt:
+        interrupted = True
+    planned = [match for match in planned if not skipped(match, list(ledger.points.values()))]
+    runs = _runs(planned, ledger, silent, folder)
+    return _Played(
+        rows=rows_of(found, by_pair(runs)),
+        runs=runs,
+        planned=sum(len(match.repeats) for match in planned),
+        reused=reused,
+        silent=len(silent),
+        interrupted=interrupted,
+    )
 
 
 def _everybody() -> tuple[list[str], dict[str, list[str]]]:
@@ -154,14 +226,15 @@ def _announced(
 ) -> str:
     """How much there is to play, before anything is played: nothing is known of the overlays yet."""
     every = [
-        LeagueMatch(key="", pairing=Pairing(entry=player, question=question), repeat=repeat, scenario={})
+        LeagueMatch(key="", pairing=Pairing(entry=player, question=question), repeats=numbers, scenario={})
         for question in asked
         for player in players
-        for repeat in range(repeats_of(question, repeats))
+        for numbers in labs_of(question, repeats)
     ]
+    times = sum(len(match.repeats) for match in every)
     return (
-        f"{count(len(players), 'entry', 'entries')}, {count(len(asked), 'question')}, "
-        f"{count(len(every), 'run')} at most: {_span(estimate(every, done, side_by_side=labs))} if none is done yet"
+        f"{count(len(players), 'entry', 'entries')}, {count(len(asked), 'question')}, {count(times, 'repeat')} in "
+        f"{count(len(every), 'lab')} at most: {_span(estimate(every, done, side_by_side=labs))} if none is done yet"
     )
 
 
@@ -185,11 +258,12 @@ def _runs(
 ) -> list[LeagueRun]:
     runs = []
     for match in planned:
-        run = ledger.points.get(match.key) or silent.get(match.key)
-        if run is not None:
-            run = read_again(run, match, folder)
-            # The same overlay may have had another label before.
-            runs.append(msgspec.structs.replace(run, entry=match.pairing.entry.label))
+        for key in match.keys.values():
+            run = ledger.points.get(key) or silent.get(key)
+            if run is not None:
+                run = read_again(run, match, folder)
+                # The same overlay may have had another label before.
+                runs.append(msgspec.structs.replace(run, entry=match.pairing.entry.label))
     return runs
 
 
@@ -204,12 +278,30 @@ def _show(rows: Sequence[LeagueRow]) -> None:
 
 
 def _line(told: LeagueProgress) -> str:
-    run = told.run
-    reason = f"  {run.reason}" if run.reason else ""
+    first = told.runs[0]
+    worst = next((run for run in told.runs if run.verdict != "valid"), first)
+    reason = f"  {worst.reason}" if worst.reason else ""
+    numbers = f"#{first.repeat}" + (f"–{told.runs[-1].repeat}" if len(told.runs) > 1 else "")
     return (
-        f"{_MARKS.get(run.verdict, '?')} {told.done}/{told.of} {run.question} {run.entry} #{run.repeat}  "
-        f"{run.wall:.0f} s, {_span(told.left)} left{reason}"
+        f"{_MARKS.get(worst.verdict, '?')} {told.done}/{told.of} {first.question} {first.entry} {numbers}  "
+        f"{sum(run.wall for run in told.runs):.0f} s, {_span(told.left)} left{reason}"
     )
+
+
+def _show_agreement(compared: Sequence[CellAgreement]) -> None:
+    if not compared:
+        return
+    apart = [one for one in compared if not one.agree]
+    click.echo(f"again: {len(compared) - len(apart)} of {count(len(compared), 'cell')} agree with the first league")
+    if apart:
+        table.show(
+            ("question", "measure", "entry", "first", "second"),
+            [
+                [one.row.question.name, f"{one.row.measure.title} ({one.row.measure.unit})", one.first.entry,
+                 one.first.words, one.second.words]
+                for one in apart
+            ],
+        )  # fmt: skip
 
 
 def _span(seconds: float) -> str:

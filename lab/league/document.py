@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from textwrap import fill
 
+from lab.league.again import CellAgreement
 from lab.league.measures import measures_of
 from lab.league.plan import LeagueRun
 from lab.league.results import LeagueCell, LeagueRow
@@ -40,13 +41,14 @@ def document(
     facts: Mapping[str, OverlayFacts],
     broken: Mapping[str, str],
     code: str,
+    compared: Sequence[CellAgreement] = (),
 ) -> str:
     """The text of the file."""
     said = sum(not run.failed for run in runs)
     lines = [_HEAD, _made(said, code), "## Entries", "", *_entries(facts, broken), "", "## Measures", ""]
     for measure in measures_of([row.question for row in rows]):
         lines.append(fill(f"- **{measure.title}** ({measure.unit}): {measure.about}.", 100, subsequent_indent="  "))
-    lines += ["", "## Overview", "", *_overview(rows)]
+    lines += ["", "## Overview", "", *_overview(rows), *_again(compared)]
     questions: dict[str, list[LeagueRow]] = {}
     for row in rows:
         questions.setdefault(row.question.name, []).append(row)
@@ -78,6 +80,24 @@ def _overview(rows: Sequence[LeagueRow]) -> list[str]:
         cells = [_ranked(cell.value, cell) for cell in row.cells]
         name = f"[{row.question.name}](#{row.question.name})"
         lines.append(f"| {name} | {row.measure.title} ({row.measure.unit}) | {' | '.join(cells)} |")
+    return lines
+
+
+def _again(compared: Sequence[CellAgreement]) -> list[str]:
+    if not compared:
+        return []
+    apart = [one for one in compared if not one.agree]
+    said = (
+        f"{count(len(compared), 'cell')}, chosen at random, were played again in a second league with other seeds. "
+        f"{len(compared) - len(apart)} agree: of neither the whole interval is better."
+    )
+    lines = ["", "## Played again", "", fill(said, 100)]
+    if apart:
+        lines += ["", "| question | measure | entry | first | second |", "|---|---|---|---:|---:|"]
+    for one in apart:
+        measure = f"{one.row.measure.title} ({one.row.measure.unit})"
+        cells = [one.row.question.name, measure, _text(one.first.entry), one.first.words, one.second.words]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""One run's history -> the numbers of a question. Pure: reads what `lab.load` offers, and nothing of an overlay.
+"""One run's history -> the numbers of each repeat in it. Pure: reads what `lab.load` offers, nothing of an overlay.
 
 Owns what each measure is. Times are seconds. A time that was not reached in a run is longer than its value
 (`reached` false), and so is that of a run in which the question's event never came, or that ended before it was over.
@@ -19,16 +19,18 @@ from lab.trials.usage import HostUsage, usage_in
 __all__ = [
     "MEASURES",
     "NEVER",
+    "NOT_ASKED",
     "LeagueMeasure",
     "MeasuredWindow",
+    "RepeatReading",
     "RunReading",
-    "judged",
     "measures_of",
     "never",
-    "read_run",
+    "read_repeats",
 ]
 
 _S = 1e9
+NOT_ASKED = "not asked"
 NEVER = 1e9
 """Seconds of a time that was never reached: longer than any other, and a number in JSON, unlike infinity."""
 
@@ -51,6 +53,14 @@ class RunReading(Struct, frozen=True, kw_only=True):
     value: float
     reached: bool = True
     """False: it is longer than this."""
+
+
+class RepeatReading(Struct, frozen=True, kw_only=True):
+    """What came of one repeat. `verdict`: valid, invalid, unknown, or that an earlier one ended the run."""
+
+    verdict: str
+    reason: str = ""
+    readings: dict[str, RunReading] = {}
 
 
 class MeasuredWindow(Struct, frozen=True, kw_only=True):
@@ -120,28 +130,51 @@ MEASURES: Mapping[str, LeagueMeasure] = {
 }
 
 
-def read_run(question: LeagueQuestion, run: PlayedRun) -> dict[str, RunReading]:
-    """Every measure of a question that this run has something for."""
-    window = window_of(question, run)
-    if window is None:
-        return never(question)
-    found = {name: _READERS[name](question, run, window) for name in question.measures}
-    return {name: reading for name, reading in found.items() if reading is not None}
-
-
-def judged(run: PlayedRun) -> tuple[str, str]:
-    """Whether the run came to its end, and why not: (valid, invalid or unknown, reason).
+def read_repeats(question: LeagueQuestion, run: PlayedRun, number: int) -> list[RepeatReading]:
+    """Its repeats, of which it should have so many.
 
     Other than a run's verdict this demands nothing of how soon things are as they should be: that is measured. A step
-    that failed makes a run invalid. Probes that were not on schedule say nothing."""
+    that failed makes its repeat invalid and ends the run. Probes that were not on schedule say nothing."""
     bad = next((event for event in run.events if event.ok is False), None)
-    if bad is not None:
-        label = str(bad.detail.get("expect") or bad.detail.get("label") or bad.what)
-        return "invalid", f"{label}: {bad.detail.get('error') or 'failed'}"
-    for check in run.checks:
-        if check.checker in ("schedule", "steps") and check.verdict == "unknown":
-            return "unknown", check.summary
-    return "valid", ""
+    if bad is None:
+        for check in run.checks:
+            if check.checker in ("schedule", "steps") and check.verdict == "unknown":
+                return [RepeatReading(verdict="unknown", reason=check.summary)] * number
+    found = []
+    for index, steps in enumerate(_steps_of(question, run, number)):
+        window = window_of(question, run, steps)
+        if index and (window is None or (bad is not None and bad.step < steps.start)):
+            found.append(RepeatReading(verdict=NOT_ASKED, reason="an earlier repeat in the same lab failed"))
+            continue
+        failed = bad is not None and bad.step < steps.stop
+        readings = never(question) if window is None else _read(question, run, window)
+        found.append(
+            RepeatReading(
+                verdict="invalid" if failed else "valid",
+                reason=_why(bad) if bad is not None and failed else "",
+                readings=readings,
+            )
+        )
+    return found
+
+
+def _why(bad: Event) -> str:
+    label = str(bad.detail.get("expect") or bad.detail.get("label") or bad.what)
+    return f"{label}: {bad.detail.get('error') or 'failed'}"
+
+
+def _steps_of(question: LeagueQuestion, run: PlayedRun, number: int) -> list[range]:
+    """The steps of each repeat: the last ones of the timeline; all of them if the lab's start is the repeat."""
+    steps, length = len(run.scenario["timeline"]), len(question.once(0))
+    if not length:
+        return [range(steps)]
+    first = steps - length * number
+    return [range(start, start + length) for start in range(first, steps, length)]
+
+
+def _read(question: LeagueQuestion, run: PlayedRun, window: MeasuredWindow) -> dict[str, RunReading]:
+    found = {name: _READERS[name](question, run, window) for name in question.measures}
+    return {name: reading for name, reading in found.items() if reading is not None}
 
 
 def never(question: LeagueQuestion) -> dict[str, RunReading]:
@@ -150,25 +183,21 @@ def never(question: LeagueQuestion) -> dict[str, RunReading]:
     return {name: RunReading(value=NEVER, reached=False) for name in timed}
 
 
-def window_of(question: LeagueQuestion, run: PlayedRun) -> MeasuredWindow | None:
-    """From the question's event until it ends, or the run does; None: it did not come to it."""
-    events = [event for event in run.events if event.what == question.event and event.phase != "point"]
+def window_of(question: LeagueQuestion, run: PlayedRun, steps: range) -> MeasuredWindow | None:
+    """From the question's event until it ends, or the last of these steps does; None: it did not come to it."""
+    mine = [event for event in run.events if event.step in steps and event.phase != "point"]
+    events = [event for event in mine if event.what == question.event]
     begun = next((event for event in events if event.phase == "start"), None)
     ended = next((event for event in events if event.phase == "end" and begun and event.step == begun.step), None)
     first = ended if question.since == "end" else begun
     if first is None or begun is None or (ended is not None and ended.ok is False):
         return None
-    down = next((event.t for event in run.events if event.what == "down"), None)
-    end = down if down is not None else _last(run)
+    end = max(event.t for event in mine)
     if question.until == "event":
         if ended is None:
             return None
         end = ended.t
     return MeasuredWindow(start=first.t, end=end)
-
-
-def _last(run: PlayedRun) -> int:
-    return max((event.t for event in run.events), default=0)
 
 
 def _counted(question: LeagueQuestion, run: PlayedRun, window: MeasuredWindow) -> dict[tuple[str, str], list[Sample]]:
@@ -262,13 +291,18 @@ def _throughput(question: LeagueQuestion, run: PlayedRun, window: MeasuredWindow
     return RunReading(value=median(found) / 1e6) if found else None
 
 
-def _hosts(run: PlayedRun) -> list[tuple[HostUsage, HostUsage]]:
-    """Each host's first and last count."""
-    found: dict[str, list[HostUsage]] = {}
+def _hosts(run: PlayedRun, window: MeasuredWindow) -> list[tuple[HostUsage, HostUsage]]:
+    """Each host's last count before the window, and its first after it."""
+    before: dict[str, HostUsage] = {}
+    after: dict[str, HostUsage] = {}
     for event in run.events:
         if event.phase != "start" and (usage := _usage(event)) is not None:
-            found.setdefault(usage.host, []).append(usage)
-    return [(counts[0], counts[-1]) for counts in found.values() if counts[-1].at > counts[0].at]
+            if event.t <= window.start:
+                before[usage.host] = usage
+            elif event.t >= window.end:
+                after.setdefault(usage.host, usage)
+    both = [(before[host], after[host]) for host in before if host in after]
+    return [(first, last) for first, last in both if last.at > first.at]
 
 
 def _usage(event: Event) -> HostUsage | None:
@@ -277,7 +311,7 @@ def _usage(event: Event) -> HostUsage | None:
 
 def _per_host(change: Callable[[HostUsage, HostUsage], float]) -> "_Reader":
     def reader(question: LeagueQuestion, run: PlayedRun, window: MeasuredWindow) -> RunReading | None:
-        values = [change(*counts) for counts in _hosts(run)]
+        values = [change(*counts) for counts in _hosts(run, window)]
         return RunReading(value=sum(values) / len(values)) if values else None
 
     return reader

@@ -36,8 +36,8 @@ td.left, th.left { text-align: left; white-space: normal; overflow-wrap: anywher
 .scroll { overflow-x: auto; }
 """
 _INTRO = (
-    "Each cell: the median of all runs, and its 95 % interval; it leads to its runs. A number in a circle is the rank: "
-    "one more than the number of overlays whose whole interval is better. Where there is none, intervals overlap."
+    "Each cell: the median of all repeats, and its 95 % interval; it leads to its runs. A number in a circle is the "
+    "rank: one more than the number of overlays whose whole interval is better. Where there is none, intervals overlap."
 )
 
 
@@ -167,7 +167,7 @@ def _pair_page(entry: str, question: str, runs: Sequence[LeagueRun]) -> str:
     lines = []
     for run in sorted(runs, key=lambda run: run.repeat):
         cells = "".join(f"<td>{reading_words(run.readings.get(name), MEASURES[name])}</td>" for name in names)
-        where = f'<a href="../{quote(run.run)}/{HISTORY}">{_text(run.run)}</a>' if run.run else "–"
+        where = f'<a href="../{quote(run.run)}/{HISTORY}">{_text(run.run)}</a> #{run.index + 1}' if run.run else "–"
         lines.append(
             f"  <tr><td>{run.repeat}</td><td>{run.verdict}</td>{cells}<td>{run.wall:.0f} s</td>"
             f'<td class="left">{where}</td><td class="left">{_text(run.reason)}</td></tr>\n'

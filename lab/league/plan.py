@@ -1,6 +1,7 @@
-"""Which runs a league has, what each is known by, and about how long they take. Starts nothing.
+"""Which labs a league plays, how each of their repeats is known, and about how long they take. Starts nothing.
 
-A run's key is made of everything that decides what comes out: entry, version, question, settings, repeat and code.
+One lab plays one repeat of a question, or several one after the other. A repeat's key is made of everything that
+decides what comes out: entry, version, question, settings, its lab's number, its place there, and code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from lab.errors import LabError
-from lab.league.measures import RunReading
+from lab.league.measures import NOT_ASKED, RunReading
 from lab.sweep.ledger import code_version
 from lab.trials import usage
 from lab.trials.questions import QUESTIONS, REACHED_WITHIN
@@ -24,6 +25,8 @@ __all__ = [
     "LeagueRun",
     "Pairing",
     "estimate",
+    "is_long",
+    "labs_of",
     "matches",
     "pairings",
     "questions_of",
@@ -32,7 +35,7 @@ __all__ = [
 ]
 
 SHORT = 15.0
-"""Seconds below which a question is played often."""
+"""Seconds below which a question is played often, by what it says, and by what it takes an overlay."""
 OFTEN, SELDOM = 20, 5
 MOST_REPEATS = 1000
 _START = 4.0
@@ -51,21 +54,36 @@ class Pairing(Struct, frozen=True, kw_only=True):
 
 
 class LeagueMatch(Struct, frozen=True, kw_only=True):
-    """One run that is to be made."""
+    """One lab that is to be played."""
 
     key: str
     pairing: Pairing
-    repeat: int
+    repeats: tuple[int, ...]
+    """The numbers of the repeats that it plays."""
     scenario: dict[str, Any]
+    seed: int = 0
+    spare: bool = False
+    """Only played if the first repeats show that the question is short for this entry."""
+
+    @property
+    def keys(self) -> dict[int, str]:
+        """Repeat -> its key."""
+        return {repeat: f"{self.key}-{index}" for index, repeat in enumerate(self.repeats)}
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes, as its question says."""
+        question = self.pairing.question
+        return _START + question.seconds + question.each * (len(self.repeats) - 1)
 
     @property
     def limit(self) -> float:
         """Seconds after which it is ended: every wait of it may take its longest, and then some."""
-        return 4 * self.pairing.question.seconds + 3 * REACHED_WITHIN + 240
+        return 4 * self.seconds + 3 * REACHED_WITHIN * len(self.repeats) + 240
 
 
 class LeagueRun(Struct, frozen=True, kw_only=True):
-    """One run that was made; a line of the league's ledger."""
+    """One repeat that was played; a line of the league's ledger."""
 
     key: str
     entry: str
@@ -74,13 +92,21 @@ class LeagueRun(Struct, frozen=True, kw_only=True):
     verdict: str
     reason: str = ""
     run: str = ""
-    """Its folder, as the league's folder sees it; empty: there is none."""
+    """The folder of its lab's run, as the league's folder sees it; empty: there is none."""
+    index: int = 0
+    """Which repeat of that run it is."""
     wall: float = 0.0
+    """Seconds: its part of the time that the lab took."""
     readings: dict[str, RunReading] = {}
     read_by: str = ""
     """Which version of the measures read it."""
     failed: bool = False
     """It said nothing, and is played again next time."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether the question was put; not if an earlier repeat in the same lab ended it."""
+        return self.verdict != NOT_ASKED
 
 
 def questions_of(words: Sequence[str]) -> list[LeagueQuestion]:
@@ -117,28 +143,49 @@ def pairings(
     ]
 
 
-def matches(found: Sequence[Pairing], facts: Mapping[str, OverlayFacts], repeats: int | None) -> list[LeagueMatch]:
-    """The runs in the order in which they are played: all entries in turn, then again, then the next question."""
+def matches(
+    found: Sequence[Pairing], facts: Mapping[str, OverlayFacts], repeats: int | None, *, salt: int = 0
+) -> list[LeagueMatch]:
+    """The labs in the order in which they are played: all entries in turn, then again, then the next question.
+
+    `salt`: other seeds than those of a league before."""
     by_question: dict[str, list[Pairing]] = {}
     for pairing in found:
         if not pairing.why_not and not pairing.broken:
             by_question.setdefault(pairing.question.name, []).append(pairing)
     planned = []
     for mine in by_question.values():
-        for repeat in range(1, repeats_of(mine[0].question, repeats) + 1):
-            planned += [_match(pairing, facts[pairing.entry.label], repeat) for pairing in mine]
+        for numbers in labs_of(mine[0].question, repeats):
+            spare = repeats is None and numbers[0] > SELDOM
+            planned += [_match(pairing, facts[pairing.entry.label], numbers, salt, spare=spare) for pairing in mine]
     return planned
 
 
-def _match(pairing: Pairing, facts: OverlayFacts, repeat: int) -> LeagueMatch:
-    scenario = pairing.question.scenario(pairing.entry, facts)
-    decides = [scenario, pairing.entry.stamp, facts.version, repeat, code_version()]
+def labs_of(question: LeagueQuestion, repeats: int | None) -> list[tuple[int, ...]]:
+    """The numbers of the repeats that each lab plays."""
+    last = repeats_of(question, repeats)
+    starts = range(1, last + 1, question.rounds)
+    return [tuple(range(first, min(first + question.rounds, last + 1))) for first in starts]
+
+
+def _match(pairing: Pairing, facts: OverlayFacts, numbers: tuple[int, ...], salt: int, *, spare: bool) -> LeagueMatch:
+    scenario = pairing.question.scenario(pairing.entry, facts, len(numbers))
+    decides = [scenario, pairing.entry.stamp, facts.version, numbers[0] + salt, code_version()]
     key = sha256(msgspec.json.encode(decides, order="sorted")).hexdigest()[:24]
-    return LeagueMatch(key=key, pairing=pairing, repeat=repeat, scenario=scenario)
+    return LeagueMatch(
+        key=key, pairing=pairing, repeats=numbers, scenario=scenario, seed=numbers[0] + salt, spare=spare
+    )
+
+
+def is_long(match: LeagueMatch, done: Sequence[LeagueRun]) -> bool:
+    """Whether the first repeats of this cell took too long for more of them."""
+    label, name = match.pairing.entry.label, match.pairing.question.name
+    walls = [run.wall for run in done if (run.entry, run.question) == (label, name) and run.repeat <= SELDOM]
+    return bool(walls) and fmean(walls) >= SHORT
 
 
 def estimate(todo: Sequence[LeagueMatch], done: Sequence[LeagueRun], *, side_by_side: int = 1) -> float:
-    """Seconds that these runs take: as they took before, or else as their questions say."""
+    """Seconds that these labs take: as they took before, or else as their questions say."""
     walls: dict[tuple[str, str], list[float]] = {}
     for run in done:
         if run.wall:
@@ -148,7 +195,8 @@ def estimate(todo: Sequence[LeagueMatch], done: Sequence[LeagueRun], *, side_by_
     for match in todo:
         question, label = match.pairing.question, match.pairing.entry.label
         before = walls.get((question.name, label)) or walls.get((question.name, ""))
-        total += (fmean(before) if before else question.seconds + _START) / (side_by_side if question.quiet else 1)
+        seconds = fmean(before) * len(match.repeats) if before else match.seconds
+        total += seconds / (side_by_side if question.quiet else 1)
     return total
 
 

@@ -1,7 +1,7 @@
-"""Plays the runs of a league that are not done yet, and keeps each as it ends.
+"""Plays the labs of a league that are not done yet, and keeps the repeats of each as it ends.
 
-Owns the league's folder and its ledger, how often a run is tried that said nothing, and what becomes of an entry that
-hangs, dies or lies: a run of its own with its reason, and the league goes on.
+Owns the league's folder and its ledger, how often a lab is tried that said nothing, and what becomes of an entry that
+hangs, dies or lies: repeats with their reason, and the league goes on.
 """
 
 import os
@@ -17,13 +17,13 @@ from msgspec import Struct
 from lab.api.play import play
 from lab.api.played import load
 from lab.errors import LabError
-from lab.league.measures import judged, never, read_run
-from lab.league.plan import LeagueMatch, LeagueRun, estimate, reading_version
+from lab.league.measures import NOT_ASKED, RepeatReading, never, read_repeats
+from lab.league.plan import LeagueMatch, LeagueRun, estimate, is_long, reading_version
 from lab.sweep.ledger import Ledger
 from lab.trials.playing import backend_of
 from overlay.clean import clean
 
-__all__ = ["LEDGER", "LeagueProgress", "open_ledger", "play_all", "read_again", "slug"]
+__all__ = ["LEDGER", "LeagueProgress", "open_ledger", "play_all", "read_again", "skipped", "slug"]
 
 LEDGER = "league.jsonl"
 RUNS = "runs"
@@ -33,9 +33,9 @@ _REASON = 300
 
 
 class LeagueProgress(Struct, frozen=True, kw_only=True):
-    """Told after each run."""
+    """Told after each lab."""
 
-    run: LeagueRun
+    runs: tuple[LeagueRun, ...]
     done: int
     of: int
     left: float
@@ -60,32 +60,49 @@ def play_all(
     *,
     side_by_side: int = 1,
 ) -> dict[str, LeagueRun]:
-    """Play them; returns those that said nothing, by key. Each is on disk when `told` hears of it. ^C ends it: the lab
-    goes down (labs side by side play to their ends), and what is done stays.
+    """Play them; returns the repeats that said nothing, by key. Each is on disk when `told` hears of it. ^C ends it:
+    the lab goes down (labs side by side play to their ends), and what is done stays.
 
     `side_by_side`: so many labs at once, of questions that say that this is no matter."""
     silent: dict[str, LeagueRun] = {}
     left = {match.key: match for match in todo}
 
-    def keep(match: LeagueMatch, run: LeagueRun) -> None:
-        ledger.add(run)
-        if run.failed:
-            silent[match.key] = run
+    def keep(match: LeagueMatch, runs: Sequence[LeagueRun]) -> None:
+        for run in runs:
+            ledger.add(run)
+            if run.failed:
+                silent[run.key] = run
         del left[match.key]
-        seconds = estimate(list(left.values()), list(ledger.points.values()), side_by_side=side_by_side)
-        told(LeagueProgress(run=run, done=len(todo) - len(left), of=len(todo), left=seconds))
+        done = list(ledger.points.values())
+        seconds = estimate([one for one in left.values() if not skipped(one, done)], done, side_by_side=side_by_side)
+        told(LeagueProgress(runs=tuple(runs), done=len(todo) - len(left), of=len(todo), left=seconds))
 
-    for together, batch in groupby(todo, lambda match: side_by_side > 1 and match.pairing.question.quiet):
+    def wanted(match: LeagueMatch) -> bool:
+        if skipped(match, list(ledger.points.values())):
+            del left[match.key]
+        return match.key in left
+
+    def alike(match: LeagueMatch) -> tuple[str, bool, bool]:
+        """Labs that may be played at once; whether spare ones are wanted is only known after the others."""
+        return match.pairing.question.name, match.spare, side_by_side > 1 and match.pairing.question.quiet
+
+    for (_, _, together), batch in groupby(todo, alike):
         if together:
-            _side_by_side(list(batch), folder, keep, side_by_side)
+            _side_by_side([match for match in batch if wanted(match)], folder, keep, side_by_side)
         else:
             for match in batch:
-                keep(match, _played(match, folder))
+                if wanted(match):
+                    keep(match, _played(match, folder))
     return silent
 
 
+def skipped(match: LeagueMatch, done: Sequence[LeagueRun]) -> bool:
+    """Whether the first repeats have shown that no more are wanted."""
+    return match.spare and is_long(match, done)
+
+
 def _side_by_side(
-    batch: Sequence[LeagueMatch], folder: Path, keep: Callable[[LeagueMatch, LeagueRun], None], most: int
+    batch: Sequence[LeagueMatch], folder: Path, keep: Callable[[LeagueMatch, Sequence[LeagueRun]], None], most: int
 ) -> None:
     pool = ThreadPoolExecutor(most)
     futures = {pool.submit(_played, match, folder): match for match in batch}
@@ -105,40 +122,45 @@ def read_again(run: LeagueRun, match: LeagueMatch, folder: Path) -> LeagueRun:
     if run.read_by == reading_version() or not run.run:
         return run
     try:
-        readings = read_run(match.pairing.question, load(folder / run.run))
+        found = read_repeats(match.pairing.question, load(folder / run.run), len(match.repeats))[run.index]
     except LabError:
         return run  # its history is gone; what was read of it then is all there is
-    return msgspec.structs.replace(run, readings=readings, read_by=reading_version())
+    return msgspec.structs.replace(run, readings=found.readings, read_by=reading_version())
 
 
-def _played(match: LeagueMatch, folder: Path) -> LeagueRun:
+def _played(match: LeagueMatch, folder: Path) -> list[LeagueRun]:
     question, entry = match.pairing.question, match.pairing.entry
     begun = time.monotonic()
 
-    def made(verdict: str, reason: str, **more: object) -> LeagueRun:
-        return LeagueRun(
-            key=match.key,
-            entry=entry.label,
-            question=question.name,
-            repeat=match.repeat,
-            verdict=verdict,
-            reason=clean(reason.partition("\n")[0], most=_REASON),
-            wall=round(time.monotonic() - begun, 2),
-            read_by=reading_version(),
-            **more,  # type: ignore[arg-type]
-        )
+    def made(found: Sequence[RepeatReading], where: str = "") -> list[LeagueRun]:
+        wall = (time.monotonic() - begun) / len(found)
+        return [
+            LeagueRun(
+                key=match.keys[repeat],
+                entry=entry.label,
+                question=question.name,
+                repeat=repeat,
+                verdict=one.verdict,
+                reason=clean(one.reason.partition("\n")[0], most=_REASON),
+                run=where,
+                index=index,
+                wall=round(wall, 2),
+                readings=one.readings,
+                read_by=reading_version(),
+                failed=one.verdict == "unknown",
+            )
+            for index, (repeat, one) in enumerate(zip(match.repeats, found, strict=True))
+        ]
 
     for _ in range(_TRIES):
         begun = time.monotonic()
         out = folder / RUNS / slug(entry.label)
         try:
-            run = play(match.scenario, backend=backend_of(entry), seed=match.repeat, out=out, limit=match.limit)
+            run = play(match.scenario, backend=backend_of(entry), seed=match.seed, out=out, limit=match.limit)
         except LabError as error:
-            return made("invalid", str(error), readings=never(question))
-        verdict, reason = judged(run)
-        if verdict != "unknown":
+            first = RepeatReading(verdict="invalid", reason=str(error), readings=never(question))
+            return made([first, *[RepeatReading(verdict=NOT_ASKED)] * (len(match.repeats) - 1)])
+        found = read_repeats(question, run, len(match.repeats))
+        if found[0].verdict != "unknown":
             break
-    where = os.path.relpath(run.folder, folder)
-    if verdict == "unknown":
-        return made(verdict, reason, run=where, failed=True)
-    return made(verdict, reason, run=where, readings=read_run(question, run))
+    return made(found, os.path.relpath(run.folder, folder))

@@ -1,8 +1,9 @@
 """Runs -> cells with intervals, and ranks where intervals allow. Pure.
 
-A cell is one entry, one question, one measure. Medians and their intervals are `lab.sweep.statistics`'. One entry is
-better than another only if its whole interval is, by more than the measure can tell apart; an entry's rank is one more
-than the number of entries that are better. Where no two can be told apart nobody has a rank.
+A cell is one entry, one question, one measure. Medians and their intervals are `lab.sweep.statistics`'; repeats in one
+lab may be alike, so intervals come from drawing labs first, and then repeats of each. One entry is better than another
+only if its whole interval is, by more than the measure can tell apart; an entry's rank is one more than the number of
+entries that are better. Where no two can be told apart nobody has a rank.
 """
 
 import math
@@ -19,7 +20,7 @@ from lab.sweep.statistics import CensoredSample, Estimate, median
 from lab.trials.trial import LeagueQuestion
 from lab.words import count
 
-__all__ = ["LeagueCell", "LeagueRow", "by_pair", "reading_words", "rows_of", "shown_value"]
+__all__ = ["LeagueCell", "LeagueRow", "alike", "by_pair", "reading_words", "rows_of", "shown_value"]
 
 State = Literal["measured", "n/a", "failed", "missing"]
 
@@ -104,7 +105,7 @@ def _cell(pairing: Pairing, measure: LeagueMeasure, runs: Sequence[LeagueRun]) -
         return cell("n/a", reason=pairing.why_not)
     if pairing.broken:
         return cell("failed", reason=pairing.broken)
-    said = [run for run in runs if not run.failed]
+    said = [run for run in runs if not run.failed and run.asked]
     silent = next((run.reason for run in runs if run.failed), "")
     bad = [run for run in said if run.verdict == "invalid"]
     why = bad[0].reason if bad else ""
@@ -115,7 +116,9 @@ def _cell(pairing: Pairing, measure: LeagueMeasure, runs: Sequence[LeagueRun]) -
         return cell("missing", reason=silent or ("its runs say nothing of it" if said else "it was not played yet"))
     if all(not one.reached and one.value >= NEVER for one in readings):
         return cell("failed", reason=why or "no run came to the question", runs=len(readings), invalid=len(bad))
-    sample = CensoredSample([one.value for one in readings], [one.reached for one in readings])
+    labs = {run.run or run.key: index for index, run in enumerate(said)}
+    groups = [labs[run.run or run.key] for run in said if measure.name in run.readings]
+    sample = CensoredSample([one.value for one in readings], [one.reached for one in readings], groups=groups)
     return cell(
         "measured",
         estimate=median(sample),
@@ -151,6 +154,14 @@ def _better(one: LeagueCell, other: LeagueCell, measure: LeagueMeasure, step: fl
     if measure.better == "less":
         return mine.high + step < theirs.low
     return mine.low - step > theirs.high
+
+
+def alike(row: LeagueRow, one: LeagueCell, other: LeagueCell) -> bool:
+    """Whether two cells of a row say the same: neither is better."""
+    if one.state != "measured" or other.state != "measured":
+        return one.state == other.state
+    step = _step(row.question, row.measure)
+    return not _better(one, other, row.measure, step) and not _better(other, one, row.measure, step)
 
 
 def _words(cell: LeagueCell) -> str:

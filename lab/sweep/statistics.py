@@ -71,13 +71,19 @@ _CHUNK = 4_000_000
 
 
 class CensoredSample:
-    """Values of one metric, one per run. `reached` false: the time is longer than the value. `after`: lower bound."""
+    """Values of one metric, one per run. `reached` false: the time is longer than the value. `after`: lower bound.
+    `groups`: runs with the same number may be alike, so groups are drawn first, and then runs of each drawn one."""
 
-    __slots__ = ("after", "reached", "values")
+    __slots__ = ("after", "groups", "reached", "values")
 
     def __init__(
-        self, values: Sequence[float], reached: Sequence[bool] | None = None, after: Sequence[float] | None = None
+        self,
+        values: Sequence[float],
+        reached: Sequence[bool] | None = None,
+        after: Sequence[float] | None = None,
+        groups: Sequence[int] | None = None,
     ) -> None:
+        self.groups = None if groups is None or len(set(groups)) == len(groups) else np.asarray(groups)
         self.values: Floats = np.asarray(values, dtype=np.float64)
         self.after: Floats = self.values if after is None else np.asarray(after, dtype=np.float64)
         self.reached: NDArray[np.bool_] = (
@@ -352,6 +358,20 @@ def _weights(n: int, seed: int, resamples: int) -> Floats:
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
 
+def _drawn(sample: CensoredSample, seed: int, resamples: int) -> Floats:
+    """The same for a sample whose runs may be alike in groups."""
+    if sample.groups is None:
+        return _weights(len(sample), seed, resamples)
+    rng = np.random.default_rng([seed, len(sample)])
+    groups = np.unique(sample.groups)
+    taken = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=resamples)
+    weights = np.zeros((resamples, len(sample)))
+    for index, group in enumerate(groups):
+        members = np.flatnonzero(sample.groups == group)
+        weights[:, members] = rng.multinomial(taken[:, index] * len(members), np.full(len(members), 1 / len(members)))
+    return weights
+
+
 def _survival(sample: CensoredSample, weights: Floats, times: Floats) -> Floats:
     """Kaplan-Meier: the share that had not settled by each of `times` (sorted), per row of weights."""
     order = np.argsort(sample.values, kind="stable")
@@ -372,13 +392,13 @@ def _survival(sample: CensoredSample, weights: Floats, times: Floats) -> Floats:
 
 def _resampled(sample: CensoredSample, times: Floats, seed: int, resamples: int) -> Floats:
     """The survival function per resample, (resamples, times)."""
-    weights = _weights(len(sample), seed, resamples)
+    weights = _drawn(sample, seed, resamples)
     rows = max(1, _CHUNK // max(len(sample), 1))
     return np.concatenate([_survival(sample, weights[i : i + rows], times) for i in range(0, resamples, rows)])
 
 
 def _medians(sample: CensoredSample, seed: int, resamples: int) -> Floats:
-    weights = _weights(len(sample), seed, resamples)
+    weights = _drawn(sample, seed, resamples)
     rows = max(1, _CHUNK // max(len(sample), 1))
     return np.concatenate([_medians_of(sample, weights[i : i + rows]) for i in range(0, resamples, rows)])
 

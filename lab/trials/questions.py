@@ -15,13 +15,21 @@ REACHED_WITHIN = 60
 """Seconds that pairs get to be reached again; longer is only known to be longer."""
 _WEB: Mapping[str, Any] = {"image": "ksahnine/dummy-http", "args": ["web"], "publish": ["8080"]}
 _REACH: Mapping[str, Any] = {"expect": {"reachable": "all", "within": f"{REACHED_WITHIN}s", "for": "1s"}}
+_ROUNDS, _FEW, _LONG = 5, 3, 15.0
+"""Repeats that one lab plays, of short questions and of those that take longer than this: starting a lab costs more
+than a short repeat, and labs that differ are worth more than the few seconds which long ones would save."""
 _RUN: Mapping[str, Any] = {"run": "all"}
 _PINGS = ({"kind": "icmp", "every": "50ms", "timeout": "1s"},)
 _AFTER_A_FAULT = ("outage", "lost")
 
 
+def _ready(facts: OverlayFacts) -> Sequence[Mapping[str, Any]]:
+    """What comes before the first repeat: all containers run and are reached."""
+    return (_RUN, _REACH)
+
+
 def _steps(*steps: Mapping[str, Any]) -> Any:
-    return lambda facts: [_RUN, _REACH, *steps]
+    return lambda index: steps
 
 
 def _broken(fault: Mapping[str, Any], seconds: float) -> Any:
@@ -76,11 +84,14 @@ def _cut(seconds: int) -> LeagueQuestion:
         hosts=3,
         services=_each(3),
         probes=_PINGS,
-        steps=_broken({"partition": {"groups": [["host1"], ["host2", "host3"]]}}, seconds),
+        steps=_ready,
+        once=_broken({"partition": {"groups": [["host1"], ["host2", "host3"]]}}, seconds),
         event="partition",
         since="end",
         measures=_AFTER_A_FAULT,
         seconds=seconds + 8,
+        each=seconds + 2,
+        rounds=_ROUNDS if seconds < _LONG else _FEW,
         quiet=True,
     )
 
@@ -129,10 +140,13 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         hosts=3,
         services=_each(3),
         probes=_PINGS,
-        steps=_broken({"partition": {"one_way": {"from": "host1", "to": "host2"}}}, 20),
+        steps=_ready,
+        once=_broken({"partition": {"one_way": {"from": "host1", "to": "host2"}}}, 20),
         event="partition",
         measures=_AFTER_A_FAULT,
         seconds=29,
+        each=22,
+        rounds=_FEW,
         quiet=True,
     ),
     LeagueQuestion(
@@ -140,11 +154,15 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         asks="Links lose 5 % of packets, delay them by 50 ms and carry 5 Mbit/s for 10 s: what gets through?",
         services=_each(2),
         probes=_PINGS,
-        steps=_broken({"link": {"loss": "5%", "delay": "50ms", "rate": "5mbit"}}, 10),
+        steps=_ready,
+        once=_broken({"link": {"loss": "5%", "delay": "50ms", "rate": "5mbit"}}, 10),
         event="link",
         until="event",
         measures=("lost", "rtt"),
         seconds=18,
+        each=12,
+        rounds=_FEW,
+        quiet=True,
     ),
     LeagueQuestion(
         name="flapping",
@@ -152,10 +170,13 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         hosts=3,
         services=_each(3),
         probes=_PINGS,
-        steps=_broken({"flap": {"between": ["host1", "host2"], "every": "3s", "down": "1500ms"}}, 12),
+        steps=_ready,
+        once=_broken({"flap": {"between": ["host1", "host2"], "every": "3s", "down": "1500ms"}}, 12),
         event="flap",
         measures=_AFTER_A_FAULT,
         seconds=20,
+        each=14,
+        rounds=_FEW,
         quiet=True,
     ),
     LeagueQuestion(
@@ -164,18 +185,22 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         hosts=3,
         services=_each(3),
         probes=_PINGS,
-        steps=_steps(
+        steps=_ready,
+        once=_steps(
             {"kill": {"daemon": "host2"}},
             {"wait": "3s"},
             {"restart": {"daemon": "host2"}},
             _REACH,
-            {"wait": "2s"},
+            {"wait": "1s"},
             _REACH,
         ),
         event="kill",
         measures=_AFTER_A_FAULT,
         not_for=_no_daemon,
-        seconds=14,
+        seconds=13,
+        each=7,
+        rounds=_ROUNDS,
+        quiet=True,
     ),
     LeagueQuestion(
         name="readdressed",
@@ -186,10 +211,13 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         },
         services=_each(3),
         probes=_PINGS,
-        steps=_broken({"address": {"host": "host2", "to": "192.168.0.77"}}, 15),
+        steps=_ready,
+        once=_broken({"address": {"host": "host2", "to": "192.168.0.77"}}, 15),
         event="address",
         measures=_AFTER_A_FAULT,
         seconds=24,
+        each=18,
+        rounds=_FEW,
         quiet=True,
     ),
     LeagueQuestion(
@@ -204,7 +232,7 @@ QUESTIONS: Sequence[LeagueQuestion] = (
             name: _plain(host=host) for name, host in (("hidden", "inside"), ("one", "outside1"), ("two", "outside2"))
         },
         probes=({**_PINGS[0], "every": "100ms"},),
-        steps=_steps({"wait": "500ms"}),
+        steps=lambda facts: [_RUN, _REACH, {"wait": "500ms"}],
         event="launch",
         measures=("first",),
         not_for=_ports_only,
@@ -218,11 +246,15 @@ QUESTIONS: Sequence[LeagueQuestion] = (
             {"kind": "throughput", "every": "500ms", "timeout": "2s", "options": {"size_kb": 64}},
             {"kind": "icmp", "every": "500ms"},
         ),
-        steps=_broken({"mtu": {"to": 1200}}, 15),
+        steps=_ready,
+        once=_broken({"mtu": {"to": 1200}}, 15),
         event="mtu",
         measures=_AFTER_A_FAULT,
         not_for=_ports_only,
         seconds=25,
+        each=19,
+        rounds=_FEW,
+        quiet=True,
     ),
     LeagueQuestion(
         name="scaled",
@@ -230,11 +262,16 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         hosts=4,
         services=lambda facts: {"asker": _plain(host="host1"), "web": _plain(replicas=2)},
         probes=({**_PINGS[0], "from": "asker", "to": "web"},),
-        steps=lambda facts: [_RUN, _REACH, {"scale": {"service": "web", "to": 8}}, _REACH, {"wait": "500ms"}],
+        steps=_ready,
+        once=_steps(
+            {"scale": {"service": "web", "to": 8}}, _REACH, {"scale": {"service": "web", "to": 2}}, _REACH,
+        ),
         event="scale",
         measures=("first",),
         not_for=_ports_only,
         seconds=11,
+        each=5,
+        rounds=_ROUNDS,
     ),
     LeagueQuestion(
         name="moved",
@@ -245,11 +282,17 @@ QUESTIONS: Sequence[LeagueQuestion] = (
             "mobile": _plain(host="host2", address="10.32.1.2/24"),
         },
         probes=({**_PINGS[0], "from": "asker", "to": "mobile"},),
-        steps=_steps({"move": {"service": "mobile", "to": "host3"}}, _REACH, {"wait": "500ms"}),
+        steps=_ready,
+        once=lambda index: (
+            {"move": {"service": "mobile", "to": "host2" if index % 2 else "host3"}}, _REACH, {"wait": "500ms"},
+        ),
         event="move",
         measures=("first", "lost"),
         not_for=_no_move,
         seconds=10,
+        each=3,
+        rounds=_ROUNDS,
+        quiet=True,
     ),
     LeagueQuestion(
         name="idle",
@@ -258,24 +301,29 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         services=lambda facts: {},
         probes=(),
         before=_remember(_IDLE_HOSTS),
-        steps=lambda facts: [
-            {"wait": "5s"}, *_used(*hosts(_IDLE_HOSTS)), {"wait": "10s"}, *_used(*hosts(_IDLE_HOSTS)),
-        ],
-        event="launch",
+        steps=lambda facts: [{"wait": "5s"}, *_used(*hosts(_IDLE_HOSTS))],
+        once=_steps({"wait": "10s"}, *_used(*hosts(_IDLE_HOSTS))),
+        event="wait",
+        until="event",
         measures=("control", "cpu", "memory"),
         seconds=24,
+        each=12,
+        rounds=_ROUNDS,
     ),
     LeagueQuestion(
         name="path",
         asks="How long is a round trip between two quiet hosts?",
         services=_each(2),
         probes=_PINGS,
-        steps=_steps({"wait": "5s"}),
+        steps=_ready,
+        once=_steps({"wait": "1500ms"}),
         event="wait",
         until="event",
         measures=("rtt", "lost"),
         not_for=_ports_only,
-        seconds=12,
+        seconds=6,
+        each=1.5,
+        rounds=_ROUNDS,
     ),
     LeagueQuestion(
         name="bulk",
@@ -287,11 +335,14 @@ QUESTIONS: Sequence[LeagueQuestion] = (
             {"kind": "icmp", "every": "500ms"},
         ),
         before=_remember(2),
-        steps=_steps(*_used(*hosts(2)), {"wait": "8s"}, *_used(*hosts(2))),
+        steps=lambda facts: [*_ready(facts), *_used(*hosts(2))],
+        once=_steps({"wait": "8s"}, *_used(*hosts(2))),
         event="wait",
         until="event",
         measures=("throughput", "cpu"),
         not_for=_ports_only,
         seconds=16,
+        each=9,
+        rounds=_ROUNDS,
     ),
 )  # fmt: skip

@@ -94,10 +94,22 @@ class LeagueQuestion(OverlayTrial, frozen=True, kw_only=True):
     until: Literal["event", "run"] = "run"
     """Where measuring ends: with the event, or with the run."""
     seconds: float
-    """How long one run takes, about."""
+    """How long a run of one repeat takes, about."""
+    once: Callable[[int], Sequence[Mapping[str, Any]]] = lambda index: ()
+    """The steps of one repeat, by its index in its lab, as many for each; they end with a condition that holds when the
+    next may begin. None: the start of the lab is what is asked about."""
+    rounds: int = 1
+    """How many repeats one lab plays at most, one after the other."""
+    each: float = 0.0
+    """How long each further repeat in one lab takes, about."""
     quiet: bool = False
-    """Its hosts are idle nearly all the time and it measures no short times, so labs of it may be played side by
-    side."""
+    """Its hosts are idle nearly all the time, so labs of it may be played side by side."""
+
+    def scenario(self, entry: Entry, facts: OverlayFacts, rounds: int = 1) -> dict[str, Any]:
+        """With so many repeats."""
+        plain = super().scenario(entry, facts)
+        repeated = [dict(step) for index in range(rounds) for step in self.once(index)]
+        return {**plain, "timeline": [*plain["timeline"], *repeated]}
 
 
 class TrialOutcome(Struct, frozen=True, kw_only=True):

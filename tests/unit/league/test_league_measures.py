@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from synthetic_history import MS, ORION, S, Story
 
 from lab.api.played import PlayedRun
-from lab.league.measures import MEASURES, NEVER, RunReading, judged, read_run
+from lab.league.measures import MEASURES, NEVER, NOT_ASKED, RepeatReading, RunReading, read_repeats
 from lab.records.history import Sample
 from lab.trials.questions import QUESTIONS
 from lab.trials.trial import LeagueQuestion
@@ -21,6 +21,28 @@ PINGS = ({"kind": "icmp", "every": 50 * MS, "timeout": S},)
 
 def played(story: Story) -> PlayedRun:
     return PlayedRun(Path("history.jsonl"), story.finish())
+
+
+def repeats(name: str, run: PlayedRun, number: int = 1) -> list[RepeatReading]:
+    """The last repeats of a run whose first step of a repeat is number 1."""
+    question = QUESTION[name]
+    assert run.checks  # before it has steps that the story does not tell of
+    meta = run._run.meta
+    assert meta is not None
+    meta.scenario["timeline"] = [{}] * (1 + number * (len(question.once(0)) or 20))
+    found = read_repeats(question, run, number)
+    del meta.scenario["timeline"]
+    return found
+
+
+def reading(name: str, run: PlayedRun) -> Mapping[str, RunReading]:
+    return repeats(name, run)[0].readings
+
+
+def over(story: Story, t: int) -> None:
+    """The last step of a repeat ends."""
+    story.event(t, "expect", "end", ok=True)
+    story.event(t, "down", step=-1)
 
 
 def pinged(
@@ -42,8 +64,8 @@ def test_an_outage_counts_from_the_heal_of_a_cut() -> None:
     story = faulted("partition", 2 * S, 7 * S)
     pinged(story, S, 12 * S, (2 * S, 8 * S))  # one second longer than the cut
     pinged(story, S, 12 * S, (2 * S, 7200 * MS), pair=("web-2", "web-1"))
-    story.event(12 * S, "down")
-    found = read_run(QUESTION["cut-5"], played(story))
+    over(story, 12 * S)
+    found = reading("cut-5", played(story))
     assert found["outage"].reached and found["outage"].value == pytest.approx(1.0, abs=0.06)
     assert found["lost"].value == (20 + 4) / 2  # of each pair, after the heal
 
@@ -51,35 +73,35 @@ def test_an_outage_counts_from_the_heal_of_a_cut() -> None:
 def test_an_outage_counts_from_the_start_where_another_way_is_left() -> None:
     story = faulted("flap", 2 * S, 14 * S)
     pinged(story, S, 16 * S, (3 * S, 4 * S), (6 * S, 6500 * MS))
-    story.event(16 * S, "down")
-    found = read_run(QUESTION["flapping"], played(story))
+    over(story, 16 * S)
+    found = reading("flapping", played(story))
     assert found["outage"].value == pytest.approx(1.5, abs=0.06) and found["lost"].value == 30
 
 
 def test_an_outage_that_does_not_end_is_longer_than_what_was_seen() -> None:
     story = faulted("address", 2 * S, 5 * S)
     pinged(story, S, 9 * S, (3 * S, 9 * S))
-    story.event(9 * S, "down")
-    outage = read_run(QUESTION["readdressed"], played(story))["outage"]
+    over(story, 9 * S)
+    outage = reading("readdressed", played(story))["outage"]
     assert not outage.reached and outage.value == pytest.approx(6.0, abs=0.06)
 
 
 def test_without_failed_tries_there_is_no_outage() -> None:
     story = faulted("partition", 2 * S, 7 * S)
     pinged(story, S, 9 * S, (2 * S, 7 * S))
-    story.event(9 * S, "down")
-    found = read_run(QUESTION["cut-5"], played(story))
+    over(story, 9 * S)
+    found = reading("cut-5", played(story))
     assert found["outage"].value < 0.06 and found["lost"].value == 0
 
 
 def test_a_run_that_did_not_come_to_its_question_never_got_there() -> None:
     story = Story(probes=PINGS)
     pinged(story, S, 3 * S, (S, 3 * S))
-    story.event(3 * S, "down")
-    assert read_run(QUESTION["cut-5"], played(story)) == {"outage": RunReading(value=NEVER, reached=False)}
+    over(story, 3 * S)
+    assert reading("cut-5", played(story)) == {"outage": RunReading(value=NEVER, reached=False)}
     step = story.event(4 * S, "launch", "start", label="launch")
     story.event(5 * S, "launch", "end", step=step, ok=False, label="launch", error="no")
-    assert read_run(QUESTION["cold-2"], played(story)) == {"first": RunReading(value=NEVER, reached=False)}
+    assert reading("cold-2", played(story)) == {"first": RunReading(value=NEVER, reached=False)}
 
 
 def test_the_first_packet_is_that_of_the_last_pair() -> None:
@@ -88,10 +110,10 @@ def test_the_first_packet_is_that_of_the_last_pair() -> None:
     story.event(2 * S, "scale", "end", step=step, ok=True, label="scale")
     pinged(story, 0, 6 * S, pair=("asker", "web-1"))
     pinged(story, 2 * S, 6 * S, (2 * S, 4 * S), pair=("asker", "web-3"))
-    story.event(6 * S, "down")
-    assert read_run(QUESTION["scaled"], played(story))["first"].value == pytest.approx(3.0, abs=0.06)
+    over(story, 6 * S)
+    assert reading("scaled", played(story))["first"].value == pytest.approx(3.0, abs=0.06)
     pinged(story, 2 * S, 6 * S, (2 * S, 6 * S), pair=("asker", "web-4"))
-    first = read_run(QUESTION["scaled"], played(story))["first"]
+    first = reading("scaled", played(story))["first"]
     assert not first.reached and first.value == 5.0
 
 
@@ -105,17 +127,17 @@ def test_a_pair_that_nobody_could_ask_was_never_reached() -> None:
     pairs = [(source, target) for source in names for target in names if source != target]
     for pair in pairs[:-1]:
         pinged(story, 2 * S, 4 * S, pair=pair)
-    story.event(4 * S, "down")
-    assert read_run(QUESTION["cold-2"], played(story))["first"].value == NEVER
+    over(story, 4 * S)
+    assert reading("cold-2", played(story))["first"].value == NEVER
     pinged(story, 2 * S, 4 * S, pair=pairs[-1])
-    assert read_run(QUESTION["cold-2"], played(story))["first"].value < 1.1
+    assert reading("cold-2", played(story))["first"].value < 1.1
 
 
 def test_round_trip_and_losses_of_a_time() -> None:
     story = faulted("link", 2 * S, 4 * S)
     pinged(story, 0, 6 * S, (0, 2 * S), (3 * S, 3200 * MS), (4 * S, 5 * S))
-    story.event(6 * S, "down")
-    found = read_run(QUESTION["lossy"], played(story))
+    over(story, 6 * S)
+    found = reading("lossy", played(story))
     assert found["lost"].value == 4 and 0.1 < found["rtt"].value < 1.5
 
 
@@ -136,7 +158,8 @@ def test_throughput_is_that_of_the_tries_in_the_window() -> None:
     story.event(5 * S, "wait", "end", step=step, ok=True, label="wait")
     for t, speed in ((S, 1), (2 * S, 100), (3 * S, 300), (4 * S, 200), (6 * S, 1)):
         story.sample(t, "icmp", "web-1", "web-2", True, measured={"throughput": speed * 1_000_000})
-    assert read_run(QUESTION["bulk"], as_throughput(story))["throughput"].value == 200
+    over(story, 7 * S)
+    assert reading("bulk", as_throughput(story))["throughput"].value == 200
 
 
 def test_outages_are_those_of_transfers_where_these_are_asked() -> None:
@@ -144,29 +167,55 @@ def test_outages_are_those_of_transfers_where_these_are_asked() -> None:
     story.meta.scenario["probes"] = list(TRANSFERS)
     for t in range(S, 20 * S, 500 * MS):
         story.sample(t, "icmp", "web-1", "web-2", not 3 * S <= t < 7 * S)
-    story.event(20 * S, "down")
-    found = read_run(QUESTION["mtu"], as_throughput(story))
+    over(story, 20 * S)
+    found = reading("mtu", as_throughput(story))
     assert found["outage"].value == pytest.approx(4.0, abs=0.1) and found["lost"].value == 8
 
 
 def test_a_run_is_invalid_for_steps_that_fail_and_for_nothing_slow() -> None:
     story = faulted("partition", 2 * S, 7 * S)
     pinged(story, S, 30 * S, (2 * S, 29 * S))  # back after 22 s, which the verdict of a run minds
-    story.event(30 * S, "down")
+    over(story, 30 * S)
     run = played(story)
-    assert run.verdict == "invalid" and judged(run) == ("valid", "")
+    assert run.verdict == "invalid" and [one.verdict for one in repeats("cut-5", run)] == ["valid"]
     step = story.event(8 * S, "expect", "start", label="expect", expect="reachable all")
     story.event(9 * S, "expect", "end", step=step, ok=False, expect="reachable all", error="web-1 → web-2: timeout")
-    assert judged(played(story)) == ("invalid", "reachable all: web-1 → web-2: timeout")
+    (found,) = repeats("cut-5", played(story))
+    assert (found.verdict, found.reason) == ("invalid", "reachable all: web-1 → web-2: timeout")
+    assert found.readings["outage"].value == pytest.approx(22.0, abs=0.06)
 
 
 def test_a_run_whose_probes_were_not_on_schedule_says_nothing() -> None:
     story = Story(probes=PINGS)
     for begin in (0, 4 * S):  # and nothing between
         pinged(story, begin, begin + 2 * S)
-    story.event(7 * S, "down")
-    verdict, reason = judged(played(story))
-    assert verdict == "unknown" and "holes" in reason
+    over(story, 7 * S)
+    (found,) = repeats("cut-5", played(story))
+    assert found.verdict == "unknown" and "holes" in found.reason and not found.readings
+
+
+def test_each_repeat_in_a_lab_is_read_by_itself() -> None:
+    story = Story(probes=PINGS)
+    pinged(story, S, 30 * S, (2 * S, 8 * S), (10 * S, 17 * S), (20 * S, 30 * S))
+    for number, begin in enumerate((2 * S, 10 * S)):
+        step = story.event(begin, "partition", "start", label="partition")
+        story.event(begin, "wait", "start")
+        story.event(begin + 5 * S, "partition", "end", step=step, label="heal")
+        looked = story.event(begin + 5 * S, "expect", "start", expect="reachable all")
+        story.event(begin + 7 * S, "expect", "end", step=looked, ok=True)
+        story.event(begin + 7500 * MS, "wait", "end")
+        assert story.step == 4 * (number + 1)
+    step = story.event(20 * S, "partition", "start", label="partition")
+    story.event(20 * S, "wait", "start")
+    story.event(25 * S, "partition", "end", step=step, label="heal")
+    story.event(30 * S, "expect", "end", ok=False, expect="reachable all", error="web-1 → web-2: timeout")
+    story.event(30 * S, "down", step=-1)
+    first, second, third, fourth, fifth = repeats("cut-5", played(story), 5)
+    assert first.readings["outage"].value == pytest.approx(1.0, abs=0.06) and first.verdict == "valid"
+    assert second.readings["outage"].value == pytest.approx(2.0, abs=0.06) and second.verdict == "valid"
+    assert not third.readings["outage"].reached and third.verdict == "invalid"
+    assert third.readings["outage"].value == pytest.approx(5.0, abs=0.06)
+    assert [(one.verdict, one.readings) for one in (fourth, fifth)] == [(NOT_ASKED, {})] * 2
 
 
 def line(host: str, **more: Any) -> str:
@@ -176,18 +225,20 @@ def line(host: str, **more: Any) -> str:
 
 def test_usage_is_per_host_and_second() -> None:
     story = Story(probes=())
-    step = story.event(0, "launch", "start", label="launch")
-    story.event(S, "launch", "end", step=step, ok=True, label="launch")
+    step = story.event(3 * S, "wait", "start", label="wait")
+    story.event(8 * S, "wait", "end", step=step, ok=True, label="wait")
     for t, text in (
         (2 * S, line("a", cpu=100, bytes=1000)),
         (2 * S, line("b", cpu=0, bytes=0)),
         (9 * S, line("a", up="20.00", cpu=200, bytes=6000, pages=512)),
         (9 * S, line("b", up="20.00", cpu=0, bytes=0, pages=256)),
         (9 * S, "usage of something else"),
+        (S, line("a", bytes=7)),
+        (10 * S, line("a", up="30.00", cpu=900, bytes=9000, pages=1024)),
     ):
         story.event(t, "exec", "end", ok=True, stdout=text, code=0)
-    story.event(10 * S, "down")
-    found = read_run(QUESTION["idle"], played(story))
+    over(story, 10 * S)
+    found = reading("idle", played(story))
     assert {name: reading.value for name, reading in found.items()} == {"control": 250.0, "cpu": 0.05, "memory": 1.5}
 
 

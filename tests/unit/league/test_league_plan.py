@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from lab.errors import LabError
+from lab.league.again import part_of, part_words
 from lab.league.plan import LeagueRun, estimate, matches, pairings, questions_of, repeats_of
-from lab.league.play import open_ledger
+from lab.league.play import open_ledger, skipped
 from lab.scenario.load import read
 from lab.trials.entries import entries_of, entry_of
 from lab.trials.questions import QUESTIONS
@@ -52,7 +53,7 @@ def test_programs_and_their_versions(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def planned(entry: Entry, version: str = "1", repeats: int | None = 1) -> dict[str, str]:
     facts = {entry.label: OverlayFacts(name="x", version=version)}
     found = matches(pairings([entry], QUESTIONS, facts, {}), facts, repeats)
-    return {f"{match.pairing.question.name}{match.repeat}": match.key for match in found}
+    return {f"{match.pairing.question.name}{match.repeats}": match.key for match in found}
 
 
 def test_keys_change_with_all_that_decides() -> None:
@@ -72,9 +73,44 @@ def test_all_entries_play_in_turn_and_what_is_not_promised_is_not_played() -> No
     players = [Entry(label="a", kind="vxlan"), Entry(label="b", kind="weave"), Entry(label="c", kind="weave")]
     facts = {"a": OverlayFacts(name="a", daemon=False), "b": OverlayFacts(name="b")}
     found = pairings(players, questions_of(["killed,path"]), facts, {"c": "no"})
-    assert [(one.pairing.question.name, one.repeat, one.pairing.entry.label) for one in matches(found, facts, 2)] == [
-        ("killed", 1, "b"), ("killed", 2, "b"), ("path", 1, "a"), ("path", 1, "b"), ("path", 2, "a"), ("path", 2, "b"),
+    assert [(one.pairing.question.name, one.repeats, one.pairing.entry.label) for one in matches(found, facts, 7)] == [
+        ("killed", (1, 2, 3, 4, 5), "b"), ("killed", (6, 7), "b"),
+        ("path", (1, 2, 3, 4, 5), "a"), ("path", (1, 2, 3, 4, 5), "b"), ("path", (6, 7), "a"), ("path", (6, 7), "b"),
     ]  # fmt: skip
+    for match in matches(found, facts, 7):
+        facts_, entry = facts[match.pairing.entry.label], match.pairing.entry
+        alone = match.pairing.question.scenario(entry, facts_)["timeline"]
+        once = len(match.pairing.question.once(0))
+        assert len(match.scenario["timeline"]) == len(alone) + once * (len(match.repeats) - 1)
+        assert len(set(match.keys.values())) == len(match.repeats)
+
+
+def test_more_repeats_are_only_for_what_is_short() -> None:
+    entry, facts = Entry(label="a", kind="vxlan"), {"a": OverlayFacts(name="a")}
+    planned = matches(pairings([entry], questions_of(["moved"]), facts, {}), facts, None)
+    assert [match.repeats[0] for match in planned] == [1, 6, 11, 16]
+    assert [match.spare for match in planned] == [False, True, True, True]
+    quick = [LeagueRun(key=str(n), entry="a", question="moved", repeat=n, verdict="valid", wall=3.0) for n in (1, 2)]
+    slow = [*quick, LeagueRun(key="3", entry="a", question="moved", repeat=3, verdict="valid", wall=50.0)]
+    assert [skipped(match, quick) for match in planned] == [False] * 4
+    assert [skipped(match, slow) for match in planned] == [False, True, True, True]
+    assert not any(match.spare for match in matches(pairings([entry], questions_of(["moved"]), facts, {}), facts, 20))
+
+
+def test_a_part_of_the_cells_is_played_again() -> None:
+    players = [Entry(label=name, kind="vxlan") for name in "abcdef"]
+    facts = {one.label: OverlayFacts(name=one.label, daemon=False) for one in players}
+    found = pairings(players, QUESTIONS, facts, {"f": "no"})
+    third = part_of(found, part_words("1/3"))
+    playable = [one for one in found if not one.why_not and not one.broken]
+    assert len(third) == round(len(playable) / 3) and all(one in playable for one in third)
+    assert third == part_of(found, part_words("1/3")) and part_of(found, part_words("all")) == playable
+    assert len({one.question.name for one in third}) > 6 and len({one.entry.label for one in third}) == 5
+    first, second = (matches(third, facts, 1, salt=salt) for salt in (0, 1000))
+    assert not {match.key for match in first} & {match.key for match in second}
+    for word in ("0", "4/3", "1/0", "some"):
+        with pytest.raises(LabError, match="expected a part of all cells as 1/3"):
+            part_words(word)
 
 
 def test_short_questions_are_played_more_often() -> None:
@@ -89,7 +125,7 @@ def test_an_estimate_is_of_measured_times_where_there_are_some() -> None:
     entry = Entry(label="vxlan", kind="vxlan")
     facts = {"vxlan": OverlayFacts(name="x")}
     todo = matches(pairings([entry], questions_of(["cut-5"]), facts, {}), facts, 2)
-    assert estimate(todo, []) == 2 * (13 + 4)
+    assert estimate(todo, []) == 4 + 13 + 7
     done = LeagueRun(key="k", entry="other", question="cut-5", repeat=1, verdict="valid", wall=10.0)
     assert estimate(todo, [done]) == 20.0
     assert estimate(todo, [done, msgspec.structs.replace(done, entry="vxlan", wall=3.0)]) == 6.0
@@ -113,6 +149,6 @@ def test_every_question_is_a_scenario(kind: str) -> None:
     facts = OverlayFacts(name=kind, daemon=kind in ("weave", "tinc"), routed=kind != "none")
     for question in QUESTIONS:
         if not question.not_for(facts):
-            text = msgspec.json.encode(question.scenario(Entry(label=kind, kind=kind), facts)).decode()
+            text = msgspec.json.encode(question.scenario(Entry(label=kind, kind=kind), facts, question.rounds)).decode()
             found = read(Path("q.yaml"), 1, text=text)
             assert not found.problems, (question.name, found.problems)
