@@ -605,6 +605,7 @@ def overlay_check(
 @click.option(
     "--again", metavar="PART", help="Play a random part of the cells again (1/3, all), and say which do not agree."
 )
+@click.option("--backend", default="netns", show_default=True, help="Where hosts run; `dind` has Docker Engines.")
 @click.option("--list", "only_list", is_flag=True, help="List questions and entries; play nothing.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where all goes [default: reports/league].")
 @click.option(
@@ -617,6 +618,7 @@ def league(
     repeats: int | None,
     jobs: int,
     again: str | None,
+    backend: str,
     only_list: bool,
     out: Path | None,
     document: Path | None,
@@ -636,7 +638,15 @@ def league(
         list_league(as_json=as_json)
         return
     code = play_league(
-        entries, questions, repeats=repeats, jobs=jobs, again=again, out=out, into=document, as_json=as_json
+        entries,
+        questions,
+        repeats=repeats,
+        jobs=jobs,
+        again=again,
+        backend=backend,
+        out=out,
+        into=document,
+        as_json=as_json,
     )
     sys.exit(code)
 

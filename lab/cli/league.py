@@ -14,7 +14,7 @@ from msgspec import Struct
 from lab.cli import table
 from lab.cli.ending import UNKNOWN
 from lab.errors import LabError
-from lab.kinds.overlays import OVERLAYS
+from lab.kinds.overlays import DEFAULT, OVERLAYS, OverlayKind
 from lab.league.again import CellAgreement, agreements, part_of, part_words
 from lab.league.document import document
 from lab.league.page import write_pages
@@ -36,7 +36,7 @@ from lab.league.results import LeagueRow, by_pair, rows_of
 from lab.records.store import ROOT, replace_file
 from lab.sweep.ledger import Ledger, code_version
 from lab.trials.entries import entries_of, lacking
-from lab.trials.playing import facts_of
+from lab.trials.playing import DEFAULT_BACKEND, facts_of, left_behind
 from lab.trials.questions import QUESTIONS
 from lab.trials.trial import Entry, LeagueQuestion, OverlayFacts
 from lab.words import are, count
@@ -47,18 +47,18 @@ MOST_LABS = 16
 _AGAIN = "again"
 """Folder of the second league."""
 _OTHER_SEEDS = 1_000_000
-_BACKEND = "netns"
-"""Overlays that need another are compared only when named."""
+_FEW_HOSTS = 4
+"""Hosts of a question at most where each is a Docker Engine or a machine, unless it is named."""
 _MARKS = {"valid": "✓", "invalid": "✗", "unknown": "?"}
 
 
 def list_league(*, as_json: bool) -> None:
     """Print every question, and every overlay that can take part."""
-    names, absent = _everybody()
+    names, absent = _everybody(DEFAULT_BACKEND)
     if as_json:
         questions = [
             {"name": one.name, "asks": one.asks, "measures": one.measures, "seconds": one.seconds,
-             "repeats": repeats_of(one, None), "hosts": len(one.underlay.get("hosts", ())) or one.hosts}
+             "repeats": repeats_of(one, None), "hosts": one.size}
             for one in QUESTIONS
         ]  # fmt: skip
         click.echo(json.dumps({"questions": questions, "entries": names, "absent": absent}))
@@ -89,6 +89,7 @@ def league(
     repeats: int | None,
     jobs: int,
     again: str | None,
+    backend: str = DEFAULT_BACKEND,
     out: Path | None,
     into: Path | None,
     as_json: bool,
@@ -100,9 +101,11 @@ def league(
         raise LabError(f"--jobs {jobs}: expected 1 to {MOST_LABS} labs")
     part = None if again is None else part_words(again)
     asked = questions_of(questions)
-    names, absent = _everybody()
-    players = entries_of(entries or names)
-    folder = out if out is not None else ROOT / "league"
+    if backend != DEFAULT_BACKEND and not questions:
+        asked = [question for question in asked if question.size <= _FEW_HOSTS]
+    names, absent = _everybody(backend)
+    players = entries_of(entries or names, backend)
+    folder = out if out is not None else ROOT / ("league" if backend == DEFAULT_BACKEND else f"league-{backend}")
     say: Callable[[str], None] = _silence if as_json else click.echo
     if not entries:
         for name, lacks in absent.items():
@@ -129,10 +132,11 @@ def league(
     both = [first, *([second] if second is not None else [])]
     complete = all(one.complete for one in both)
     interrupted = any(one.interrupted for one in both)
+    leaves = {label: fact.leaves for label, fact in facts.items() if fact.leaves}
     if as_json:
         told = {
             "planned": first.planned, "runs": len(runs), "reused": first.reused, "interrupted": interrupted,
-            "unknown": sum(one.silent for one in both), "broken": broken, "page": str(page),
+            "unknown": sum(one.silent for one in both), "broken": broken, "leaves": leaves, "page": str(page),
             "tables": [str(path) for path in papers],
             "cells": [
                 {"question": cell.question, "measure": cell.measure, "entry": cell.entry, "state": cell.state,
@@ -207,17 +211,26 @@ def _league(
     )
 
 
-def _everybody() -> tuple[list[str], dict[str, list[str]]]:
-    """The overlays of containers that this machine can run, each with its variants; and what the others lack."""
+def _plays(kind: OverlayKind, backend: str) -> bool:
+    """Whether it takes part there unasked: everybody where hosts have this machine's programs; else who needs it."""
+    if backend == DEFAULT_BACKEND:
+        return not kind.backends or backend in kind.backends
+    return backend in kind.backends or kind.name == DEFAULT
+
+
+def _everybody(backend: str) -> tuple[list[str], dict[str, list[str]]]:
+    """The overlays of containers that play there and that this machine can run; and what the others lack. Of ours each
+    variant, as they are other data paths; a tuned one of others when it is named."""
     names: list[str] = []
     absent: dict[str, list[str]] = {}
     for kind in OVERLAYS:
-        if kind.protocol is not None or kind.name == "exec" or (kind.backends and _BACKEND not in kind.backends):
+        if kind.protocol is not None or kind.name == "exec" or not _plays(kind, backend):
             continue
         if lacks := lacking(kind):
             absent[kind.name] = lacks
         else:
-            names += [kind.name, *(f"{kind.name}:{variant}" for variant in kind.variants)]
+            variants = kind.variants if kind.name == DEFAULT and backend == DEFAULT_BACKEND else {}
+            names += [kind.name, *(f"{kind.name}:{variant}" for variant in variants)]
     return names, absent
 
 
@@ -246,7 +259,11 @@ def _asked(
     broken: dict[str, str] = {}
     for player in players:
         try:
-            facts[player.label] = facts_of(player, folder / RUNS / slug(player.label))
+            where = folder / RUNS / slug(player.label)
+            found = facts_of(player, where)
+            facts[player.label] = msgspec.structs.replace(found, leaves=left_behind(player, found, where))
+            if leaves := facts[player.label].leaves:
+                say(f"✗ {player.label}: {leaves}")
         except LabError as error:
             broken[player.label] = f"cannot be launched on one host: {str(error).partition(chr(10))[0]}"
             say(f"✗ {player.label} {broken[player.label]}")

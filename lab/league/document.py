@@ -70,6 +70,9 @@ def _entries(facts: Mapping[str, OverlayFacts], broken: Mapping[str, str]) -> li
     for label, fact in facts.items():
         lines.append(f"| {_text(label)} | {_text(fact.version) or '–'} | {fact.carries} | {fact.addresses} |")
     lines += [f"| {_text(label)} | failed: {_text(why)} | – | – |" for label, why in broken.items()]
+    leaves = {label: fact.leaves for label, fact in facts.items() if fact.leaves}
+    if leaves:
+        lines += ["", *(fill(f"- {_text(label)}: {_text(why)}", 100) for label, why in leaves.items())]
     return lines
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "MEASURES",
     "NEVER",
     "NOT_ASKED",
+    "REFUSED",
     "LeagueMeasure",
     "MeasuredWindow",
     "RepeatReading",
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 _S = 1e9
-NOT_ASKED = "not asked"
+NOT_ASKED, REFUSED = "not asked", "refused"
+"""Verdicts of repeats that an earlier one in the same lab prevented, and of those that a backend cannot play."""
 NEVER = 1e9
 """Seconds of a time that was never reached: longer than any other, and a number in JSON, unlike infinity."""
 

@@ -78,11 +78,11 @@ def _league_page(
     sections = "".join(_section(mine, played) for mine in questions.values())
     entries = "".join(
         f"  <tr><td>{_text(label)}</td><td>{_text(fact.version)}</td><td>{fact.carries}</td>"
-        f"<td>{fact.addresses}</td></tr>\n"
+        f'<td>{fact.addresses}</td><td class="left failed">{_text(fact.leaves)}</td></tr>\n'
         for label, fact in facts.items()
     )
     entries += "".join(
-        f'  <tr><td>{_text(label)}</td><td class="left failed" colspan="3">failed: {_text(why)}</td></tr>\n'
+        f'  <tr><td>{_text(label)}</td><td class="left failed" colspan="4">failed: {_text(why)}</td></tr>\n'
         for label, why in broken.items()
     )
     measures = "".join(
@@ -103,7 +103,7 @@ def _league_page(
 </header>
 <p>{_INTRO}</p>
 <section><h2>Entries</h2><div class="scroll"><table>
-  <tr><th>entry</th><th>version</th><th>carries</th><th>addresses</th></tr>
+  <tr><th>entry</th><th>version</th><th>carries</th><th>addresses</th><th></th></tr>
 {entries}</table></div></section>
 {_overview(rows, played)}{sections}<section><h2>Measures</h2><ul>
 {measures}</ul></section>

@@ -50,7 +50,7 @@ class Pairing(Struct, frozen=True, kw_only=True):
     why_not: str = ""
     """The question makes no sense for it."""
     broken: str = ""
-    """The entry could not even be launched on one host."""
+    """The entry could not even be launched on one host, or what is known of it is wrong for this question."""
 
 
 class LeagueMatch(Struct, frozen=True, kw_only=True):
@@ -136,7 +136,7 @@ def pairings(
             entry=entry,
             question=question,
             why_not=question.not_for(facts[entry.label]) if entry.label in facts else "",
-            broken=broken.get(entry.label, ""),
+            broken=broken.get(entry.label) or question.wrong_for(facts[entry.label]),
         )
         for question in questions
         for entry in entries
@@ -170,7 +170,7 @@ def labs_of(question: LeagueQuestion, repeats: int | None) -> list[tuple[int, ..
 
 def _match(pairing: Pairing, facts: OverlayFacts, numbers: tuple[int, ...], salt: int, *, spare: bool) -> LeagueMatch:
     scenario = pairing.question.scenario(pairing.entry, facts, len(numbers))
-    decides = [scenario, pairing.entry.stamp, facts.version, numbers[0] + salt, code_version()]
+    decides = [scenario, pairing.entry.stamp, pairing.entry.backend, facts.version, numbers[0] + salt, code_version()]
     key = sha256(msgspec.json.encode(decides, order="sorted")).hexdigest()[:24]
     return LeagueMatch(
         key=key, pairing=pairing, repeats=numbers, scenario=scenario, seed=numbers[0] + salt, spare=spare

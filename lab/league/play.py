@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from lab.api.play import play
 from lab.api.played import load
-from lab.errors import LabError
-from lab.league.measures import NOT_ASKED, RepeatReading, never, read_repeats
+from lab.errors import BackendRefused, LabError
+from lab.league.measures import NOT_ASKED, REFUSED, RepeatReading, never, read_repeats
 from lab.league.plan import LeagueMatch, LeagueRun, estimate, is_long, reading_version
 from lab.sweep.ledger import Ledger
 from lab.trials.playing import backend_of
@@ -157,6 +157,8 @@ def _played(match: LeagueMatch, folder: Path) -> list[LeagueRun]:
         out = folder / RUNS / slug(entry.label)
         try:
             run = play(match.scenario, backend=backend_of(entry), seed=match.seed, out=out, limit=match.limit)
+        except BackendRefused as error:
+            return made([RepeatReading(verdict=REFUSED, reason=str(error))] * len(match.repeats))
         except LabError as error:
             first = RepeatReading(verdict="invalid", reason=str(error), readings=never(question))
             return made([first, *[RepeatReading(verdict=NOT_ASKED)] * (len(match.repeats) - 1)])

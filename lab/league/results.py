@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from lab.league.measures import MEASURES, NEVER, LeagueMeasure, RunReading
+from lab.league.measures import MEASURES, NEVER, REFUSED, LeagueMeasure, RunReading
 from lab.league.plan import LeagueRun, Pairing
 from lab.scenario.values import parse_duration
 from lab.sweep.statistics import CensoredSample, Estimate, median
@@ -105,6 +105,9 @@ def _cell(pairing: Pairing, measure: LeagueMeasure, runs: Sequence[LeagueRun]) -
         return cell("n/a", reason=pairing.why_not)
     if pairing.broken:
         return cell("failed", reason=pairing.broken)
+    refused = next((run.reason for run in runs if run.verdict == REFUSED), "")
+    if refused:
+        return cell("n/a", reason=refused)
     said = [run for run in runs if not run.failed and run.asked]
     silent = next((run.reason for run in runs if run.failed), "")
     bad = [run for run in said if run.verdict == "invalid"]

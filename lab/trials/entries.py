@@ -49,12 +49,16 @@ def entry_of(word: str) -> Entry:
     return Entry(label=word, kind=name, options=options)
 
 
-def entries_of(words: Sequence[str]) -> list[Entry]:
-    """The overlays of a list in which commas separate, too; no two with one label. Raises `LabError`."""
+def entries_of(words: Sequence[str], backend: str = "") -> list[Entry]:
+    """The overlays of a list in which commas separate, too; no two with one label. `backend`: where all are played.
+    Raises `LabError`."""
     names = [name.strip() for word in words for name in word.split(",") if name.strip()]
     found: dict[str, Entry] = {}
     for name in dict.fromkeys(names):
-        entry = entry_of(name)
+        entry = msgspec.structs.replace(entry_of(name), backend=backend)
+        where = OVERLAYS.get(entry.kind).backends
+        if backend and where and backend not in where:
+            raise LabError(f"{name} does not run on {backend}, but on {', '.join(where)}: --backend {where[0]}")
         if entry.label in found:  # two programs of one name, as ./v1/mine and ./v2/mine
             entry = msgspec.structs.replace(entry, label=name.strip("./"))
         if entry.label in found:

@@ -16,15 +16,19 @@ from lab.checkers.verdict import CheckResult, Validity
 from lab.errors import LabError
 from lab.kinds.overlays import OVERLAYS
 from lab.trials.trial import Entry, OverlayFacts, OverlayTrial, TrialOutcome
+from lab.trials.usage import LEFT, REMEMBER, left_in
 from overlay import __version__
+from overlay.clean import clean
 
-__all__ = ["backend_of", "facts_of", "judged", "outcome_of"]
+__all__ = ["DEFAULT_BACKEND", "backend_of", "facts_of", "judged", "left_behind", "outcome_of"]
 
-_BACKEND = "netns"
+DEFAULT_BACKEND = "netns"
 _ASKED = {"steps", "expectations", "settled"}
 """Checkers whose verdicts answer a trial's question."""
 _HELLO_LIMIT = 240.0
 """Seconds for a launch on one host; drivers have shorter limits of their own."""
+_NAMED = 5
+"""Processes that are named at most."""
 _TRIES = 2
 """Maximum number of runs of one trial, because the machine may be too busy for a conclusive first run."""
 
@@ -57,6 +61,36 @@ def facts_of(entry: Entry, out: Path) -> OverlayFacts:
         "reports": kind.has_reports,
     }
     return msgspec.convert(known | told, OverlayFacts)
+
+
+def left_behind(entry: Entry, facts: OverlayFacts, out: Path) -> str:
+    """What of it runs on a host after `kill`, or although it says that nothing does; empty: nothing. Raises
+    `LabError`."""
+    kind = OVERLAYS.get(entry.kind)
+    killed = kind.has_daemons and facts.daemon
+    scenario = {
+        "version": 1,
+        "name": "left",
+        "overlay": {"kind": entry.kind, "options": dict(entry.options)},
+        "underlay": {"hosts": {"host1": {}}},
+        "timeline": [
+            {"exec": {"host": "host1", "command": ["sh", "-c", REMEMBER]}},
+            {"launch": "all"},
+            *([{"kill": {"daemon": "host1"}}] if killed else []),
+            {"exec": {"host": "host1", "command": ["sh", "-c", LEFT]}},
+        ],
+    }
+    run = play(scenario, backend=backend_of(entry), out=out, limit=_HELLO_LIMIT)
+    bad = next((event for event in run.events if event.ok is False), None)
+    if bad is not None:
+        raise LabError(str(bad.detail.get("error") or f"{bad.what} failed"))
+    found = [name for event in run.events for name in left_in(str(event.detail.get("stdout", "")))]
+    if not found:
+        return ""
+    names = ", ".join(clean(name, most=40) for name in found[:_NAMED])
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    when = "run after `kill`" if killed else "run, and it says that none does"
+    return f"processes of it {when}: {names}{more}"
 
 
 def outcome_of(
@@ -118,7 +152,7 @@ def all_outcomes(
 
 def backend_of(entry: Entry) -> str:
     """Where its trials are played."""
-    return next(iter(OVERLAYS.get(entry.kind).backends), _BACKEND)
+    return entry.backend or next(iter(OVERLAYS.get(entry.kind).backends), DEFAULT_BACKEND)
 
 
 def _why(run: PlayedRun) -> str:

@@ -100,6 +100,10 @@ def _no_daemon(facts: OverlayFacts) -> str:
     return "" if facts.daemon else "no process of it runs on hosts, so none can be killed"
 
 
+def _outlives(facts: OverlayFacts) -> str:
+    return facts.leaves
+
+
 def _ports_only(facts: OverlayFacts) -> str:
     return "" if facts.routed else "its containers are reached at published ports only"
 
@@ -197,6 +201,7 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         event="kill",
         measures=_AFTER_A_FAULT,
         not_for=_no_daemon,
+        wrong_for=_outlives,
         seconds=13,
         each=7,
         rounds=_ROUNDS,

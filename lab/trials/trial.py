@@ -17,6 +17,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     label: str
     kind: str
     options: Mapping[str, bool | int | str] = {}
+    backend: str = ""
+    """Where it is played; empty: where it runs best."""
     stamp: str = ""
     """A digest of the program behind it, where that is a file: other contents are another overlay."""
 
@@ -30,6 +32,8 @@ class OverlayFacts(Struct, frozen=True, kw_only=True):
     carries: Literal["frames", "packets"] = "frames"
     moves: bool = True
     daemon: bool = True
+    leaves: str = ""
+    """What of it runs on a host although nothing should; empty: nothing does."""
     routed: bool = True
     """Whether containers have addresses that containers of other hosts reach; else they use published ports."""
     reports: bool = False
@@ -56,6 +60,11 @@ class OverlayTrial(Struct, frozen=True, kw_only=True):
     """What happens before the overlay is launched."""
     connect: Sequence[Mapping[str, Any]] = ({"connect": "all"},)
     """The steps after the launch that connect the hosts."""
+
+    @property
+    def size(self) -> int:
+        """How many hosts it has."""
+        return len(self.underlay.get("hosts", ())) or self.hosts
 
     def scenario(self, entry: Entry, facts: OverlayFacts) -> dict[str, Any]:
         """The scenario of this trial for one overlay, as plain data."""
@@ -95,6 +104,8 @@ class LeagueQuestion(OverlayTrial, frozen=True, kw_only=True):
     """Where measuring ends: with the event, or with the run."""
     seconds: float
     """How long a run of one repeat takes, about."""
+    wrong_for: Callable[[OverlayFacts], str] = lambda facts: ""
+    """Why an overlay fails it unasked; empty: it does not."""
     once: Callable[[int], Sequence[Mapping[str, Any]]] = lambda index: ()
     """The steps of one repeat, by its index in its lab, as many for each; they end with a condition that holds when the
     next may begin. None: the start of the lab is what is asked about."""

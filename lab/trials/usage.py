@@ -1,6 +1,6 @@
-"""What an overlay uses on a host: a command for `exec` steps that counts, and the reading of what it printed.
+"""What an overlay uses and leaves on a host: commands for `exec` steps that count, and the reading of what they print.
 
-Owns both ends of one line. Counted are the processes of the host's own network namespace that were not there before
+Owns both ends of each line. Counted are the processes of the host's own network namespace that were not there before
 the overlay was launched (containers have namespaces of their own), without the lab's probes; and all packets on the
 host's cables. What the kernel does for an overlay is in no process, so it is not counted.
 """
@@ -9,12 +9,12 @@ import re
 
 from msgspec import Struct
 
-__all__ = ["REMEMBER", "USAGE", "HostUsage", "usage_in"]
+__all__ = ["LEFT", "REMEMBER", "USAGE", "HostUsage", "left_in", "usage_in"]
 
 _LIST = "/root/.league-before"
 REMEMBER = f"cd /proc && ls -d [0-9]* > {_LIST}"
 """To be run before the overlay is launched."""
-USAGE = rf"""
+_EACH = rf"""
 net=$(readlink /proc/self/ns/net) cpu=0 pages=0 count=0 bytes=0 packets=0
 for p in /proc/[0-9]*; do
     pid=${{p#/proc/}}
@@ -25,6 +25,8 @@ for p in /proc/[0-9]*; do
     case $name in agent | lab-* | container-init) continue ;; esac
     set -- $(sed 's/.*) //' $p/stat 2>/dev/null)
     [ $# -gt 22 ] || continue
+"""
+USAGE = rf"""{_EACH}
     cpu=$((cpu + ${{12}} + ${{13}})) pages=$((pages + ${{22}})) count=$((count + 1))
 done
 for d in /sys/class/net/eth*/statistics; do
@@ -36,6 +38,14 @@ host=$(cat /proc/sys/kernel/hostname)
 echo "usage $host up=$up hz=$(getconf CLK_TCK) page=$(getconf PAGESIZE) cpu=$cpu pages=$pages count=$count \
 bytes=$bytes packets=$packets"
 """
+LEFT = rf"""{_EACH}
+    # A zombie runs no more. The driver itself, like this shell, has its parent outside of the host.
+    [ "$1" != Z ] && [ "$2" != 0 ] && [ "$2" != $$ ] && echo "left $name"
+done
+exit 0
+"""
+"""Names the processes of an overlay that run on a host."""
+_LEFT_LINE = re.compile(r"^left (.+)$", re.MULTILINE)
 _LINE = re.compile(
     r"usage (\S+) up=(\d+\.\d+) hz=(\d+) page=(\d+) cpu=(\d+) pages=(\d+) count=(\d+) bytes=(\d+) packets=(\d+)"
 )
@@ -55,6 +65,11 @@ class HostUsage(Struct, frozen=True, kw_only=True):
     bytes: int
     """In and out, on its cables."""
     packets: int
+
+
+def left_in(text: str) -> list[str]:
+    """The names of processes that `LEFT` printed."""
+    return _LEFT_LINE.findall(text)
 
 
 def usage_in(text: str) -> HostUsage | None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from lab.league.again import agreements
 from lab.league.document import document
-from lab.league.measures import NEVER, RunReading
+from lab.league.measures import NEVER, REFUSED, RunReading
 from lab.league.page import write_pages
 from lab.league.papers import CELLS, RUNS_CSV, RUNS_PARQUET, TEX, write_papers
-from lab.league.plan import LeagueRun, Pairing
+from lab.league.plan import LeagueRun, Pairing, matches, pairings
 from lab.league.results import LeagueRow, rows_of
 from lab.trials.questions import QUESTIONS
 from lab.trials.trial import Entry, OverlayFacts
@@ -152,3 +153,41 @@ def test_parquet_has_the_same_rows(tmp_path: Path) -> None:
     write_papers(tmp_path, rows_of([pairing("a")], runs), runs["a", "cut-5"])
     rows = parquet.read_table(tmp_path / RUNS_PARQUET).to_pylist()
     assert len(rows) == 10 and {row["value"] for row in rows if row["measure"] == "outage"} == set(FAST)
+
+
+def grouped(labs: list[list[float]]) -> LeagueRow:
+    runs = [
+        run("a", 10 * lab + index, run=f"lab{lab}", index=index, readings={"outage": RunReading(value=value)})
+        for lab, values in enumerate(labs)
+        for index, value in enumerate(values)
+    ]
+    return rows_of([pairing("a")], {("a", "cut-5"): runs})[0]
+
+
+def test_intervals_are_wider_where_labs_differ() -> None:
+    labs = [[1.0, 1.01, 1.02, 1.03, 1.04], [2.0, 2.01, 2.02, 2.03, 2.04], [3.0, 3.01, 3.02, 3.03, 3.04]]
+    mixed = [[labs[other][(index + other) % 5] for other in (0, 1, 2)] for index in range(5)]
+    apart, alone = grouped(labs).cells[0].estimate, grouped(mixed).cells[0].estimate
+    assert apart.value == alone.value == 2.02
+    assert (apart.low, apart.high) == pytest.approx((1.0, 3.04), abs=0.03)
+    one = grouped([[value for values in labs for value in values]]).cells[0].estimate
+    assert apart.high - apart.low > one.high - one.low > 0
+
+
+def test_two_leagues_agree_where_intervals_do() -> None:
+    first = table({"a": FAST, "b": SLOW})
+    for values, agree in (({"a": FAST, "b": SLOW}, [True, True]), ({"a": SLOW, "b": SLOW}, [False, True])):
+        found = agreements(first[:1], table(values)[:1])
+        assert [one.agree for one in found] == agree and [one.first.entry for one in found] == ["a", "b"]
+    text = document(first, [], {}, {}, "c0de", agreements(first, table({"a": SLOW})))
+    assert "2 cells, chosen at random" in text and "| cut-5 | outage (s) | a | 1.10 [" in text
+
+
+def test_what_a_backend_refuses_and_what_an_overlay_fails_unasked() -> None:
+    refused = [run("a", 1, verdict=REFUSED, reason="dind has no cable to break")]
+    cell = rows_of([pairing("a")], {("a", "cut-5"): refused})[0].cells[0]
+    assert (cell.state, cell.reason) == ("n/a", "dind has no cable to break")
+    (question,) = (one for one in QUESTIONS if one.name == "killed")
+    facts = {"a": OverlayFacts(name="a", leaves="processes of it run after `kill`: sleep")}
+    (found,) = pairings([Entry(label="a", kind="tinc")], [question], facts, {})
+    assert found.broken == "processes of it run after `kill`: sleep" and not matches([found], facts, None)
