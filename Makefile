@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-explore bench-tunnel bench-report fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale
+.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-explore bench-tunnel bench-report fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale league-dind
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -96,8 +96,11 @@ SAME := HEAD
 same: compile             ## are all simulated histories, compiled or not, those of commit SAME (HEAD)? for moves and merges of code
 	@$(PY) tests/same $(SAME)
 
-league: setup             ## play all questions on all overlays that are installed (hours; goes on where it was interrupted); writes docs/league.md
-	@$(PY) -m lab.cli league --document docs/league.md
+league: setup             ## play all questions on all overlays that are installed (2.5 hours and more; goes on where it was interrupted); writes docs/league.md
+	@$(PY) -m lab.cli league --hours 2.5 --document docs/league.md
+
+league-dind: setup        ## the same of Docker's own overlay and ours, on hosts that are Docker Engines; writes docs/league-dind.md
+	@$(PY) -m lab.cli league --backend dind --repeats 5 --document docs/league-dind.md
 
 FUZZ_SECONDS := 60
 fuzz: setup               ## coverage-guided fuzzing of decoders, and of drivers with their cores, FUZZ_SECONDS (60) each; installs atheris into .venv

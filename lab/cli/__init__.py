@@ -605,6 +605,12 @@ def overlay_check(
 @click.option(
     "--again", metavar="PART", help="Play a random part of the cells again (1/3, all), and say which do not agree."
 )
+@click.option(
+    "--hours",
+    type=float,
+    metavar="H",
+    help="After this time play nothing more than five times [default: all].",
+)
 @click.option("--backend", default="netns", show_default=True, help="Where hosts run; `dind` has Docker Engines.")
 @click.option("--list", "only_list", is_flag=True, help="List questions and entries; play nothing.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where all goes [default: reports/league].")
@@ -618,6 +624,7 @@ def league(
     repeats: int | None,
     jobs: int,
     again: str | None,
+    hours: float | None,
     backend: str,
     only_list: bool,
     out: Path | None,
@@ -643,6 +650,7 @@ def league(
         repeats=repeats,
         jobs=jobs,
         again=again,
+        hours=hours,
         backend=backend,
         out=out,
         into=document,

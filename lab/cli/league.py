@@ -4,12 +4,13 @@ Owns what a person sees meanwhile, and which overlays take part when none is nam
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 import msgspec
-from msgspec import Struct
 
 from lab.cli import table
 from lab.cli.ending import UNKNOWN
@@ -26,20 +27,20 @@ from lab.league.plan import (
     Pairing,
     estimate,
     labs_of,
-    matches,
     pairings,
     questions_of,
     repeats_of,
 )
-from lab.league.play import RUNS, LeagueProgress, open_ledger, play_all, read_again, skipped, slug
-from lab.league.results import LeagueRow, by_pair, rows_of
+from lab.league.play import RUNS, LeagueProgress, open_ledger, slug
+from lab.league.results import LeagueRow
+from lab.league.whole import WholeLeague, league_span, play_league
 from lab.records.store import ROOT, replace_file
-from lab.sweep.ledger import Ledger, code_version
+from lab.sweep.ledger import code_version
 from lab.trials.entries import entries_of, lacking
 from lab.trials.playing import DEFAULT_BACKEND, facts_of, left_behind
 from lab.trials.questions import QUESTIONS
 from lab.trials.trial import Entry, LeagueQuestion, OverlayFacts
-from lab.words import are, count
+from lab.words import count
 
 __all__ = ["league", "list_league"]
 
@@ -89,6 +90,7 @@ def league(
     repeats: int | None,
     jobs: int,
     again: str | None,
+    hours: float | None = None,
     backend: str = DEFAULT_BACKEND,
     out: Path | None,
     into: Path | None,
@@ -99,6 +101,9 @@ def league(
         raise LabError(f"--repeats {repeats}: expected 1 to {MOST_REPEATS}")
     if not 1 <= jobs <= MOST_LABS:
         raise LabError(f"--jobs {jobs}: expected 1 to {MOST_LABS} labs")
+    if hours is not None and not hours > 0:
+        raise LabError(f"--hours {hours:g}: expected more than 0")
+    until = math.inf if hours is None else time.monotonic() + 3600 * hours
     part = None if again is None else part_words(again)
     asked = questions_of(questions)
     if backend != DEFAULT_BACKEND and not questions:
@@ -107,6 +112,10 @@ def league(
     players = entries_of(entries or names, backend)
     folder = out if out is not None else ROOT / ("league" if backend == DEFAULT_BACKEND else f"league-{backend}")
     say: Callable[[str], None] = _silence if as_json else click.echo
+
+    def tell(told: LeagueProgress) -> None:
+        say(_line(told))
+
     if not entries:
         for name, lacks in absent.items():
             say(f"not here: {name}, needs: apt install {' '.join(lacks)}")
@@ -114,21 +123,21 @@ def league(
         say(_announced(players, asked, repeats, list(ledger.points.values()), jobs))
         facts, broken = _asked(players, folder, say)
         found = pairings(players, asked, facts, broken)
-        first = _league(found, facts, repeats, ledger, folder, jobs, say)
+        first = play_league(found, facts, repeats, ledger, folder, jobs, say, tell, until=until)
     rows, runs = first.rows, first.runs
     papers = write_papers(folder, rows, runs)
     page = write_pages(folder, rows, runs, facts, broken)
-    second: _Played | None = None
+    second: WholeLeague | None = None
     if part is not None and not first.interrupted:
         chosen = part_of(found, part)
         say(f"again: {count(len(chosen), 'pair')} of an entry and a question, with other seeds")
         with open_ledger(folder / _AGAIN) as other:
-            second = _league(chosen, facts, repeats, other, folder / _AGAIN, jobs, say, salt=_OTHER_SEEDS)
+            second = play_league(chosen, facts, repeats, other, folder / _AGAIN, jobs, say, tell, salt=_OTHER_SEEDS)
         write_papers(folder / _AGAIN, second.rows, second.runs)
         write_pages(folder / _AGAIN, second.rows, second.runs, facts, broken)
     compared = agreements(rows, second.rows) if second is not None else []
     if into is not None:
-        replace_file(into, document(rows, runs, facts, broken, code_version(), compared).encode())
+        replace_file(into, document(rows, runs, facts, broken, code_version(), compared, backend).encode())
     both = [first, *([second] if second is not None else [])]
     complete = all(one.complete for one in both)
     interrupted = any(one.interrupted for one in both)
@@ -156,59 +165,9 @@ def league(
         click.echo(f"page: {page}")
         if interrupted:
             click.echo("interrupted: what is done is kept; the same command goes on")
+        elif time.monotonic() >= until and not complete:
+            click.echo("out of time: some cells have fewer repeats than they should; the same command goes on")
     return 0 if complete else UNKNOWN
-
-
-class _Played(Struct, frozen=True, kw_only=True):
-    """One league, as far as it was played."""
-
-    rows: list[LeagueRow]
-    runs: list[LeagueRun]
-    planned: int
-    reused: int
-    silent: int
-    interrupted: bool
-
-    @property
-    def complete(self) -> bool:
-        return not self.interrupted and not self.silent and len(self.runs) >= self.planned
-
-
-def _league(
-    found: Sequence[Pairing],
-    facts: Mapping[str, OverlayFacts],
-    repeats: int | None,
-    ledger: Ledger[LeagueRun],
-    folder: Path,
-    jobs: int,
-    say: Callable[[str], None],
-    *,
-    salt: int = 0,
-) -> _Played:
-    """Play what its ledger does not have yet."""
-    planned = matches(found, facts, repeats, salt=salt)
-    todo = [match for match in planned if not ledger.points.keys() >= set(match.keys.values())]
-    if reused := sum(len(match.repeats) for match in planned) - sum(len(match.repeats) for match in todo):
-        say(f"{count(reused, 'repeat')} {are(reused)} there already")
-    if todo:
-        seconds = estimate(todo, list(ledger.points.values()), side_by_side=jobs)
-        say(f"{count(len(todo), 'lab')}, about {_span(seconds)}")
-    interrupted = False
-    silent: dict[str, LeagueRun] = {}
-    try:
-        silent = play_all(todo, ledger, folder, lambda told: say(_line(told)), side_by_side=jobs)
-    except KeyboardInterrupt:
-        interrupted = True
-    planned = [match for match in planned if not skipped(match, list(ledger.points.values()))]
-    runs = _runs(planned, ledger, silent, folder)
-    return _Played(
-        rows=rows_of(found, by_pair(runs)),
-        runs=runs,
-        planned=sum(len(match.repeats) for match in planned),
-        reused=reused,
-        silent=len(silent),
-        interrupted=interrupted,
-    )
 
 
 def _plays(kind: OverlayKind, backend: str) -> bool:
@@ -245,9 +204,10 @@ def _announced(
         for numbers in labs_of(question, repeats)
     ]
     times = sum(len(match.repeats) for match in every)
+    span = league_span(estimate(every, done, side_by_side=labs))
     return (
         f"{count(len(players), 'entry', 'entries')}, {count(len(asked), 'question')}, {count(times, 'repeat')} in "
-        f"{count(len(every), 'lab')} at most: {_span(estimate(every, done, side_by_side=labs))} if none is done yet"
+        f"{count(len(every), 'lab')} at most: {span} if none is done yet"
     )
 
 
@@ -270,20 +230,6 @@ def _asked(
     return facts, broken
 
 
-def _runs(
-    planned: Sequence[LeagueMatch], ledger: Ledger[LeagueRun], silent: dict[str, LeagueRun], folder: Path
-) -> list[LeagueRun]:
-    runs = []
-    for match in planned:
-        for key in match.keys.values():
-            run = ledger.points.get(key) or silent.get(key)
-            if run is not None:
-                run = read_again(run, match, folder)
-                # The same overlay may have had another label before.
-                runs.append(msgspec.structs.replace(run, entry=match.pairing.entry.label))
-    return runs
-
-
 def _show(rows: Sequence[LeagueRow]) -> None:
     heads = ("question", "measure", *(cell.entry for cell in rows[0].cells)) if rows else ()
     body = []
@@ -301,7 +247,7 @@ def _line(told: LeagueProgress) -> str:
     numbers = f"#{first.repeat}" + (f"–{told.runs[-1].repeat}" if len(told.runs) > 1 else "")
     return (
         f"{_MARKS.get(worst.verdict, '?')} {told.done}/{told.of} {first.question} {first.entry} {numbers}  "
-        f"{sum(run.wall for run in told.runs):.0f} s, {_span(told.left)} left{reason}"
+        f"{sum(run.wall for run in told.runs):.0f} s, {league_span(told.left)} left{reason}"
     )
 
 
@@ -319,13 +265,6 @@ def _show_agreement(compared: Sequence[CellAgreement]) -> None:
                 for one in apart
             ],
         )  # fmt: skip
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"
 
 
 def _silence(text: str) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from textwrap import fill
 
 from lab.league.again import CellAgreement
-from lab.league.measures import measures_of
+from lab.league.columns import measures_of
 from lab.league.plan import LeagueRun
 from lab.league.results import LeagueCell, LeagueRow
 from lab.runner.load import machine as this_machine
@@ -21,17 +21,17 @@ __all__ = ["document"]
 
 _HEAD = """# League of overlays
 
-Written by `make league` (`lab league --document docs/league.md`). Do not edit.
+Written by `lab league --document` (`make league`). Do not edit.
 
-Every overlay gets the same questions on the same hosts: network namespaces of one machine (backend
-`netns`). Containers ask each other all the time, and what is shown is what they saw. Nothing is
-read from an overlay itself. [overlays.md](overlays.md#the-league) says how a league is played, and
-how to enter your own overlay.
+Every overlay gets the same questions on the same hosts, of the backend `BACKEND`. Containers ask
+each other all the time, and what is shown is what they saw. Nothing is read from an overlay itself.
+[overlays.md](overlays.md#the-league) says how a league is played, and how to enter your own
+overlay.
 
-Each cell has the median of all runs and its 95 % interval in brackets (bootstrap). One run has no
-interval. A number in bold after it is the rank: one more than the number of overlays whose whole
-interval is better. Without it intervals overlap, and no order is known. `n/a`: the overlay does not
-promise this. `failed`: in no run did containers reach each other in time.
+Each cell has the median of all repeats and its 95 % interval in brackets (bootstrap). One repeat
+has no interval. A number in bold after it is the rank: one more than the number of overlays whose
+whole interval is better. Without it intervals overlap, and no order is known. `n/a`: the overlay
+does not promise this. `failed`: in no run did containers reach each other in time.
 """
 
 
@@ -42,10 +42,20 @@ def document(
     broken: Mapping[str, str],
     code: str,
     compared: Sequence[CellAgreement] = (),
+    backend: str = "netns",
 ) -> str:
     """The text of the file."""
     said = sum(not run.failed for run in runs)
-    lines = [_HEAD, _made(said, code), "## Entries", "", *_entries(facts, broken), "", "## Measures", ""]
+    lines = [
+        _HEAD.replace("BACKEND", backend),
+        _made(said, code),
+        "## Entries",
+        "",
+        *_entries(facts, broken),
+        "",
+        "## Measures",
+        "",
+    ]
     for measure in measures_of([row.question for row in rows]):
         lines.append(fill(f"- **{measure.title}** ({measure.unit}): {measure.about}.", 100, subsequent_indent="  "))
     lines += ["", "## Overview", "", *_overview(rows), *_again(compared)]

@@ -4,9 +4,9 @@ Owns what each measure is. Times are seconds. A time that was not reached in a r
 (`reached` false), and so is that of a run in which the question's event never came, or that ended before it was over.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
@@ -17,15 +17,12 @@ from lab.trials.trial import LeagueQuestion
 from lab.trials.usage import HostUsage, usage_in
 
 __all__ = [
-    "MEASURES",
     "NEVER",
     "NOT_ASKED",
     "REFUSED",
-    "LeagueMeasure",
     "MeasuredWindow",
     "RepeatReading",
     "RunReading",
-    "measures_of",
     "never",
     "read_repeats",
 ]
@@ -35,18 +32,6 @@ NOT_ASKED, REFUSED = "not asked", "refused"
 """Verdicts of repeats that an earlier one in the same lab prevented, and of those that a backend cannot play."""
 NEVER = 1e9
 """Seconds of a time that was never reached: longer than any other, and a number in JSON, unlike infinity."""
-
-
-class LeagueMeasure(Struct, frozen=True, kw_only=True):
-    """One column."""
-
-    name: str
-    title: str
-    about: str
-    unit: str
-    better: Literal["less", "more"] = "less"
-    step: float = 0.0
-    """The least difference that can be told."""
 
 
 class RunReading(Struct, frozen=True, kw_only=True):
@@ -70,66 +55,6 @@ class MeasuredWindow(Struct, frozen=True, kw_only=True):
 
     start: int
     end: int
-
-
-MEASURES: Mapping[str, LeagueMeasure] = {
-    one.name: one
-    for one in (
-        LeagueMeasure(
-            name="outage",
-            title="outage",
-            about="of the pair of containers for which it is longest: the time in which its tries failed, from the "
-            "question's event (for a cut: from its heal) to the end of the run",
-            unit="s",
-            step=0.05,
-        ),
-        LeagueMeasure(
-            name="lost",
-            title="lost",
-            about="tries that failed in the same time, per pair of containers",
-            unit="packets",
-            step=1.0,
-        ),
-        LeagueMeasure(
-            name="first",
-            title="first packet",
-            about="from the question's event until each pair of containers had an answer; includes how long engines "
-            "take to start containers",
-            unit="s",
-            step=0.1,
-        ),
-        LeagueMeasure(
-            name="control",
-            title="control traffic",
-            about="bytes on a host's cables, in and out, while no container runs; with the underlay's own ARP",
-            unit="B/s",
-            step=1.0,
-        ),
-        LeagueMeasure(
-            name="cpu",
-            title="CPU",
-            about="seconds of CPU a second that the overlay's processes use on a host (what the kernel does for an "
-            "overlay is in no process)",
-            unit="cores",
-            step=0.002,
-        ),
-        LeagueMeasure(
-            name="memory",
-            title="memory",
-            about="resident memory of the overlay's processes on a host",
-            unit="MiB",
-            step=0.1,
-        ),
-        LeagueMeasure(
-            name="throughput",
-            title="throughput",
-            about="of one TCP connection",
-            unit="Mbit/s",
-            better="more",
-        ),
-        LeagueMeasure(name="rtt", title="round trip", about="median of the answered tries", unit="ms", step=0.01),
-    )
-}
 
 
 def read_repeats(question: LeagueQuestion, run: PlayedRun, number: int) -> list[RepeatReading]:
@@ -330,9 +255,3 @@ _READERS: Mapping[str, _Reader] = {
     "throughput": _throughput,
     "rtt": _rtt,
 }
-
-
-def measures_of(questions: Sequence[LeagueQuestion]) -> list[LeagueMeasure]:
-    """Those that any of these questions asks for."""
-    asked = {name for question in questions for name in question.measures}
-    return [measure for name, measure in MEASURES.items() if name in asked]

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from lab.league.measures import MEASURES, measures_of
+from lab.league.columns import MEASURES, measures_of
 from lab.league.papers import CELLS, RUNS_CSV, RUNS_PARQUET, TEX
 from lab.league.plan import LeagueRun
 from lab.league.play import slug

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.figures.told import table
-from lab.league.measures import MEASURES, NEVER
+from lab.league.columns import MEASURES
+from lab.league.measures import NEVER
 from lab.league.plan import LeagueRun
 from lab.league.results import LeagueCell, LeagueRow
 from lab.records.store import replace_file

@@ -38,7 +38,7 @@ SHORT = 15.0
 """Seconds below which a question is played often, by what it says, and by what it takes an overlay."""
 OFTEN, SELDOM = 20, 5
 MOST_REPEATS = 1000
-_START = 4.0
+_START = 2.0
 """Seconds that a lab takes to come up and go down, until it was measured."""
 
 
@@ -146,7 +146,8 @@ def pairings(
 def matches(
     found: Sequence[Pairing], facts: Mapping[str, OverlayFacts], repeats: int | None, *, salt: int = 0
 ) -> list[LeagueMatch]:
-    """The labs in the order in which they are played: all entries in turn, then again, then the next question.
+    """The labs in the order in which they are played: all entries in turn, then again, then the next question;
+    spare ones last.
 
     `salt`: other seeds than those of a league before."""
     by_question: dict[str, list[Pairing]] = {}
@@ -158,7 +159,8 @@ def matches(
         for numbers in labs_of(mine[0].question, repeats):
             spare = repeats is None and numbers[0] > SELDOM
             planned += [_match(pairing, facts[pairing.entry.label], numbers, salt, spare=spare) for pairing in mine]
-    return planned
+    # Everything is played a few times before anything is played often; then all cells gain together.
+    return sorted(planned, key=lambda match: match.repeats[-1] if match.spare else 0)
 
 
 def labs_of(question: LeagueQuestion, repeats: int | None) -> list[tuple[int, ...]]:

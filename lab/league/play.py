@@ -4,6 +4,7 @@ Owns the league's folder and its ledger, how often a lab is tried that said noth
 hangs, dies or lies: repeats with their reason, and the league goes on.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -59,11 +60,13 @@ def play_all(
     told: Callable[[LeagueProgress], None],
     *,
     side_by_side: int = 1,
+    until: float = math.inf,
 ) -> dict[str, LeagueRun]:
     """Play them; returns the repeats that said nothing, by key. Each is on disk when `told` hears of it. ^C ends it:
     the lab goes down (labs side by side play to their ends), and what is done stays.
 
-    `side_by_side`: so many labs at once, of questions that say that this is no matter."""
+    `side_by_side`: so many labs at once, of questions that say that this is no matter. `until`: no spare lab begins
+    after this time of the monotonic clock."""
     silent: dict[str, LeagueRun] = {}
     left = {match.key: match for match in todo}
 
@@ -73,14 +76,22 @@ def play_all(
             if run.failed:
                 silent[run.key] = run
         del left[match.key]
+        if not runs:  # it was too late for it
+            return
         done = list(ledger.points.values())
         seconds = estimate([one for one in left.values() if not skipped(one, done)], done, side_by_side=side_by_side)
         told(LeagueProgress(runs=tuple(runs), done=len(todo) - len(left), of=len(todo), left=seconds))
 
+    def late(match: LeagueMatch) -> bool:
+        return match.spare and time.monotonic() >= until
+
     def wanted(match: LeagueMatch) -> bool:
-        if skipped(match, list(ledger.points.values())):
-            del left[match.key]
+        if late(match) or skipped(match, list(ledger.points.values())):
+            left.pop(match.key, None)
         return match.key in left
+
+    def in_time(match: LeagueMatch) -> list[LeagueRun]:
+        return [] if late(match) else _played(match, folder)
 
     def alike(match: LeagueMatch) -> tuple[str, bool, bool]:
         """Labs that may be played at once; whether spare ones are wanted is only known after the others."""
@@ -88,7 +99,7 @@ def play_all(
 
     for (_, _, together), batch in groupby(todo, alike):
         if together:
-            _side_by_side([match for match in batch if wanted(match)], folder, keep, side_by_side)
+            _side_by_side([match for match in batch if wanted(match)], in_time, keep, side_by_side)
         else:
             for match in batch:
                 if wanted(match):
@@ -102,10 +113,13 @@ def skipped(match: LeagueMatch, done: Sequence[LeagueRun]) -> bool:
 
 
 def _side_by_side(
-    batch: Sequence[LeagueMatch], folder: Path, keep: Callable[[LeagueMatch, Sequence[LeagueRun]], None], most: int
+    batch: Sequence[LeagueMatch],
+    played: Callable[[LeagueMatch], list[LeagueRun]],
+    keep: Callable[[LeagueMatch, Sequence[LeagueRun]], None],
+    most: int,
 ) -> None:
     pool = ThreadPoolExecutor(most)
-    futures = {pool.submit(_played, match, folder): match for match in batch}
+    futures = {pool.submit(played, match): match for match in batch}
     try:
         for future in as_completed(list(futures)):
             keep(futures.pop(future), future.result())

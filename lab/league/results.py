@@ -13,7 +13,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from lab.league.measures import MEASURES, NEVER, REFUSED, LeagueMeasure, RunReading
+from lab.league.columns import MEASURES, LeagueMeasure
+from lab.league.measures import NEVER, REFUSED, RunReading
 from lab.league.plan import LeagueRun, Pairing
 from lab.scenario.values import parse_duration
 from lab.sweep.statistics import CensoredSample, Estimate, median

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from synthetic_history import MS, ORION, S, Story
 
 from lab.api.played import PlayedRun
-from lab.league.measures import MEASURES, NEVER, NOT_ASKED, RepeatReading, RunReading, read_repeats
+from lab.league.columns import MEASURES
+from lab.league.measures import NEVER, NOT_ASKED, RepeatReading, RunReading, read_repeats
 from lab.records.history import Sample
 from lab.trials.questions import QUESTIONS
 from lab.trials.trial import LeagueQuestion

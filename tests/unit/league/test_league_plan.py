@@ -125,7 +125,7 @@ def test_an_estimate_is_of_measured_times_where_there_are_some() -> None:
     entry = Entry(label="vxlan", kind="vxlan")
     facts = {"vxlan": OverlayFacts(name="x")}
     todo = matches(pairings([entry], questions_of(["cut-5"]), facts, {}), facts, 2)
-    assert estimate(todo, []) == 4 + 13 + 7
+    assert estimate(todo, []) == 2 + 9 + 7
     done = LeagueRun(key="k", entry="other", question="cut-5", repeat=1, verdict="valid", wall=10.0)
     assert estimate(todo, [done]) == 20.0
     assert estimate(todo, [done, msgspec.structs.replace(done, entry="vxlan", wall=3.0)]) == 6.0
