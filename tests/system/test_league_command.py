@@ -46,7 +46,7 @@ def test_a_small_league_goes_on_after_a_kill_and_judges_who_misbehaves(tmp_path:
     ledger = tmp_path / "out/league.jsonl"
     command = [sys.executable, "-m", "lab.cli", "league", "--entries", "vxlan", *words]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
-        eventually(lambda: ledger.is_file() and ledger.read_bytes().count(b"\n"), what="a run that is done")
+        eventually(lambda: ledger.is_file() and ledger.read_bytes().count(b"\n"), 600, "a run that is done")
         first.kill()
     everybody = ("--entries", "./dead.sh,./flood.sh,vxlan,./leaves.sh", *words)
     code, told, err = league(tmp_path, *everybody, "--document", "league.md")
