@@ -30,7 +30,7 @@ __all__ = ["check", "list_overlays", "list_trials", "plain"]
 USAGE = 2
 _WIDTH = 80
 """Columns where there is no terminal."""
-_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_LINK = re.compile(r"\[([^\[\]]{0,200})\]\([^()]{0,200}\)")
 _MARKS = {"passed": "✓", "failed": "✗", "unknown": "?", "n/a": "–"}
 
 

@@ -70,7 +70,7 @@ def test_without_the_package_the_scenario_is_refused_and_its_runs_can_be_read(
     bare = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     refused = lab("validate", str(SCENARIO), cwd=tmp_path, environment=bare)
     assert refused.returncode == 2
-    assert "overlay.kind: found 'islands', expected 'weave', 'vxlan', 'none', 'exec'," in refused.stderr
+    assert "overlay.kind: found 'islands', expected 'weave', 'vxlan', 'none', " in refused.stderr
     assert "probes[0].kind: found 'tcp', expected 'http', 'icmp', 'dns', 'jitter', " in refused.stderr
     assert "found the key 'storm', expected one of at, for, on_failure, launch" in refused.stderr
     assert "found the key 'running', expected one of reachable, unreachable, converged, " in refused.stderr

@@ -28,6 +28,7 @@ LISTENERS = {
     "lab/backends/netns/control.py": "abstract socket",
     "lab/backends/dind/helper.py": "passed on by `dind`",
     "lab/backends/vagrant/agent.py": "passed on by `dind` and `vagrant`",
+    "lab/engine/server.py": "unix sockets of hosts",
     "lab/images/dummy_http.py": "",
     "lab/probes/throughput.py": "",
 }

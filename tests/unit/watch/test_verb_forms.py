@@ -30,6 +30,7 @@ def test_names_of_hosts_and_services_are_choices():
         "service": "service",
         "engine": "host",
         "live_restore": "switch",
+        "farewell": "switch",
     }
     assert kinds(WEAVE["run"])["services"] == "services"
     assert kinds(WEAVE["reset"])["hosts"] == "hosts"
