@@ -62,7 +62,7 @@ async def _change_all(here: CommandEnvironment, command: str, words: list[str]) 
     """Send a file of names as it is; the daemon reads it."""
     if len(words) != 2 or words[0] != "--from":
         raise Usage(f"expected `weave {command} --from FILE` and nothing else (FILE `-`: standard input)")
-    here.refuse_simulated("files of names; `weave dns-add IP -h NAME` works there")
+    here.refuse_simulated("files of names; there, `weave dns-add IP ... -h NAME` adds one name")
     text = _lines(words[1])
     done = json.loads(await here.client.ask("POST" if command == "dns-add" else "DELETE", "/names", lines=text))
     here.say(", ".join(f"{count} {word}" for word, count in done.items() if word != "entries"))

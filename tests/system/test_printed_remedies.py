@@ -90,10 +90,12 @@ def net() -> Iterator[Underlay]:
         yield made
 
 
-def test_every_command_that_a_message_names_can_be_typed(net: Underlay) -> None:
+def test_every_command_that_a_message_names_can_be_typed(net: Underlay, tmp_path: Path) -> None:
     host = net.host("orion", 2)
     host.weave("launch")
     host.weave("run", "--name", "svc1", IMAGE, "svc1")
+    names = tmp_path / "names.txt"
+    names.write_text("10.32.0.9 typed.weave.local\n")
     last = ("weave reset", "weave stop", "weave launch")  # what ends the router comes last, and is followed by a start
     commands = sorted(printed().items(), key=lambda item: (item[0].startswith(last), item))
     assert len(commands) > 25, "the commands are not found any more"
@@ -102,7 +104,7 @@ def test_every_command_that_a_message_names_can_be_typed(net: Underlay) -> None:
             continue  # it would change the units of the machine that runs the tests; test_systemd_host.py types it
         if "--in-container" in command:
             continue  # it needs the image, which takes minutes to make; test_container_form.py types it
-        line = typed(command)
+        line = typed(command).replace("--from FILE", f"--from '{names}'")
         assert not set("{}[]%") & set(line), f"{place}: no filling for a gap of `{command}`: {line}"
         if line.split()[:2] == ["weave", "launch"]:
             host.weave("stop")
