@@ -1,15 +1,16 @@
 // Hosts, their connections and their containers at the moment, drawn by cytoscape.
 //
-// Owns places: a circle of few hosts, blocks of many (`FEW`); they stay the same over the whole run. Hosts that were
-// apart in the first fault stand together, so that a cut is a line. `page.topology` is for hands: {cy, hostAt}.
+// Owns places: a circle of few hosts, blocks of many (blocks.js); they stay the same over the whole run. In a circle
+// hosts that were apart in the first fault stand together, so that a cut is a line. `page.topology` is for hands:
+// {cy, canvas, hostAt}.
 import cytoscape from "cytoscape";
 
-import { figure, h, name, short, table } from "./dom.js";
+import { GROUPED_ABOVE as FEW, PITCH, blocksOf, counted, layout } from "./blocks.js";
+import { brief, figure, h, name, short, table } from "./dom.js";
 import { FORMS, GROUPS, colours } from "./palette.js";
 import { hide, show } from "./tooltip.js";
 import { count, natural, percent } from "./words.js";
 
-const FEW = 24; // most hosts in a circle with all their connections and containers drawn
 const CONTAINERS = 12; // most containers drawn at one host
 
 export function topology(page) {
@@ -17,9 +18,12 @@ export function topology(page) {
   const frame = figure({
     id: "topology", title: "Hosts, peers and containers", rows,
     caption: "Hosts that can reach each other have one colour and one form. A solid line is a connection that both peers " +
-      "report, a dashed one only one of them; an empty, dashed circle is a host whose peer is down. Small dots are containers.",
+      "report, a dashed one only one of them; an empty, dashed circle is a host whose peer is down. Small dots are containers. " +
+      `More than ${FEW} hosts stand in blocks that no cut divided; a number on a line counts the connections between two ` +
+      "blocks, and a number after + those that only one peer reports.",
   }, canvas);
   let cy = null, made = "", common = 0;
+  let blocks = [], placed = null, epochs = null; // of many hosts: which stand together, where, and as of when
   // A page is scrolled with the wheel; only with Ctrl does it zoom the figure.
   canvas.addEventListener("wheel", (event) => { if (!event.ctrlKey && !event.metaKey) event.stopImmediatePropagation(); }, { capture: true });
 
@@ -39,32 +43,33 @@ export function topology(page) {
     if (hosts.length === 1) found.set(hosts[0], [0, 0]);
     else if (hosts.length === 2) hosts.forEach((host, index) => found.set(host, [(index ? 1 : -1) * (narrow ? 80 : 150), 0]));
     else if (hosts.length <= FEW) {
-      const radius = Math.max(120, hosts.length * 15), wide = narrow ? 1 : 1.25;
+      const radius = radiusOf(hosts.length), wide = narrow ? 1 : 1.25;
       hosts.forEach((host, index) => {
         const angle = (2 * Math.PI * (index + 0.5)) / hosts.length - Math.PI / 2;
         found.set(host, [wide * radius * Math.cos(angle), radius * Math.sin(angle)]);
       });
     } else {
-      let from = 0;
-      for (const side of sides) {
-        const columns = Math.ceil(Math.sqrt(side.length * (sides.length > 1 ? 0.9 : 1.5)));
-        side.forEach((host, index) => found.set(host, [from + (index % columns) * 54, Math.floor(index / columns) * 54]));
-        from += columns * 54 + 40;
-      }
+      placed = layout(blocks.map((block) => block.length), canvas.clientWidth, canvas.clientHeight, Math.max(...blocks.map((block) => titleOf(block).length)) + 4);
+      blocks.forEach((block, index) => {
+        const { x, y, columns } = placed.blocks[index], rows = Math.ceil(block.length / columns);
+        block.forEach((host, place) => found.set(host, [
+          x + ((place % columns) - (columns - 1) / 2) * PITCH, y + (Math.floor(place / columns) - (rows - 1) / 2) * PITCH]));
+      });
     }
     return found;
   }
 
   function build() {
-    const apart = sides(), hosts = apart.flat(), few = hosts.length <= FEW, at = places(apart);
-    common = few ? 0 : shared(hosts);
+    canvas.style.height = page.view.hosts.length <= 2 ? "220px" : page.view.hosts.length > FEW && blocks.length > 2 ? "540px" : "";
+    const few = page.view.hosts.length <= FEW, apart = few ? sides() : blocks, hosts = apart.flat(), at = places(apart);
+    common = hosts.length > 8 ? shared(hosts) : 0; // what all names begin with is left out
     cy?.destroy();
     cy = cytoscape({
       container: canvas, elements: hosts.map((host) => ({
         group: "nodes", classes: "host", data: { id: `h:${host}`, host, colour: GROUPS[0], form: FORMS[0], label: "" },
         position: { x: at.get(host)[0], y: at.get(host)[1] }, locked: true,
       })),
-      style: style(hosts.length), layout: { name: "preset" }, minZoom: 0.15, maxZoom: 3,
+      style: style(hosts.length, common), layout: { name: "preset" }, minZoom: 0.15, maxZoom: 3,
       userZoomingEnabled: true, boxSelectionEnabled: false, autounselectify: true,
     });
     cy.on("mouseover", "node, edge", (event) => tell(event.target, event.originalEvent));
@@ -84,6 +89,7 @@ export function topology(page) {
   function tell(element, event) {
     if (!event) return;
     const data = element.data();
+    if (data.told) return show(data.told, event.clientX, event.clientY);
     if (element.isEdge()) return show([`${data.one} ↔ ${data.other}`, data.both ? "both peers report the connection" : "only one peer reports it"], event.clientX, event.clientY);
     if (data.container) return show([short(data.container, 80), data.address, `on ${short(data.on, 60)}`], event.clientX, event.clientY);
     const host = page.view.hosts.find((each) => each.name === data.host);
@@ -100,7 +106,9 @@ export function topology(page) {
     const { view } = page, few = view.hosts.length <= FEW;
     frame.root.hidden = !view.hosts.length;
     if (!view.hosts.length) return;
-    const wanted = view.hosts.map((host) => host.name).join("\n");
+    const names = view.hosts.map((host) => host.name);
+    if (!few && (epochs !== page.history.epochs || names.length !== blocks.flat().length)) [epochs, blocks] = [page.history.epochs, blocksOf(names, page.history.epochs)];
+    const wanted = few ? names.join("\n") : blocks.map((block) => block.join("\n")).join("\n\n");
     if (wanted !== made) {
       made = wanted;
       build();
@@ -122,9 +130,9 @@ export function topology(page) {
         node.data({
           colour: host.group === null ? "#999999" : GROUPS[apart ? host.group % GROUPS.length : 0],
           form: FORMS[apart && host.group !== null ? host.group % FORMS.length : 0],
-          label: few ? `${short(host.name.split(".")[0] || host.name, 18)}${letter && ` · ${letter}`}` : short(host.name.slice(common), 4),
+          label: few ? `${short(host.name.slice(common).split(".")[0] || host.name, common ? 10 : 18)}${letter && ` · ${letter}`}` : short(host.name.slice(common), 4),
         });
-        node.classes(`host ${peers ? host.state : "up"}${host.group === null ? " alone" : ""}`);
+        node.classes(`host ${peers ? host.state : "up"}${host.group === null ? " alone" : ""}${few ? ` ${inward(node.position(), view.hosts.length)}` : ""}`);
         if (!few) continue;
         const [x, y] = [node.position("x"), node.position("y")];
         const outward = x || y ? Math.atan2(y, x) : -Math.PI / 2, shown = here.slice(0, CONTAINERS);
@@ -139,20 +147,50 @@ export function topology(page) {
           put(`e:${id}`, { group: "edges", classes: "stem", data: { source: `h:${host.name}`, target: id } });
         });
       }
-      // Of many hosts the whole mesh says nothing: what is missing or half does.
-      const dense = !few && view.connections.length > 3 * view.hosts.length;
-      const half = view.connections.filter(([, , both]) => !both).length;
-      for (const [one, other, both] of view.connections) {
-        if (dense && (both || half > view.hosts.length)) continue;
+      if (!few) drawBlocks(view, put);
+      else for (const [one, other, both] of view.connections) {
         if (!cy.getElementById(`h:${one}`).length || !cy.getElementById(`h:${other}`).length) continue;
         put(`l:${one}\n${other}`, { group: "edges", classes: both ? "link" : "link half", data: { source: `h:${one}`, target: `h:${other}`, one, other, both } });
       }
       cy.elements().filter((element) => !element.hasClass("host") && !kept.has(element.id())).remove();
     });
+    cy.nodes().emit("bounds"); // or a longer label is cut to the width of the one before, if the window changed meanwhile
     const words = sentence(view, few);
     frame.say.textContent = words;
     canvas.setAttribute("aria-label", words);
     frame.refresh();
+  }
+
+  /** Blocks of hosts, and a line for all connections between two of them, with their number. */
+  function drawBlocks(view, put) {
+    const of = new Map(view.hosts.map((host) => [host.name, host])), counts = counted(view.connections, blocks), { zoom, lines } = placed;
+    const peers = view.hosts.some((host) => host.state !== "unseen"), words = 11.5 / zoom;
+    blocks.forEach((block, index) => {
+      const hosts = block.map((host) => of.get(host)), { x, y, w, h: high, top } = placed.blocks[index], { both, half } = counts.inside[index];
+      const groups = new Set(hosts.map((host) => host.group)), [group] = groups, whole = groups.size === 1 && group !== null;
+      const running = hosts.reduce((sum, host) => sum + host.containers.length, 0);
+      const title = `${titleOf(block)}${whole && view.groups.length > 1 ? ` · ${letterOf(group)}` : ""}`;
+      const inside = peers && block.length > 1 ? `${count(both, "connection")}${half ? ` +${half}` : ""}` : null;
+      const held = running ? count(running, "container") : null;
+      put(`b:${index}`, {
+        group: "nodes", position: { x, y }, locked: true, pannable: true, classes: `block ${top ? "over" : "under"}${whole ? "" : " mixed"}`,
+        data: {
+          w, h: high, words, colour: whole ? GROUPS[view.groups.length > 1 ? group % GROUPS.length : 0] : "#999999",
+          label: [title, inside ?? (lines > 2 ? null : held), held && inside ? held : null].filter(Boolean).slice(0, lines).join("\n"),
+          told: [`${count(block.length, "host")}: ${titleOf(block)}`, inside && `${count(both, "connection")} between them`,
+            half ? `${half} more that only one peer reports` : null, held ?? "no container"].filter(Boolean),
+        },
+      });
+    });
+    const most = Math.max(1, ...counts.between.map(({ both }) => both));
+    for (const { one, other, both, half } of counts.between) {
+      const ends = { source: `b:${one}`, target: `b:${other}`, wide: (blocks.length > 6 ? 1.4 : 1 + (3 * both) / most) / zoom, dim: blocks.length > 6 ? 0.3 : 0.6 };
+      const told = [`${titleOf(blocks[one])} ↔ ${titleOf(blocks[other])}`, count(both, "connection"), half ? `${half} more that only one peer reports` : null].filter(Boolean);
+      if (both) put(`m:${one} ${other}`, { group: "edges", classes: "bundle", data: { ...ends, told, both } });
+      if (half) put(`o:${one} ${other}`, { group: "edges", classes: "bundle half", data: { ...ends, wide: 2 / zoom, told, half } });
+      const position = placed.numbers[`${one} ${other}`];
+      if (position) put(`n:${one} ${other}`, { group: "nodes", position, locked: true, classes: "number", data: { words, pad: 3 / zoom, label: `${both}${half ? ` +${half}` : ""}`, told } });
+    }
   }
 
   function sentence(view, few) {
@@ -161,7 +199,7 @@ export function topology(page) {
     const parts = [];
     if (view.hosts.some((host) => host.state !== "unseen")) {
       parts.push(`${up} of ${count(view.hosts.length, "peer")} up`, `${count(whole, "connection")}${half ? ` and ${half} seen by one side only` : ""}`);
-      if (!few && whole > 3 * view.hosts.length) parts.push("too many to be drawn");
+      if (!few && blocks.length > 1) parts.push(`${counted(view.connections, blocks).between.reduce((sum, { both }) => sum + both, 0)} of them between ${blocks.length} blocks`);
     } else parts.push(count(view.hosts.length, "host"));
     if (view.groups.length > 1) parts.push(`${count(view.groups.length, "group")}: ${view.groups.map((group) => group.length).slice(0, 8).join(" | ")}`);
     if (view.agreement) {
@@ -178,15 +216,29 @@ export function topology(page) {
   }
   function fit() {
     if (!cy) return;
-    canvas.style.height = page.view.hosts.length <= 2 ? "220px" : "";
     cy.resize();
+    if (placed && page.view.hosts.length > FEW) return cy.viewport({ zoom: placed.zoom, pan: { x: canvas.clientWidth / 2, y: canvas.clientHeight / 2 } });
     const number = page.view.hosts.length;
-    cy.fit(cy.nodes(".host"), number > FEW ? 12 : number > 8 ? 52 : canvas.clientWidth < 500 ? 66 : 88);
+    cy.fit(cy.nodes(".host"), number > 8 ? 52 : canvas.clientWidth < 500 ? 66 : 88);
   }
-  return { root: frame.root, draw, resize: fit, recolour: () => cy?.style(style(page.view.hosts.length)) };
+  function resize() {
+    if (page.view.hosts.length <= 8) return fit();
+    made = ""; // names and blocks are as the canvas has room for them
+    draw();
+  }
+  return { root: frame.root, draw, resize, recolour: () => cy?.style(style(page.view.hosts.length, common)) };
 }
 
+const radiusOf = (hosts) => Math.max(120, hosts * 15);
+/** Where a host's name stands: inside the circle, because its containers stand outside. */
+function inward({ x, y }, hosts) {
+  if (hosts > 8 && Math.abs(x) > 1.1 * Math.abs(y)) return x < 0 ? "west" : "east";
+  return y > 0.3 * radiusOf(hosts) ? "south" : "";
+}
 const letterOf = (group) => String.fromCharCode(65 + (group % 26));
+
+/** The hosts of a block in a few words. */
+const titleOf = (block) => (block.length > 2 ? [block[0], block[block.length - 1]] : block).map((host) => brief(host, 12)).join(block.length > 2 ? " … " : ", ");
 
 /** How many letters all names begin with, digits left out. */
 function shared(names) {
@@ -196,14 +248,17 @@ function shared(names) {
   return names.every((each) => each.length > length) ? length : 0;
 }
 
-function style(number) {
+function style(number, common) {
   const colour = colours(), few = number <= FEW, most = number > 8;
   const text = { "font-family": "system-ui, sans-serif", color: colour.ink, "min-zoomed-font-size": 4 };
   return [
     { selector: "node.host", style: {
       ...text, width: 40, height: 40, "background-color": "data(colour)", "border-width": 2, "border-color": "data(colour)", shape: "data(form)",
-      label: "data(label)", "font-size": few ? (most ? 20 : 13) : 16, "text-valign": few ? "bottom" : "center", "text-margin-y": few ? 5 : 0,
+      label: "data(label)", "font-size": few ? (number > 16 && common ? 24 : number > 12 ? 20 : most ? 16 : 13) : 16, "text-valign": few ? "bottom" : "center", "text-margin-y": few ? 5 : 0,
       "text-background-color": colour.card, "text-background-opacity": few ? 0.85 : 0, "text-background-padding": 1, ...(few ? {} : { color: "#fff", "text-outline-color": "#222", "text-outline-width": 1.5 }) } },
+    { selector: "node.south", style: { "text-valign": "top", "text-margin-y": -5 } },
+    { selector: "node.west", style: { "text-valign": "center", "text-halign": "right", "text-margin-x": 5, "text-margin-y": 0 } },
+    { selector: "node.east", style: { "text-valign": "center", "text-halign": "left", "text-margin-x": -5, "text-margin-y": 0 } },
     { selector: "node.down", style: { "background-opacity": 0, "border-style": "dashed", "border-color": colour.missed, color: colour.missed } },
     { selector: "node.unseen", style: { "background-opacity": 0.15, "border-style": "dotted" } },
     { selector: "node.container", style: {
@@ -212,7 +267,18 @@ function style(number) {
     { selector: "node.right", style: { "text-halign": "right", "text-valign": "center", "text-margin-x": 4 } },
     { selector: "node.below", style: { "text-valign": "bottom", "text-margin-y": 3 } },
     { selector: "node.above", style: { "text-valign": "top", "text-margin-y": -3 } },
+    { selector: "node.block", style: {
+      ...text, width: "data(w)", height: "data(h)", shape: "round-rectangle", "background-color": "data(colour)", "background-opacity": 0.12, "border-width": 2,
+      "border-color": "data(colour)", "border-opacity": 0.8, label: "data(label)", "font-size": "data(words)", "text-wrap": "wrap", "line-height": 1.2, "z-index": 0,
+      "text-background-color": colour.card, "text-background-opacity": 0.9 } },
+    { selector: "node.over", style: { "text-valign": "top", "text-margin-y": -4 } },
+    { selector: "node.under", style: { "text-valign": "bottom", "text-margin-y": 4 } },
+    { selector: "node.mixed", style: { "border-style": "dashed" } },
+    { selector: "node.number", style: {
+      ...text, width: 1, height: 1, "background-opacity": 0, label: "data(label)", "font-size": "data(words)", "text-valign": "center",
+      "text-background-color": colour.card, "text-background-opacity": 1, "text-background-padding": "data(pad)", "text-background-shape": "round-rectangle" } },
     { selector: "edge", style: { "curve-style": "haystack", width: 2.2, "line-color": colour.ink, opacity: few ? 0.6 : 0.35 } },
+    { selector: "edge.bundle", style: { "curve-style": "straight", width: "data(wide)", opacity: "data(dim)" } },
     { selector: "edge.half", style: { "line-style": "dashed", "line-color": colour.wrong, opacity: 0.9, "curve-style": "straight" } },
     { selector: "edge.stem", style: { width: 1, "line-color": colour.muted, opacity: 0.5 } },
   ];
