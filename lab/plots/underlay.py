@@ -1,10 +1,13 @@
 """A picture of the topology under the hosts: nodes, cables, and where hosts sit."""
 
 import math
+from collections.abc import Collection
 
 import networkx as nx
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
 
 from lab.checkers.run import RecordedRun
 from lab.figures.underlay import cables_of, places_of
@@ -16,6 +19,7 @@ __all__ = ["underlay"]
 
 _NAMED = 64
 """Maximum number of nodes with names; above it only those with hosts have names."""
+_DASHES = (0, (3, 2))
 
 
 def underlay(run: RecordedRun) -> Canvas | None:
@@ -31,16 +35,15 @@ def underlay(run: RecordedRun) -> Canvas | None:
     }
     spots = nx.spring_layout(graph, pos=start, seed=1, iterations=200, k=1.6 / math.sqrt(len(places)))
     broken = {frozenset(event.detail["cable"]) for event in run.events if event.detail.get("down")}
-    rates = [edge.get("rate") or 0 for edge in cables.values()]
+    widths = _widths({edge.get("rate") or 0 for edge in cables.values()})
     figure = canvas(6.2, wide=True)
     axes = figure.subplots()
-    for (one, other), rate in zip(cables, rates, strict=True):
+    for (one, other), edge in cables.items():
         down = frozenset((one, other)) in broken
-        width = 1.4 if min(rates) == max(rates) else 0.8 + 2 * math.log10(1 + 9 * rate / max(rates))
+        width = points(widths[edge.get("rate") or 0])
         line = [(tuple(spots[one]), tuple(spots[other]))]
-        style = (0, (3, 2)) if down else "-"
-        colour = FAIL if down else MUTED
-        axes.add_collection(LineCollection(line, colors=colour, linewidths=points(width), linestyles=style, zorder=1))
+        style, colour = (_DASHES, FAIL) if down else ("-", MUTED)
+        axes.add_collection(LineCollection(line, colors=colour, linewidths=width, linestyles=style, zorder=1))
     for node, hosts in places.items():
         x, y = spots[node]
         size = points(points(110 if hosts else 45))
@@ -48,13 +51,44 @@ def underlay(run: RecordedRun) -> Canvas | None:
     axes.set_axis_off()
     axes.margins(0.1)
     axes.autoscale_view()
+    shown = _legend(widths, all(places.values()), any(frozenset(ends) in broken for ends in cables))
+    figure.legend(handles=shown, loc="outside lower right", ncols=len(shown))
     names = {node: _words(node, hosts) for node, hosts in places.items() if hosts or len(places) <= _NAMED}
     first = sorted(names, key=lambda node: not places[node])  # hosts get a place before others
-    left = place_labels(axes, {node: tuple(spots[node]) for node in places}, {node: names[node] for node in first})
+    marks = {node: tuple(spots[node]) for node in places}
+    left = place_labels(axes, marks, {node: names[node] for node in first}, cables)
     if left:
         axes.text(1, 0, f"{count(left, 'name')} left out", transform=axes.transAxes, ha="right", fontsize="x-small",
                   color=MUTED)  # fmt: skip
     return figure
+
+
+def _widths(rates: Collection[int]) -> dict[int, float]:
+    """Rate -> points; 0: no limit, the widest."""
+    if len(rates) == 1:
+        return dict.fromkeys(rates, 1.4)
+    most = max(rates)
+    return {rate: 0.8 + 2 * math.log10(1 + 9 * rate / most) if rate else 3.4 for rate in rates}
+
+
+def _legend(widths: dict[int, float], only_hosts: bool, broken: bool) -> list[Line2D]:
+    def node(face: str, size: float, label: str) -> Line2D:
+        return Line2D([], [], marker="o", ls="", ms=points(size), mfc=face, mec=INK, label=label)
+
+    limited = sorted(rate for rate in widths if rate)
+    shown = sorted({*limited[:1], *limited[-1:]})
+    rates = {rate: EngFormatter("bit/s", sep=" ")(rate) for rate in shown} | ({0: "no limit"} if 0 in widths else {})
+    if not shown:
+        rates = {0: ""}
+    return [
+        node(GROUPS[0], 10, "node with hosts"),
+        *(() if only_hosts else (node("white", 6.5, "node without"),)),
+        *(
+            Line2D([], [], color=MUTED, lw=points(widths[rate]), label=f"cable{', ' if words else ''}{words}")
+            for rate, words in rates.items()
+        ),
+        *((Line2D([], [], color=FAIL, lw=points(1.4), ls=_DASHES, label="down at some time"),) if broken else ()),
+    ]
 
 
 def _words(node: str, hosts: list[str]) -> str:
