@@ -12,6 +12,7 @@ import synthetic_history
 from browser import Browser
 from synthetic_history import MS, S, Story
 
+from lab.figures.mesh_groups import GROUPED_ABOVE
 from lab.records.history import AnyRecord, Writer
 from lab.report import write_report
 from lab.report.feed import Feed
@@ -183,7 +184,11 @@ def mesh(number: int) -> list[AnyRecord]:
     for host in hosts:
         story.view(150 * MS, host, hosts)
     half = number // 2
-    story.took(3 * S, 6 * S, "partition", label="cut", groups=(hosts[:half], hosts[half:]))
+    step = story.event(3 * S, "partition", "start", label="cut", groups=(hosts[:half], hosts[half:]))
+    story.event(6 * S, "partition", "end", step=step, ok=True, groups=(hosts,))
+    for index, host in enumerate(hosts):
+        story.view(3500 * MS, host, hosts[half:] if index >= half else hosts[:half])
+        story.view(6500 * MS, host, hosts)
     names = list(places)
     for t in range(200 * MS, 8 * S, S):
         for a, one in enumerate(names):
@@ -199,7 +204,8 @@ def test_sixty_four_hosts_are_readable(browser: Browser, tmp_path: Path) -> None
     assert page.stat().st_size < 4 << 20
     opened(browser, page)
     shown(browser, 5 * S)
-    assert browser.script("labPage.topology.cy.nodes('.host').length") == 64
+    assert drawn(browser, "node.host") == 64
+    assert drawn(browser, "edge") == 0 and drawn(browser, "node.block") == 2
     assert re.match(r"1984 of 4032 pairs reached, 2048 not", said(browser, "matrix"))
     # Names are large enough to be read, and no figure is wider than the window or many screens tall.
     assert browser.script("labPage.topology.cy.zoom() * 16") >= 8
@@ -209,6 +215,92 @@ def test_sixty_four_hosts_are_readable(browser: Browser, tmp_path: Path) -> None
         browser.settled()
         assert browser.script("document.documentElement.scrollWidth") <= width
     assert browser.console == []
+
+
+def drawn(browser: Browser, what: str) -> int:
+    number: int = browser.script(f"labPage.topology.cy.$('{what}').length")
+    return number
+
+
+def labels(browser: Browser, what: str) -> list[str]:
+    found: list[str] = browser.script(f"labPage.topology.cy.$('{what}').map(each => each.data('label'))")
+    return found
+
+
+def test_a_large_mesh_is_drawn_by_groups_with_links_counted(browser: Browser, tmp_path: Path) -> None:
+    few, many = GROUPED_ABOVE, GROUPED_ABOVE + 1
+    for number in (few, many):
+        (tmp_path / str(number)).mkdir()
+        page_of(mesh(number), tmp_path / str(number))
+    opened(browser, tmp_path / str(few) / "index.html")
+    shown(browser, 2 * S)
+    assert drawn(browser, "edge.link") == few * (few - 1) // 2 and drawn(browser, ".block, .bundle, .number") == 0
+
+    opened(browser, tmp_path / str(many) / "index.html")
+    one, other = many // 2, many - many // 2
+    inside = [f"{size * (size - 1) // 2} connections" for size in (one, other)]
+    places = []
+    for t, links in ((2 * S, [str(one * other)]), (5 * S, []), (7 * S, [str(one * other)])):
+        shown(browser, t)
+        assert drawn(browser, "node.host") == many and drawn(browser, "edge.link") == 0
+        assert drawn(browser, "edge.bundle") == len(links) and labels(browser, "node.number") == links
+        assert [label.split("\n")[1] for label in labels(browser, "node.block")] == inside
+        forms = browser.script("new Set(labPage.topology.cy.nodes('.host').map(node => node.data('form'))).size")
+        assert forms == (1 if links else 2)
+        assert f"{one * other if links else 0} of them between 2 blocks" in said(browser, "topology")
+        places.append(browser.script("labPage.topology.cy.$('node').map(node => [node.id(), node.position('x')])"))
+    assert dict(places[0]).keys() - dict(places[1]).keys() == {"n:0 1"}, "the number between the blocks"
+    assert all(dict(places[0])[node] == x for node, x in places[1]), "blocks keep their places"
+
+
+def test_a_running_lab_divides_its_blocks_at_each_cut(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "live.html"
+    page.write_text(render_live("A lab"), encoding="utf-8")
+    browser.open(page)
+    browser.until("document.documentElement.dataset.link === 'refused'")
+    feed = Feed()
+    made = [each for record in mesh(GROUPED_ABOVE + 6) for each in feed.feed(record)]
+    for before, blocks in ((2 * S, [30]), (5 * S, [15, 15])):
+        sent, made = (
+            [each for each in made if each.get("t", 0) < before],
+            [each for each in made if each.get("t", 0) >= before],
+        )
+        browser.script(f"labPage.append({json.dumps(sent)}); true")
+        browser.settled()
+        told = browser.script("labPage.topology.cy.$('node.block').map(each => each.data('told')[0])")
+        assert [int(words.split()[0]) for words in told] == blocks
+    assert drawn(browser, "node.host") == 30
+
+
+NAME_WIDTH = """(() => { const {cy, canvas} = labPage.topology, node = cy.nodes('.host')[0];
+  const ratio = devicePixelRatio || 1, {x, y} = node.renderedPosition(), half = node.renderedHeight() / 2;
+  const wide = Math.round(120 * ratio);
+  const pen = [...canvas.querySelectorAll('canvas')].pop().getContext('2d');
+  const {data} = pen.getImageData(Math.round(x * ratio) - wide / 2, Math.round((y + half + 3) * ratio), wide, 20);
+  const every = [...Array(data.length / 4).keys()];
+  const dark = every.filter(at => data[4 * at + 3] - data[4 * at] > 128).map(at => at % wide);
+  return dark.length ? Math.max(...dark) - Math.min(...dark) : 0; })()"""
+"""Pixels from the first to the last dark one in the name of the first host, which stands below it."""
+
+
+def test_a_name_that_grows_is_not_clipped_after_the_window_changed(browser: Browser, tmp_path: Path) -> None:
+    browser.scheme("light")
+    opened(browser, page_of(mesh(2), tmp_path))
+    shown(browser, 2 * S)
+
+    def rests() -> None:
+        for _ in range(40):  # frames, in which cytoscape keeps pictures of names
+            browser.settled()
+
+    rests()
+    browser.picture(tmp_path / "a.png")  # which gives the window another size for a moment
+    rests()
+    short = browser.until(NAME_WIDTH)
+    assert labels(browser, "node.host")[0] == "host1"
+    shown(browser, 5 * S)
+    rests()
+    assert labels(browser, "node.host")[0] == "host1 · A"
+    browser.until(f"{NAME_WIDTH} > {1.3 * short}")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -47,21 +47,22 @@ export function counted(connections, blocks) {
  * the longest name. `numbers` has the place of a number for two blocks ("0 1"), where there is room for one.
  */
 export function layout(sizes, width, height, letters) {
-  let best = null;
-  for (const lines of sizes.length > 4 ? [2, 1, 0] : [3, 2, 1, 0]) {
+  const levels = (sizes.length > 4 ? [2, 1, 0] : [3, 2, 1, 0]).map((lines) => {
     const words = { lines, letters: lines > 1 ? Math.max(letters, 17) : letters };
+    let best = null;
     for (const wide of [0.3, 0.45, 0.7, 1, 1.5, 2.2])
       for (const form of sizes.length === 1 ? [1] : sizes.length === 2 ? [0, 1] : [0.6, 1, 1.6]) {
         let zoom = 1, made;
         for (let pass = 0; pass < 9; pass++) {
           made = arranged(sizes, wide, form, zoom, words);
-          zoom = Math.max(0.1, Math.min(1.5, (width - 2 * EDGE) / made.width, (height - 2 * EDGE) / made.height));
+          zoom = Math.max(0.02, Math.min(1.5, (width - 2 * EDGE) / made.width, (height - 2 * EDGE) / made.height));
         }
         if (!best || zoom > 1.02 * best.zoom) best = { ...made, zoom, lines };
       }
-    if (best.zoom >= READABLE) break;
-    if (lines) best = null;
-  }
+    return best;
+  });
+  const largest = levels[levels.length - 1].zoom;
+  const best = levels.find(({ zoom }) => zoom >= Math.min(READABLE, 0.7 * largest));
   return { ...best, numbers: numbers(best) };
 }
 
@@ -75,7 +76,7 @@ function arranged(sizes, wide, form, zoom, { lines, letters }) {
     const [one, other] = blocks;
     if (form) [one.y, one.top] = [-(one.h + other.h) / 2 - 64 / zoom, true];
     else one.x = -Math.max((one.w + other.w) / 2 + 92 / zoom, (one.slot + other.slot) / 2 + 12 / zoom);
-  } else if (blocks.length > 2) around(blocks, form, 44 / zoom);
+  } else if (blocks.length > 2) around(blocks, form, Math.min(44 / zoom, 2 * PITCH));
   const rects = blocks.map(withWords);
   const [left, right] = [Math.min(...rects.map((each) => each.left)), Math.max(...rects.map((each) => each.right))];
   const [above, below] = [Math.min(...rects.map((each) => each.above)), Math.max(...rects.map((each) => each.below))];
@@ -89,7 +90,7 @@ function arranged(sizes, wide, form, zoom, { lines, letters }) {
 /** On an ellipse, as wide apart as they need. */
 function around(blocks, form, gap) {
   const need = blocks.map((block) => Math.hypot(block.slot, block.h + block.words) + gap), all = need.reduce((a, b) => a + b);
-  for (let radius = all / 9; ; radius *= 1.06) {
+  for (let radius = all / 14; ; radius *= 1.06) {
     let angle = -Math.PI / 2 - (Math.PI * need[0]) / all;
     blocks.forEach((block, index) => {
       angle += (Math.PI * need[index]) / all;

@@ -66,10 +66,10 @@ export function topology(page) {
     cy?.destroy();
     cy = cytoscape({
       container: canvas, elements: hosts.map((host) => ({
-        group: "nodes", classes: "host", data: { id: `h:${host}`, host, colour: GROUPS[0], form: FORMS[0], label: "" },
+        group: "nodes", classes: "host", data: { id: `h:${host}`, host, colour: GROUPS[0], form: FORMS[0], label: "", words: 16 },
         position: { x: at.get(host)[0], y: at.get(host)[1] }, locked: true,
       })),
-      style: style(hosts.length, common), layout: { name: "preset" }, minZoom: 0.15, maxZoom: 3,
+      style: style(hosts.length, common), layout: { name: "preset" }, minZoom: 0.02, maxZoom: 3,
       userZoomingEnabled: true, boxSelectionEnabled: false, autounselectify: true,
     });
     cy.on("mouseover", "node, edge", (event) => tell(event.target, event.originalEvent));
@@ -130,6 +130,7 @@ export function topology(page) {
         node.data({
           colour: host.group === null ? "#999999" : GROUPS[apart ? host.group % GROUPS.length : 0],
           form: FORMS[apart && host.group !== null ? host.group % FORMS.length : 0],
+          words: few ? 0 : Math.max(16, Math.min(24, 9 / placed.zoom)),
           label: few ? `${short(host.name.slice(common).split(".")[0] || host.name, common ? 10 : 18)}${letter && ` · ${letter}`}` : short(host.name.slice(common), 4),
         });
         node.classes(`host ${peers ? host.state : "up"}${host.group === null ? " alone" : ""}${few ? ` ${inward(node.position(), view.hosts.length)}` : ""}`);
@@ -254,7 +255,7 @@ function style(number, common) {
   return [
     { selector: "node.host", style: {
       ...text, width: 40, height: 40, "background-color": "data(colour)", "border-width": 2, "border-color": "data(colour)", shape: "data(form)",
-      label: "data(label)", "font-size": few ? (number > 16 && common ? 24 : number > 12 ? 20 : most ? 16 : 13) : 16, "text-valign": few ? "bottom" : "center", "text-margin-y": few ? 5 : 0,
+      label: "data(label)", "font-size": few ? (number > 16 && common ? 24 : number > 12 ? 20 : most ? 16 : 13) : "data(words)", "text-valign": few ? "bottom" : "center", "text-margin-y": few ? 5 : 0,
       "text-background-color": colour.card, "text-background-opacity": few ? 0.85 : 0, "text-background-padding": 1, ...(few ? {} : { color: "#fff", "text-outline-color": "#222", "text-outline-width": 1.5 }) } },
     { selector: "node.south", style: { "text-valign": "top", "text-margin-y": -5 } },
     { selector: "node.west", style: { "text-valign": "center", "text-halign": "right", "text-margin-x": 5, "text-margin-y": 0 } },
