@@ -164,33 +164,38 @@ export function topology(page) {
 
   /** Blocks of hosts, and a line for all connections between two of them, with their number. */
   function drawBlocks(view, put) {
-    const of = new Map(view.hosts.map((host) => [host.name, host])), counts = counted(view.connections, blocks), { zoom, lines } = placed;
-    const peers = view.hosts.some((host) => host.state !== "unseen"), words = 11.5 / zoom;
+    const { zoom, lines } = placed, words = 11.5 / zoom, several = view.groups.length > 1;
+    const of = new Map(view.hosts.map((host) => [host.name, host])), peers = view.hosts.some((host) => host.state !== "unseen");
+    const titles = blocks.map(titleOf), counts = counted(view.connections, blocks);
+    const more = (half) => (half ? ` +${half}` : ""), toldMore = (half) => (half ? [`${half} more that only one peer reports`] : []);
     blocks.forEach((block, index) => {
-      const hosts = block.map((host) => of.get(host)), { x, y, w, h: high, top } = placed.blocks[index], { both, half } = counts.inside[index];
-      const groups = new Set(hosts.map((host) => host.group)), [group] = groups, whole = groups.size === 1 && group !== null;
+      const { x, y, w, h: high, top } = placed.blocks[index], { both, half } = counts.inside[index];
+      const hosts = block.map((host) => of.get(host)), [{ group }] = hosts;
+      const whole = group !== null && hosts.every((host) => host.group === group);
       const running = hosts.reduce((sum, host) => sum + host.containers.length, 0);
-      const title = `${titleOf(block)}${whole && view.groups.length > 1 ? ` · ${letterOf(group)}` : ""}`;
-      const inside = peers && block.length > 1 ? `${count(both, "connection")}${half ? ` +${half}` : ""}` : null;
-      const held = running ? count(running, "container") : null;
+      const label = [
+        `${titles[index]}${whole && several ? ` · ${letterOf(group)}` : ""}`,
+        peers && block.length > 1 ? `${count(both, "connection")}${more(half)}` : null,
+        running ? count(running, "container") : null,
+      ];
       put(`b:${index}`, {
         group: "nodes", position: { x, y }, locked: true, pannable: true, classes: `block ${top ? "over" : "under"}${whole ? "" : " mixed"}`,
         data: {
-          w, h: high, words, colour: whole ? GROUPS[view.groups.length > 1 ? group % GROUPS.length : 0] : "#999999",
-          label: [title, inside ?? (lines > 2 ? null : held), held && inside ? held : null].filter(Boolean).slice(0, lines).join("\n"),
-          told: [`${count(block.length, "host")}: ${titleOf(block)}`, inside && `${count(both, "connection")} between them`,
-            half ? `${half} more that only one peer reports` : null, held ?? "no container"].filter(Boolean),
+          w, h: high, words, colour: whole ? GROUPS[several ? group % GROUPS.length : 0] : "#999999",
+          label: label.filter(Boolean).slice(0, lines).join("\n"),
+          told: [`${count(block.length, "host")}: ${titles[index]}`, ...(label[1] ? [`${count(both, "connection")} between them`, ...toldMore(half)] : []), label[2] ?? "no container"],
         },
       });
     });
-    const most = Math.max(1, ...counts.between.map(({ both }) => both));
+    const most = Math.max(1, ...counts.between.map(({ both }) => both)), many = blocks.length > 6;
     for (const { one, other, both, half } of counts.between) {
-      const ends = { source: `b:${one}`, target: `b:${other}`, wide: (blocks.length > 6 ? 1.4 : 1 + (3 * both) / most) / zoom, dim: blocks.length > 6 ? 0.3 : 0.6 };
-      const told = [`${titleOf(blocks[one])} ↔ ${titleOf(blocks[other])}`, count(both, "connection"), half ? `${half} more that only one peer reports` : null].filter(Boolean);
-      if (both) put(`m:${one} ${other}`, { group: "edges", classes: "bundle", data: { ...ends, told, both } });
-      if (half) put(`o:${one} ${other}`, { group: "edges", classes: "bundle half", data: { ...ends, wide: 2 / zoom, told, half } });
-      const position = placed.numbers[`${one} ${other}`];
-      if (position) put(`n:${one} ${other}`, { group: "nodes", position, locked: true, classes: "number", data: { words, pad: 3 / zoom, label: `${both}${half ? ` +${half}` : ""}`, told } });
+      const key = `${one} ${other}`, position = placed.numbers[key];
+      const told = [`${titles[one]} ↔ ${titles[other]}`, count(both, "connection"), ...toldMore(half)];
+      const line = { source: `b:${one}`, target: `b:${other}`, told, dim: many ? 0.3 : 0.6 };
+      if (both) put(`m:${key}`, { group: "edges", classes: "bundle", data: { ...line, wide: (many ? 1.4 : 1 + (3 * both) / most) / zoom } });
+      if (half) put(`o:${key}`, { group: "edges", classes: "bundle half", data: { ...line, wide: 2 / zoom } });
+      if (!position) continue;
+      put(`n:${key}`, { group: "nodes", position, locked: true, classes: "number", data: { words, pad: 3 / zoom, label: `${both}${more(half)}`, told } });
     }
   }
 
@@ -200,7 +205,10 @@ export function topology(page) {
     const parts = [];
     if (view.hosts.some((host) => host.state !== "unseen")) {
       parts.push(`${up} of ${count(view.hosts.length, "peer")} up`, `${count(whole, "connection")}${half ? ` and ${half} seen by one side only` : ""}`);
-      if (!few && blocks.length > 1) parts.push(`${counted(view.connections, blocks).between.reduce((sum, { both }) => sum + both, 0)} of them between ${blocks.length} blocks`);
+      if (!few && blocks.length > 1) {
+        const between = counted(view.connections, blocks).between.reduce((sum, { both }) => sum + both, 0);
+        parts.push(`${between} of them between ${blocks.length} blocks`);
+      }
     } else parts.push(count(view.hosts.length, "host"));
     if (view.groups.length > 1) parts.push(`${count(view.groups.length, "group")}: ${view.groups.map((group) => group.length).slice(0, 8).join(" | ")}`);
     if (view.agreement) {
@@ -260,7 +268,7 @@ function style(number, common) {
     { selector: "node.south", style: { "text-valign": "top", "text-margin-y": -5 } },
     { selector: "node.west", style: { "text-valign": "center", "text-halign": "right", "text-margin-x": 5, "text-margin-y": 0 } },
     { selector: "node.east", style: { "text-valign": "center", "text-halign": "left", "text-margin-x": -5, "text-margin-y": 0 } },
-    { selector: "node.down", style: { "background-opacity": 0, "border-style": "dashed", "border-color": colour.missed, color: colour.missed } },
+    { selector: "node.down", style: { "background-opacity": 0, "border-style": "dashed", "border-color": colour.missed, color: colour.missed, "text-outline-width": 0 } },
     { selector: "node.unseen", style: { "background-opacity": 0.15, "border-style": "dotted" } },
     { selector: "node.container", style: {
       ...text, width: 13, height: 13, "background-color": "data(colour)", label: "data(label)", "font-size": 11, color: colour.muted, shape: "round-rectangle" } },
