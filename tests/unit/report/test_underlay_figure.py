@@ -3,6 +3,7 @@
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
@@ -15,7 +16,7 @@ from lab.checkers import RecordedRun
 from lab.plots import _DRAW
 from lab.plots.style import context
 
-SMALL = [
+SMALL: list[dict[str, Any]] = [
     {"from": "A", "to": "B", "rate": 100_000_000}, {"from": "B", "to": "C", "rate": 10_000_000},
     {"from": "C", "to": "D"}, {"from": "D", "to": "A"},
 ]  # fmt: skip
@@ -44,8 +45,10 @@ def drawn(edges: list[dict[str, Any]], hosts: dict[str, str], style: str) -> Can
 
 
 def mark_box(axes: Axes, mark: PathCollection) -> Bbox:
-    x, y = axes.transData.transform(mark.get_offsets()[0])
-    half = mark.get_sizes()[0] ** 0.5 / 2 * axes.get_figure(root=True).dpi / 72
+    x, y = axes.transData.transform(np.asarray(mark.get_offsets())[0])
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    half = mark.get_sizes()[0] ** 0.5 / 2 * figure.dpi / 72
     return Bbox([(x - half, y - half), (x + half, y + half)])
 
 
@@ -88,7 +91,7 @@ def test_the_legend_says_rates_and_what_was_down() -> None:
         "down at some time",
     ]  # fmt: skip
     lines = [each for each in canvas.axes[0].collections if isinstance(each, LineCollection)]
-    fast, slow, unlimited, _ = (float(each.get_linewidths()[0]) for each in lines)
+    fast, slow, unlimited, _ = (float(np.asarray(each.get_linewidth())[0]) for each in lines)
     assert slow < fast < unlimited
     all_alike = drawn([edge | {"rate": 10**9} for edge in SMALL], {node: node for node in "ABCD"}, "screen")
     assert [text.get_text() for text in all_alike.legends[0].get_texts()] == [
