@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-explore bench-tunnel bench-report fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale league-dind
+.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-bpf bench-explore bench-tunnel bench-report fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale league-dind
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -117,6 +117,9 @@ bench-docker: docker      ## as root: measure docker run through the proxy, and 
 bench-path: setup         ## every path of the overlay beside its peers (wireguard-go, nebula, tinc; as root installs them)
 	@sh .ci/setup bench
 	@$(PY) -m benchmarks path
+
+bench-bpf: setup          ## as root: what BPF programs around the bridge would gain (Linux 6.6)
+	@$(PY) -m benchmarks bpf
 
 bench-tunnel: setup       ## the userspace tunnel under load: bulk, floods, 32 busy pairs, compiled and in Python
 	@sh .ci/setup bench

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks import (
+    bpf,
     bringup,
     datapath,
     dind,
@@ -33,6 +34,7 @@ from lab.errors import LabError
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {"bringup": bringup.run, "datapath": datapath.run, "heal": heal.run}
 BY_NAME: dict[str, Callable[[], list[Row]]] = {
+    "bpf": bpf.run,
     "dind": dind.run,
     "docker_run": docker_run.run,
     "explore": explore.run,

@@ -171,7 +171,7 @@ async def _measure(lab: NetnsLab, resolved: Resolved, overlay: Overlay, rounds: 
     found: dict[str, dict[str, list[float]]] = {}
     for _ in range(rounds):
         for cable in _CABLES:
-            await _cable(lab, cable == "NIC-like")
+            await as_cable(lab, cable == "NIC-like")
             for path in paths:
                 values = await _one_round(lab, path, seconds)
                 for metric, value in values.items():
@@ -222,7 +222,7 @@ def _client(*words: str) -> list[str]:
     return ["sh", "-c", f"{_FIRST} exec {' '.join((*PROBE, 'client', *words))}"]
 
 
-async def _cable(lab: NetnsLab, single: bool) -> None:
+async def as_cable(lab: NetnsLab, single: bool) -> None:
     """The underlay's interfaces as network cards, or as the veth pairs that they are."""
     for host in lab.hosts.values():
         script = (
