@@ -64,7 +64,11 @@ def run() -> list[Row]:
     return [*rows, row(name, "history", "MB", [history / 1e6]), row(name, "page", "MB", [page / 1e6])]
 
 
-_WRITE = "from pathlib import Path; from lab.report import write_report; write_report(Path(sys.argv[1]))"
+_WRITE = (
+    "from pathlib import Path; from lab.report import write_report; write_report(Path(sys.argv[1])); "
+    "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+)
+"""The peak of the kernel's account of a child (`ru_maxrss`) would begin with the memory of the process that made it."""
 _CANDIDATES = {
     "records": f"import sys; import lab.report.write as w; w.recorded.__defaults__ = (1 << 60,); {_WRITE}",
     "columns": f"import sys; {_WRITE}",
@@ -75,11 +79,15 @@ _CANDIDATES = {
 def _report(run_dir: Path, code: str) -> tuple[float, float, float]:
     """(seconds, seconds of processor time, peak memory in MB) of one report."""
     begun = time.perf_counter()
-    child = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", code, str(run_dir)])
-    _, status, usage = os.wait4(child, 0)
+    child = subprocess.Popen([sys.executable, "-c", code, str(run_dir)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    with child.stdout as told:
+        kilobytes = told.read().split()[-1:]
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
     if status:
-        raise LabError(f"the report ended with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+        raise LabError(f"the report ended with {child.returncode}")
+    return time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, int(kilobytes[0]) / 1024
 
 
 def long_run(folder: Path, samples: int) -> Path:
