@@ -4,7 +4,6 @@ Owns what is on them. Everything that an overlay, an option or a run says goes t
 """
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from lab.league.plan import LeagueRun
 from lab.league.play import slug
 from lab.league.results import LeagueCell, LeagueRow, by_pair, reading_words
 from lab.records.store import HISTORY, INDEX, replace_file
+from lab.report.document import document, foreign
 from lab.trials.trial import OverlayFacts
 from lab.words import count
 from overlay.clean import clean
@@ -21,7 +21,6 @@ from overlay.clean import clean
 __all__ = ["PAIRS", "write_pages"]
 
 PAIRS = "pairs"
-_STYLE = Path(__file__).parents[1] / "report" / "page.css"
 _OWN = """
 body { --tone: var(--accent); }
 main { max-width: 1400px; }
@@ -77,16 +76,16 @@ def _league_page(
         questions.setdefault(row.question.name, []).append(row)
     sections = "".join(_section(mine, played) for mine in questions.values())
     entries = "".join(
-        f"  <tr><td>{_text(label)}</td><td>{_text(fact.version)}</td><td>{fact.carries}</td>"
-        f'<td>{fact.addresses}</td><td class="left failed">{_text(fact.leaves)}</td></tr>\n'
+        f"  <tr><td>{foreign(label)}</td><td>{foreign(fact.version)}</td><td>{fact.carries}</td>"
+        f'<td>{fact.addresses}</td><td class="left failed">{foreign(fact.leaves)}</td></tr>\n'
         for label, fact in facts.items()
     )
     entries += "".join(
-        f'  <tr><td>{_text(label)}</td><td class="left failed" colspan="4">failed: {_text(why)}</td></tr>\n'
+        f'  <tr><td>{foreign(label)}</td><td class="left failed" colspan="4">failed: {foreign(why)}</td></tr>\n'
         for label, why in broken.items()
     )
     measures = "".join(
-        f"  <li><strong>{one.title}</strong> ({one.unit}): {_text(one.about)}.</li>\n"
+        f"  <li><strong>{one.title}</strong> ({one.unit}): {foreign(one.about)}.</li>\n"
         for one in measures_of([row.question for row in rows])
     )
     files = [RUNS_CSV, *([RUNS_PARQUET] if parquet else []), CELLS, TEX]
@@ -114,7 +113,7 @@ def _league_page(
 
 def _overview(rows: Sequence[LeagueRow], played: Mapping[tuple[str, str], Sequence[LeagueRun]]) -> str:
     """Everything in one table, medians alone."""
-    heads = "".join(f"<th>{_text(cell.entry)}</th>" for cell in (rows[0].cells if rows else ()))
+    heads = "".join(f"<th>{foreign(cell.entry)}</th>" for cell in (rows[0].cells if rows else ()))
     lines = []
     for row in rows:
         name = row.question.name
@@ -140,12 +139,12 @@ def _section(rows: Sequence[LeagueRow], played: Mapping[tuple[str, str], Sequenc
     for index, first in enumerate(rows[0].cells):
         cells = [row.cells[index] for row in rows]
         shown = "".join(_cell(cell, _link(cell, played), cell.words) for cell in cells)
-        lines.append(f"  <tr><td>{_text(first.entry)}</td>{shown}</tr>\n")
+        lines.append(f"  <tr><td>{foreign(first.entry)}</td>{shown}</tr>\n")
         for cell in cells:
             if cell.reason:
-                reasons[f"  <li>{_text(cell.entry)}: {_text(cell.reason)}</li>\n"] = None
+                reasons[f"  <li>{foreign(cell.entry)}: {foreign(cell.reason)}</li>\n"] = None
     why = f'<ul class="small">\n{"".join(reasons)}</ul>' if reasons else ""
-    return f"""<section id="{question.name}"><h2>{question.name}</h2><p>{_text(question.asks)}</p>
+    return f"""<section id="{question.name}"><h2>{question.name}</h2><p>{foreign(question.asks)}</p>
 <div class="scroll"><table>
   <tr><th>entry</th>{heads}</tr>
 {"".join(lines)}</table></div>{why}</section>
@@ -154,9 +153,9 @@ def _section(rows: Sequence[LeagueRow], played: Mapping[tuple[str, str], Sequenc
 
 def _cell(cell: LeagueCell, link: str, text: str) -> str:
     kind = {"n/a": "na", "measured": "first" if cell.rank == 1 else ""}.get(cell.state, cell.state)
-    words = _text(text)
+    words = foreign(text)
     rank = f"<b>{cell.rank}</b>" if cell.rank is not None else ""
-    title = f' title="{_text(cell.reason)}"' if cell.reason else ""
+    title = f' title="{foreign(cell.reason)}"' if cell.reason else ""
     inner = f'<a href="{quote(link)}">{words}</a>' if link else words
     return f'<td class="{kind}"{title}>{inner}{rank}</td>'
 
@@ -167,14 +166,14 @@ def _pair_page(entry: str, question: str, runs: Sequence[LeagueRun]) -> str:
     lines = []
     for run in sorted(runs, key=lambda run: run.repeat):
         cells = "".join(f"<td>{reading_words(run.readings.get(name), MEASURES[name])}</td>" for name in names)
-        where = f'<a href="../{quote(run.run)}/{HISTORY}">{_text(run.run)}</a> #{run.index + 1}' if run.run else "–"
+        where = f'<a href="../{quote(run.run)}/{HISTORY}">{foreign(run.run)}</a> #{run.index + 1}' if run.run else "–"
         lines.append(
             f"  <tr><td>{run.repeat}</td><td>{run.verdict}</td>{cells}<td>{run.wall:.0f} s</td>"
-            f'<td class="left">{where}</td><td class="left">{_text(run.reason)}</td></tr>\n'
+            f'<td class="left">{where}</td><td class="left">{foreign(run.reason)}</td></tr>\n'
         )
     body = f"""<header>
   <p class="kicker"><a href="../{INDEX}#{question}">League of overlays</a></p>
-  <h1>{_text(entry)}: {_text(question)}</h1>
+  <h1>{foreign(entry)}: {foreign(question)}</h1>
 </header>
 <p>A run's folder has its history; <code>lab report FOLDER</code> draws its page.</p>
 <div class="scroll"><table>
@@ -185,23 +184,4 @@ def _pair_page(entry: str, question: str, runs: Sequence[LeagueRun]) -> str:
 
 
 def _html(title: str, body: str) -> str:
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{_text(title)}</title>
-<style>
-{_STYLE.read_text(encoding="utf-8")}{_OWN}</style>
-</head>
-<body>
-<main>
-{body}</main>
-</body>
-</html>
-"""
-
-
-def _text(text: str) -> str:
-    return escape(clean(text, most=600))
+    return document(clean(title, most=600), body, style=_OWN)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from lab.records.runs import BROKEN, RUNNING, StoredRun, stored_runs
 from lab.records.store import INDEX, replace_file
+from lab.report.document import document
 from lab.words import count, span
 from overlay.clean import LINES, clean
 
@@ -69,21 +70,7 @@ def _is_ours(page: Path) -> bool:
 
 def render_runs(root: Path, runs: list[StoredRun], total: int) -> str:
     """Render the page. `root` is its folder; links are relative to it."""
-    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8") + _STYLE
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-{_OURS}
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{count(total, "run")}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-
+    body = f"""
 <header>
   <p class="kicker">overlay-lab</p>
   <h1>{count(total, "run") if total else "No runs yet"}</h1>
@@ -92,10 +79,8 @@ def render_runs(root: Path, runs: list[StoredRun], total: int) -> str:
 {_table(root, runs) if runs else _NOTHING}
 <p class="small">Each run rewrites this page, and so does <code>lab runs</code>.</p>
 
-</main>
-</body>
-</html>
 """
+    return document(count(total, "run"), body, style=_STYLE, head=f"{_OURS}\n")
 
 
 _NOTHING = """

@@ -5,17 +5,16 @@ Owns its content. All text from an overlay or a run goes through `escape` and `c
 
 import os
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
 from lab.records.store import HISTORY, INDEX, replace_file
+from lab.report.document import document, foreign
 from lab.trials.trial import Entry, OverlayFacts, TrialOutcome
 from overlay.clean import clean
 
 __all__ = ["write_page"]
 
-_STYLE = Path(__file__).parents[1] / "report" / "page.css"
 _TONES = {"passed": ("good", "✓"), "failed": ("bad", "✗"), "unknown": ("unsure", "?"), "n/a": ("muted", "–")}
 _OWN = """
 body { --tone: var(--accent); }
@@ -35,52 +34,35 @@ def write_page(folder: Path, entry: Entry, facts: OverlayFacts, outcomes: Sequen
 def _page(folder: Path, entry: Entry, facts: OverlayFacts, outcomes: Sequence[TrialOutcome]) -> str:
     passed = sum(outcome.verdict == "passed" for outcome in outcomes)
     asked = sum(outcome.verdict != "n/a" for outcome in outcomes)
-    version = f" ({_text(facts.version)})" if facts.version else ""
+    version = f" ({foreign(facts.version)})" if facts.version else ""
     rows = "".join(_row(folder, outcome) for outcome in outcomes)
     options = ", ".join(f"{key}: {value}" for key, value in entry.options.items())
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{_text(entry.label)}: {passed} of {asked}</title>
-<style>
-{_STYLE.read_text(encoding="utf-8")}{_OWN}</style>
-</head>
-<body>
-<main>
-<header>
+    body = f"""<header>
   <p class="kicker">overlay-lab</p>
-  <h1>{_text(entry.label)}{version}</h1>
+  <h1>{foreign(entry.label)}{version}</h1>
   <p class="verdict">{passed} of {asked} trials passed.</p>
 </header>
-<p>It carries {facts.carries}; addresses: {facts.addresses}{f"; options: {_text(options)}" if options else ""}.</p>
+<p>It carries {facts.carries}; addresses: {facts.addresses}{f"; options: {foreign(options)}" if options else ""}.</p>
 <div class="scroll"><table>
   <thead><tr><th>verdict</th><th>trial</th><th>question</th><th class="n">took</th></tr></thead>
   <tbody>
 {rows}  </tbody>
 </table></div>
-</main>
-</body>
-</html>
 """
+    title = clean(f"{entry.label}: {passed} of {asked}", most=600)
+    return document(title, body, style=_OWN)
 
 
 def _row(folder: Path, outcome: TrialOutcome) -> str:
     tone, mark = _TONES[outcome.verdict]
-    name = _text(outcome.trial)
+    name = foreign(outcome.trial)
     if outcome.run:
         there = os.path.relpath(outcome.run, folder)
         leaf = INDEX if (Path(outcome.run) / INDEX).is_file() else HISTORY  # a report is drawn only when asked for
         name = f'<a href="{quote(there)}/{leaf}">{name}</a>'
-    reason = f"<small>{_text(outcome.reason)}</small>" if outcome.reason else ""
+    reason = f"<small>{foreign(outcome.reason)}</small>" if outcome.reason else ""
     took = f"{outcome.took:.0f} s" if outcome.took else ""
     return (
         f'  <tr class="{tone}"><td class="v">{mark} {outcome.verdict}</td><td>{name}</td>'
-        f'<td>{_text(outcome.asks)}{reason}</td><td class="n">{took}</td></tr>\n'
+        f'<td>{foreign(outcome.asks)}{reason}</td><td class="n">{took}</td></tr>\n'
     )
-
-
-def _text(text: str) -> str:
-    return escape(clean(text, most=600))
