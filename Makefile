@@ -130,7 +130,7 @@ bench-tunnel: setup       ## the userspace tunnel under load: bulk, floods, 32 b
 bench-explore: setup      ## how many of twenty planted bugs lab explore finds within 200 runs each (an hour on one core)
 	@$(PY) -m benchmarks explore
 
-bench-scale: setup        ## as root: large labs beside Mininet and ip -batch, 1,000 hosts, 256 with the overlay
+bench-scale: setup        ## as root: large labs next to Mininet and ip -batch, 1,000 hosts, 256 with the overlay
 	@$(PY) -m benchmarks scale
 
 bench-names: setup        ## names and addresses by the hundred thousand, next to dnsmasq

@@ -80,7 +80,7 @@ class Client:
         return done
 
     def receive(self, wait: float) -> Array:
-        """The ids of the answers that are there, after waiting up to so many seconds for the first."""
+        """The ids of the answers that are there, after waiting at most this number of seconds for the first."""
         number = self._in.call("recvmmsg", self.sock, 0, BATCH)
         if not number and wait > 0:
             self._poll.poll(wait * 1000)
@@ -92,7 +92,7 @@ class Client:
 
 
 def flood(client: Client, seconds: float, window: int) -> dict[str, float]:
-    """Answers a second with so many queries in flight."""
+    """Answers a second with this number of queries in flight."""
     answered = lost = flying = 0
     begun = heard = time.monotonic()
     while (now := time.monotonic()) - begun < seconds:
@@ -110,7 +110,7 @@ def flood(client: Client, seconds: float, window: int) -> dict[str, float]:
 
 
 def paced(client: Client, seconds: float, rate: float) -> dict[str, float]:
-    """Latencies at so many queries a second, in milliseconds from when each was due."""
+    """Latencies at this number of queries a second, in milliseconds from when each was due."""
     due = np.zeros(1 << 16)
     found: list[Array] = []
     total = int(seconds * rate)

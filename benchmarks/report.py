@@ -106,7 +106,7 @@ def long_run(folder: Path, samples: int) -> Path:
 
 
 def long_history(records: list[AnyRecord], samples: int) -> Iterator[AnyRecord]:
-    """The same history with so many tries of the same series, in the order in which they are reported."""
+    """The same history with this number of tries of the same series, in the order in which they are reported."""
     keys = sorted({series_of(record) for record in records if isinstance(record, Sample)})
     begun = min(record.t for record in records if isinstance(record, Sample))
     end = next(record.t for record in records if isinstance(record, Event) and record.what == "down")
@@ -157,7 +157,7 @@ def _tries(
 
 
 def _probed(meta: Meta, every: int) -> Meta:
-    """The scenario as if it had asked for so many tries."""
+    """The scenario as if it had asked for this number of tries."""
     plans = [plan | {"every": every} for plan in meta.scenario["probes"]]
     return structs.replace(meta, scenario=meta.scenario | {"probes": plans})
 

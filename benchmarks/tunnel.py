@@ -2,14 +2,13 @@
 
 Two hosts for each candidate. The headline is the underlay without super-packets, as between real network cards: the
 sender's kernel cuts every packet before the cable (`gso_max_segs 1`), the receiver's joins what it can (GRO). On plain
-veth a super-packet crosses whole, which flatters whoever makes large ones. All candidates have one MTU and are measured
-in turn, round by round. A flood is datagrams of 1,350 bytes as fast as one process sends them; its goodput counts what
-the receiving process got, and the loss stands next to it. The 32 pairs of containers send bulk at the same time;
-Jain's index is 1 if all get the same, 1/32 if one gets everything. CPU is that of all processes of the machine during
-the bulk transfer, the kernel's work on their account among it. `wireguard-go` tunnels from host to host without bridge
-and container. The figures of November 2026 were taken at a load of 30 on two cores: ratios and losses hold, a round
-trip of anything in user space waits for a processor there.
-"""
+veth a super-packet crosses whole, which favours programs that make large ones. All candidates have one MTU and are
+measured in turn, round by round. A flood is datagrams of 1,350 bytes as fast as one process sends them; its goodput
+counts what the receiving process got, and the loss stands next to it. The 32 pairs of containers send bulk at the same
+time; Jain's index is 1 if all get the same, 1/32 if one gets everything. CPU is that of all processes of the machine
+during the bulk transfer, the kernel's work on their account among it. `wireguard-go` tunnels from host to host without
+bridge and container. The figures of November 2026 were taken at a load of 30 on two cores: ratios and losses hold, a
+round trip of anything in user space waits for a processor there."""
 
 import asyncio
 import json

@@ -150,7 +150,7 @@ class _Following:
         key = self._table.keys[number]
         found = self._tracker.known_series(key)
         if found is not self._objects[number]:
-            # A series that begins anew remembers nothing.
+            # A series that begins again remembers nothing.
             self._objects[number] = found
             self._quiet[self._bounds[number] : self._bounds[number + 1]] = False
         if found is None:

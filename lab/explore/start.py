@@ -27,7 +27,7 @@ _S, _MS = UNITS["s"], UNITS["ms"]
 _CROWD = "crowd"
 """A service that is scaled up and down, so that addresses are claimed and released all the time."""
 _CROWD_MOST = 4
-"""A crowd of one is scaled to so many at most (`lab/verbs/scale.py`)."""
+"""The largest number that a crowd of one is scaled to (`lab/verbs/scale.py`)."""
 _MET = 45 * _S
 """By then faults are over, and the networks have merged."""
 _QUIET = 65 * _S

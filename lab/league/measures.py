@@ -58,7 +58,7 @@ class MeasuredWindow(Struct, frozen=True, kw_only=True):
 
 
 def read_repeats(question: LeagueQuestion, run: PlayedRun, number: int) -> list[RepeatReading]:
-    """Its repeats, of which it should have so many.
+    """Its repeats, and how many it should have.
 
     Other than a run's verdict this demands nothing of how soon things are as they should be: that is measured. A step
     that failed makes its repeat invalid and ends the run. Probes that were not on schedule say nothing."""

@@ -65,7 +65,7 @@ def play_all(
     """Play them; returns the repeats that said nothing, by key. Each is on disk when `told` hears of it. ^C ends it:
     the lab goes down (labs side by side play to their ends), and what is done stays.
 
-    `side_by_side`: so many labs at once, of questions that say that this is no matter. `until`: no spare lab begins
+    `side_by_side`: how many labs at once, for questions that say that this is no matter. `until`: no spare lab begins
     after this time of the monotonic clock."""
     silent: dict[str, LeagueRun] = {}
     left = {match.key: match for match in todo}

@@ -63,7 +63,7 @@ def dns(run: RecordedRun) -> Canvas | None:
 
 
 def _rows(run: RecordedRun, drawn: list[str], askers: list[list[SeriesKey]], start: int, end: int) -> Canvas:
-    """A row per source: dots of so many would hide each other."""
+    """A row per source, because the dots of many sources would hide each other."""
     heights = [max(0.7, (0.2 if len(mine) <= 24 else 0.11) * len(mine)) for mine in askers]
     figure = canvas(min(14.0, 0.9 + sum(heights)))
     panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]

@@ -63,7 +63,7 @@ class SteadyModel(Model):
     jitter: Duration | None = None
     """At most so much jitter (RFC 3550)."""
     throughput: Rate | None = None
-    """At least so many bits per second."""
+    """The lowest throughput, in bits per second."""
     window: Annotated[Duration, Field(ge=100 * UNITS["ms"])] = 5 * UNITS["s"]
     """Tries due within this time are judged together."""
     samples: Annotated[int, Field(ge=1, le=1_000_000)] | None = None

@@ -55,7 +55,7 @@ class OverlayTrial(Struct, frozen=True, kw_only=True):
     """Why the trial does not apply to an overlay; empty if it applies."""
 
     underlay: Mapping[str, Any] = {}
-    """Instead of so many hosts on one network."""
+    """Used instead of `hosts` hosts on one network."""
     before: Sequence[Mapping[str, Any]] = ()
     """What happens before the overlay is launched."""
     connect: Sequence[Mapping[str, Any]] = ({"connect": "all"},)
@@ -117,7 +117,7 @@ class LeagueQuestion(OverlayTrial, frozen=True, kw_only=True):
     """Its hosts are idle nearly all the time, so labs of it may be played side by side."""
 
     def scenario(self, entry: Entry, facts: OverlayFacts, rounds: int = 1) -> dict[str, Any]:
-        """With so many repeats."""
+        """The same question with this number of repeats."""
         plain = super().scenario(entry, facts)
         repeated = [dict(step) for index in range(rounds) for step in self.once(index)]
         return {**plain, "timeline": [*plain["timeline"], *repeated]}

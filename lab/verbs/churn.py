@@ -53,7 +53,7 @@ class Churn(Model):
     downtime: Annotated[Duration, Field(ge=UNITS["ms"])] | None = None
     """How long each is away; without it for good."""
     keep: Annotated[int, Field(ge=0)] | None = None
-    """At least so many hosts always stay."""
+    """The lowest number of hosts that always stay."""
     for_: Duration | None = Field(None, alias="for")
     """It ends by itself after this time."""
 
