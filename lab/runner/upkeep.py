@@ -273,7 +273,11 @@ class Upkeep:
         async with self._adjusting.setdefault(device, asyncio.Lock()):
             if host not in self._bench.live.hosts_down:  # otherwise it is set when the host is back
                 in_force = list(self._holds.get(device, {}).values())
-                await self._disturbed[device](adjustable(self._bench, host), in_force, struck)
+                try:
+                    await self._disturbed[device](adjustable(self._bench, host), in_force, struck)
+                except LabError:
+                    if host not in self._bench.live.hosts_down:  # its power was cut meanwhile
+                        raise
 
     def _take(self, thing: Thing, step: int, how: Any = None) -> None:
         self._holds.setdefault(thing, {})[step] = how

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from lab.contracts.lab import CommandResult, Probe
 from lab.cuts import groups_of
+from lab.errors import LabError
 from lab.records.history import PeerGone, Sample, View
 from lab.scenario.resolve import Resolved
 
@@ -67,6 +68,7 @@ class MemoryHost:
         self.name, self.address = name, address
         self.on = True
         self.daemon = False
+        self.disk = 0, False, False
         self._lab = lab
 
     async def exec(
@@ -149,6 +151,12 @@ class MemoryHost:
     async def kill_daemon(self) -> None:
         self.daemon = False
         self._lab.touch()
+
+    async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
+        await asyncio.sleep(1)
+        if not self.on:
+            raise LabError(f"{self.name} is off")
+        self.disk = latency, full, torn
 
     async def kill(self) -> None:
         self.on = self.daemon = False

@@ -252,6 +252,18 @@ def test_commands_are_judged_by_code_and_output() -> None:
     assert not bad.events("wait")
 
 
+def test_a_power_cut_while_a_disk_is_mended_is_no_error() -> None:
+    steps = """
+  - {at: 20s, slow_disk: {host: a, latency: 1s, for: 5s}}
+  - {at: 20s, slow_disk: {host: a, latency: 0s, torn: true}}
+  - {at: 25500ms, kill: {host: a}}
+  - {at: 30s, restart: {host: a}}
+"""
+    played = play(steps)
+    assert (played.outcome.verdict, played.outcome.reason) == ("valid", "")
+    assert played.lab.machines["a"].disk == (0, False, True)
+
+
 def test_an_interrupt_stops_cleanly_and_keeps_the_history() -> None:
     async def interrupt(backend: MemoryBackend, task: "asyncio.Task[Any]") -> None:
         await asyncio.sleep(5)
