@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from overlay.kernel import rtnl
+from overlay.kernel import packed, rtnl
 from overlay.kernel.messages import NLM_F_DUMP, RTM_GETLINK, RTM_GETNEIGH
-from overlay.kernel.netlink import LinkMessage, NeighbourMessage, Netlink, NetlinkRequest, attributes
+from overlay.kernel.netlink import Netlink, NetlinkRequest, attributes
 
 __all__ = [
     "LEARNED",
@@ -88,7 +88,7 @@ def ports_of(netlink: Netlink, bridge: str) -> tuple[str, ...]:
 def links(netlink: Netlink) -> dict[str, KernelLink]:
     """All interfaces by name."""
     found = {}
-    for payload in netlink.raw(NetlinkRequest(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
+    for payload in netlink.raw(NetlinkRequest(RTM_GETLINK, packed.link_query(), flags=NLM_F_DUMP, what="dump links")):
         fields = dict(attributes(payload[_HEADER + _LINK_BODY :]))
         info = dict(attributes(fields.get(_INFO, b"")))
         data, port = dict(attributes(info.get(_DATA, b""))), dict(attributes(info.get(_PORT_DATA, b"")))
@@ -117,9 +117,8 @@ def links(netlink: Netlink) -> dict[str, KernelLink]:
 
 def entries(netlink: Netlink, family: int) -> Iterator[NeighbourEntry]:
     """All forwarding entries (`rtnl.AF_BRIDGE`) or neighbours (both address families: 0)."""
-    message = NeighbourMessage()
-    message["family"] = family
-    for payload in netlink.raw(NetlinkRequest(RTM_GETNEIGH, message, flags=NLM_F_DUMP, what="dump neighbours")):
+    query = packed.neighbour_query(family)
+    for payload in netlink.raw(NetlinkRequest(RTM_GETNEIGH, query, flags=NLM_F_DUMP, what="dump neighbours")):
         fields = dict(attributes(payload[_HEADER + _NEIGHBOUR_BODY :]))
         yield NeighbourEntry(
             device=_number(payload[20:24]),

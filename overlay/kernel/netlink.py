@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from overlay.kernel import packed
 from overlay.kernel.messages import (
     NLM_F_ACK,
     NLM_F_DUMP,
@@ -108,19 +109,23 @@ class NetlinkError(OSError):
 class NetlinkRequest:
     """One message for the kernel. `ignore`: error numbers that mean that the state is already as requested."""
 
-    __slots__ = ("flags", "ignore", "message", "what")
+    __slots__ = ("flags", "ignore", "kind", "message", "what")
 
     def __init__(self, kind: int, message: Any, *, flags: int = 0, ignore: Sequence[int] = (), what: str = "") -> None:
+        """`message`: of pyroute2, or the packed body."""
+        self.kind = kind
         self.message = message
-        self.message["header"]["type"] = kind
         self.flags = flags
         self.ignore = frozenset(ignore)
         self.what = what
 
     def encode(self, sequence: int) -> bytes:
         """The message as bytes."""
-        message = self.message
-        message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | self.flags
+        message, flags = self.message, NLM_F_REQUEST | NLM_F_ACK | self.flags
+        if isinstance(message, bytes):
+            return struct.pack("=IHHII", _HEADER + len(message), self.kind, flags, sequence, 0) + message
+        message["header"]["type"] = self.kind
+        message["header"]["flags"] = flags
         message["header"]["sequence_number"] = sequence
         message.reset()
         message.encode()
@@ -180,7 +185,10 @@ class Netlink:
         """All objects of a kind (`RTM_GETLINK`, `…ADDR`, `…NEIGH`, `…ROUTE`), decoded."""
         message = _DUMPS[kind]()
         message["family"] = family
-        return self._dump(NetlinkRequest(kind, message, flags=NLM_F_DUMP, what=f"dump {message.__class__.__name__}"))
+        what = f"dump {message.__class__.__name__}"
+        return [
+            _decoded(kind, payload) for payload in self.raw(NetlinkRequest(kind, message, flags=NLM_F_DUMP, what=what))
+        ]
 
     def family(self, name: str) -> int:
         """The id of a generic netlink family, used as message type. Raises `NetlinkError` if there is none."""
@@ -197,10 +205,9 @@ class Netlink:
 
         Parsed by hand, because it is read every second and pyroute2's decoder takes fifty times as long.
         """
-        message = NeighbourMessage()
-        message["family"] = _AF_BRIDGE
+        query = packed.neighbour_query(_AF_BRIDGE)
         found = []
-        for payload in self.raw(NetlinkRequest(RTM_GETNEIGH, message, flags=NLM_F_DUMP, what="dump forwarding")):
+        for payload in self.raw(NetlinkRequest(RTM_GETNEIGH, query, flags=NLM_F_DUMP, what="dump forwarding")):
             if int.from_bytes(payload[20:24], "little") != port or payload[26] & _NTF_SELF:
                 continue
             mac, used = "", -1
@@ -216,7 +223,7 @@ class Netlink:
     def links(self) -> list[LinkFacts]:
         """All interfaces. Parsed by hand, because it is read at every change of an interface."""
         found = []
-        for payload in self.raw(NetlinkRequest(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
+        for payload in self.raw(NetlinkRequest(RTM_GETLINK, packed.link_query(), flags=NLM_F_DUMP, what="dump links")):
             fields = dict(attributes(payload[_HEADER + 16 :]))
             kind = dict(attributes(fields.get(_IFLA_LINKINFO, b""))).get(_IFLA_INFO_KIND, b"")
             index = int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
@@ -226,7 +233,7 @@ class Netlink:
     def addresses(self) -> list[str]:
         """All addresses of this host, as literals without zone."""
         found = []
-        for payload in self.raw(NetlinkRequest(RTM_GETADDR, AddressMessage(), flags=NLM_F_DUMP, what="dump addresses")):
+        for payload in self._raw_addresses():
             fields = dict(attributes(payload[_HEADER + 8 :]))
             packed = fields.get(_IFA_LOCAL, fields.get(_IFA_ADDRESS, b""))
             if len(packed) in (4, 16):
@@ -236,11 +243,14 @@ class Netlink:
     def holder(self, literal: str) -> int:
         """The index of the interface with this address; 0 if there is none."""
         wanted = ip_address(literal.partition("%")[0]).packed
-        for payload in self.raw(NetlinkRequest(RTM_GETADDR, AddressMessage(), flags=NLM_F_DUMP, what="dump addresses")):
+        for payload in self._raw_addresses():
             fields = dict(attributes(payload[_HEADER + 8 :]))
             if wanted == fields.get(_IFA_LOCAL, fields.get(_IFA_ADDRESS)):
                 return int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
         return 0
+
+    def _raw_addresses(self) -> list[bytes]:
+        return self.raw(NetlinkRequest(RTM_GETADDR, packed.address_query(), flags=NLM_F_DUMP, what="dump addresses"))
 
     def namespace(self, descriptor: int) -> int:
         """The id of another network namespace in this one (IFLA_LINK_NETNSID); -1 if it has none.
@@ -255,30 +265,24 @@ class Netlink:
         return -1
 
     def index(self, name: str) -> int:
-        """The index of an interface; 0 if there is none of that name."""
-        link = self.link(name)
-        return int(link["index"]) if link is not None else 0
+        """The index of an interface; 0 if there is none of that name. Not decoded, because it is asked often."""
+        payload = self._raw_link(name)
+        return int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
 
     def link(self, name: str) -> Any | None:
         """The decoded link of that name, or None."""
-        message = LinkMessage()
-        message["attrs"] = [("IFLA_IFNAME", name)]
+        payload = self._raw_link(name)
+        return _decoded(RTM_GETLINK, payload) if payload else None
+
+    def _raw_link(self, name: str) -> bytes:
+        """The link of that name; empty if there is none."""
         try:
-            found = self._dump(NetlinkRequest(RTM_GETLINK, message, flags=NLM_F_ACK, what=f"get link {name}"))
+            found = self.raw(NetlinkRequest(RTM_GETLINK, packed.link_query(name), what=f"get link {name}"))
         except NetlinkError as error:
             if error.errno == errno.ENODEV:
-                return None
+                return b""
             raise
-        return found[0] if found else None
-
-    def _dump(self, request: NetlinkRequest) -> list[Any]:
-        decoder = _DUMPS[request.message["header"]["type"]]
-        found: list[Any] = []
-        for payload in self.raw(request):
-            message = decoder(payload)
-            message.decode()
-            found.append(message)
-        return found
+        return found[0] if found else b""
 
     def raw(self, request: NetlinkRequest) -> list[bytes]:
         """All replies to a request, undecoded.
@@ -316,6 +320,12 @@ class Netlink:
             length, kind, flags, sequence = struct.unpack_from("=IHHI", data, offset)
             yield kind, flags, sequence, data[offset : offset + length]
             offset += (length + 3) & ~3
+
+
+def _decoded(kind: int, payload: bytes) -> Any:
+    message = _DUMPS[kind](payload)
+    message.decode()
+    return message
 
 
 def error_of(payload: bytes) -> int:

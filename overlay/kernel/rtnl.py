@@ -19,7 +19,8 @@ from overlay.kernel.messages import (
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
 )
-from overlay.kernel.netlink import AddressMessage, LinkMessage, NeighbourMessage, NetlinkRequest, RouteMessage
+from overlay.kernel.netlink import AddressMessage, LinkMessage, NetlinkRequest, RouteMessage
+from overlay.kernel.packed import neighbour
 
 __all__ = [
     "AF_BRIDGE",
@@ -183,31 +184,16 @@ def del_connected_route(index: int, destination: str) -> NetlinkRequest:
     return NetlinkRequest(RTM_DELROUTE, message, ignore=_GONE, what=f"delete route {destination}")
 
 
-def _neigh(family: int, index: int, state: int, ntf: int, attributes: list[tuple[str, Any]]) -> Any:
-    message = NeighbourMessage()
-    message["family"] = family
-    message["ifindex"] = index
-    message["state"] = state
-    message["flags"] = ntf
-    message["attrs"] = attributes
-    return message
-
-
-def _destination(remote: str, over: int) -> list[tuple[str, Any]]:
-    return [*([("NDA_DST", remote)] if remote else ()), *([("NDA_IFINDEX", over)] if over else ())]
-
-
 def replace_bridge_fdb(port: int, mac: str) -> NetlinkRequest:
     """Bridge: always send frames for `mac` to this port, even if frames with that source MAC come in at another
     port."""
-    message = _neigh(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER | NTF_STICKY, [("NDA_LLADDR", mac)])
+    message = neighbour(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER | NTF_STICKY, mac=mac)
     return NetlinkRequest(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
 
 
 def replace_vxlan_fdb(device: int, mac: str, remote: str, over: int = 0) -> NetlinkRequest:
     """VXLAN: send frames for `mac` to the underlay host `remote`, through the interface `over` if it is not 0."""
-    attributes = [("NDA_LLADDR", mac), *_destination(remote, over)]
-    message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
+    message = neighbour(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, mac=mac, destination=remote, over=over)
     return NetlinkRequest(
         RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"vxlan fdb {mac} to {remote}"
     )
@@ -215,8 +201,7 @@ def replace_vxlan_fdb(device: int, mac: str, remote: str, over: int = 0) -> Netl
 
 def append_flood(device: int, remote: str, over: int = 0) -> NetlinkRequest:
     """VXLAN: send frames without an entry of their own to `remote` too."""
-    attributes = [("NDA_LLADDR", ALL_ZERO), *_destination(remote, over)]
-    message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
+    message = neighbour(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, mac=ALL_ZERO, destination=remote, over=over)
     return NetlinkRequest(
         RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_APPEND, ignore=(errno.EEXIST,), what=f"flood to {remote}"
     )
@@ -224,19 +209,17 @@ def append_flood(device: int, remote: str, over: int = 0) -> NetlinkRequest:
 
 def del_fdb(device: int, mac: str, ntf: int, remote: str = "", over: int = 0) -> NetlinkRequest:
     """Remove a forwarding entry of the bridge port (`NTF_MASTER`) or the VXLAN device (`NTF_SELF`)."""
-    attributes = [("NDA_LLADDR", mac), *_destination(remote, over)]
-    message = _neigh(AF_BRIDGE, device, 0, ntf, attributes)
+    message = neighbour(AF_BRIDGE, device, 0, ntf, mac=mac, destination=remote, over=over)
     return NetlinkRequest(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete fdb {mac}")
 
 
 def replace_neighbour(device: int, address: str, mac: str) -> NetlinkRequest:
     """A permanent ARP or ND entry, which neighbour suppression answers with."""
-    attributes = [("NDA_DST", address), ("NDA_LLADDR", mac)]
-    message = _neigh(family_of(address), device, NUD_PERMANENT, 0, attributes)
+    message = neighbour(family_of(address), device, NUD_PERMANENT, 0, mac=mac, destination=address)
     return NetlinkRequest(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"neighbour {address} {mac}")
 
 
 def del_neighbour(device: int, address: str) -> NetlinkRequest:
     """Remove an ARP or ND entry."""
-    message = _neigh(family_of(address), device, 0, 0, [("NDA_DST", address)])
+    message = neighbour(family_of(address), device, 0, 0, destination=address)
     return NetlinkRequest(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete neighbour {address}")

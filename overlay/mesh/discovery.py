@@ -58,8 +58,13 @@ class Discovery:
 
     def _has_moved(self, peer: PeerName) -> bool:
         """Whether the neighbours of `peer` report addresses for it, and none of them is a target here."""
-        addresses = self._topology.addresses(peer)
-        return bool(addresses) and not any(address in self._dialler.targets for address in addresses)
+        targets, reported = self._dialler.targets, False
+        for text in self._topology.reported(peer):
+            for address in Address.parse_all((text,)):
+                if address in targets:  # mostly the first one
+                    return False
+                reported = True
+        return reported
 
     def found(self) -> dict[PeerName, Address]:
         """Addresses of reachable peers to remember: those of neighbours, then those that neighbours report."""

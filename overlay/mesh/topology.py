@@ -11,6 +11,7 @@ waits in `limbo`, outside of the digest, until a link leads to it. Otherwise pee
 pass it back to each other for ever.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from overlay.config import Address, PeerName
@@ -286,14 +287,16 @@ class Topology:
 
     def addresses(self, peer: PeerName) -> list[Address]:
         """Control addresses of `peer` as its neighbours report them, in the neighbours' order."""
+        return Address.parse_all(dict.fromkeys(self.reported(peer)))
+
+    def reported(self, peer: PeerName) -> Iterator[str]:
+        """The same addresses one by one, as the neighbours wrote them; an address may come more than once."""
         entry = self.entries.get(peer)
-        found: dict[str, None] = {}
         for link in entry.record.links if entry is not None else ():
             other = self.entries.get(link.peer)
-            for back in other.record.links if other is not None else ():
-                if back.peer == peer:
-                    found[back.address] = None
-        return Address.parse_all(found)
+            back = _link_to(peer, other.record.links) if other is not None else None
+            if back is not None:
+                yield back.address
 
     def take_left(self) -> list[PeerName]:
         """The peers whose farewell has arrived since the last call."""
@@ -382,6 +385,18 @@ class Topology:
 
 _NOBODY: dict[PeerName, None] = {}
 _UNKNOWN: Final[Known] = ("", -1, -1)
+
+
+def _link_to(peer: PeerName, links: tuple[TopologyLink, ...]) -> TopologyLink | None:
+    """The link to `peer` among links that are sorted by peer."""
+    low, high = 0, len(links)
+    while low < high:
+        middle = (low + high) // 2
+        if links[middle].peer < peer:
+            low = middle + 1
+        else:
+            high = middle
+    return links[low] if low < len(links) and links[low].peer == peer else None
 
 
 def _name(entry: TopologyEntry) -> PeerName:

@@ -103,13 +103,15 @@ def disturb_disk(path: Path, *, latency: int, full: bool) -> None:
 
 
 class Disturbance:
-    """The daemon's view of the file, read again at each call."""
+    """The daemon's view of the file, compared at each call with what was read last."""
 
     def __init__(self, path: Path) -> None:
         """Raises `EnvironmentProblem`."""
         self.path = path
         self._mapped = _opened(path)
         self._latest = 0
+        self._seen = self._mapped[:]
+        self._known = _read(self._mapped)
 
     @classmethod
     def named(cls, environment: Mapping[str, str]) -> "Disturbance | None":
@@ -119,23 +121,35 @@ class Disturbance:
 
     def now(self) -> int:
         """The disturbed monotonic clock; it never goes backwards."""
-        self._latest = max(self._latest, _shown(_read(self._mapped), time.monotonic_ns()))
+        offset, drift, _, _ = self._state()
+        now = time.monotonic_ns()
+        if offset or drift:
+            now = _shown(self._known, now)
+        if now > self._latest:
+            self._latest = now
         return self._latest
 
     def wall(self) -> int:
         """The time of day, with the same error as the monotonic clock."""
         now = time.monotonic_ns()
-        return time.time_ns() + _shown(_read(self._mapped), now) - now
+        return time.time_ns() + _shown(self._state(), now) - now
 
     @property
     def latency(self) -> int:
         """Nanoseconds that a write takes."""
-        return _read(self._mapped)[2]
+        return self._state()[2]
 
     @property
     def full(self) -> bool:
         """Whether the disk is full."""
-        return bool(_read(self._mapped)[3])
+        return bool(self._state()[3])
+
+    def _state(self) -> State:
+        """What the file says. Unpacked only when its bytes have changed, because the clock is read at every input."""
+        seen = self._mapped[:]
+        if seen != self._seen:
+            self._known, self._seen = _read(self._mapped), seen
+        return self._known
 
 
 class DisturbedTimers(LoopClock):

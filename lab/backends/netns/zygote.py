@@ -31,7 +31,21 @@ from msgspec import Struct
 from lab.backends.netns.init import HostPlan, run_host
 from lab.fabric.syscalls import Clone, pidfd_open, set_process_name, setns, unshare
 
-PRELOAD = ("overlay.cli.main", "overlay.daemon.daemon", "lab.engine", "lab.probes.agent", "asyncio")
+PRELOAD = (
+    "overlay.cli.main",
+    "overlay.cli.launch",
+    "overlay.cli.container",
+    "overlay.cli.proxy_flags",
+    "overlay.kernel.routes",
+    "overlay.daemon.daemon",
+    "uvloop",
+    "encodings.idna",
+    "lab.backends.netns.engine_start",
+    "lab.engine",
+    "lab.probes.agent",
+    "asyncio",
+)
+"""Everything that a start imports: a module that is missing here is imported again in each of a lab's processes."""
 MESSAGE = 200_000
 """Maximum size of a message; below the default send buffer."""
 _DESCRIPTORS = 4
