@@ -23,7 +23,7 @@ MODULES = (
     ),
     *(
         f"overlay.replicated.{name}"
-        for name in ("channel", "gossip", "interned", "origin_map", "origin_state", "vectors")
+        for name in ("channel", "gossip", "interned", "numbered", "origin_map", "origin_state", "vectors")
     ),
     *(
         f"overlay.ipam.{name}"

@@ -78,7 +78,6 @@ class Endpoints:
         if STORE_KEY in stored:
             self._stored = decode(STORE_KEY, stored[STORE_KEY], list[EndpointValue])
         self._unconfirmed: dict[str, None] = {}
-        self._reachable: frozenset[PeerName] = frozenset({config.name})
         self._paths: dict[PeerName, str] = {}
         self._tunnelled: frozenset[PeerName] = frozenset()
         self._last_host: dict[PeerName, str] = {}
@@ -96,6 +95,7 @@ class Endpoints:
         self._lost: dict[PeerName, int] = {}
         """Since when a reachable peer has had no connection: after `detour_newcomer` or `detour_lost` its frames are
         relayed by other peers. Both are in order of time; a peer is in at most one of them."""
+        self._detour_since = 0
         self._left: dict[PeerName, None] = {}
         self._accused: dict[PeerName, None] = {}
         self._recovery_at: int | None = None
@@ -247,7 +247,7 @@ class Endpoints:
     def _origin_changed(self, input: OriginChanged, now: int) -> list[Effect]:
         for change in input.changes:
             self._left.pop(change.origin, None)
-            if self._plan.host(change.origin) is None and change.origin in self._reachable:
+            if self._plan.host(change.origin) is None and self.channel.reaches(change.origin):
                 self._detour(change.origin, now, self._patience if self._is_adopted(change.origin) else self._newcomer)
         effects = self._announce(input.changes)
         effects.extend(self._plan.flush())
@@ -270,10 +270,9 @@ class Endpoints:
         return effects
 
     def _peers_changed(self, input: PeersChanged, now: int) -> list[Effect]:
-        before, after = self._reachable, input.members
-        self._reachable = after
+        came, gone = self.channel.changed(input.reachable)
         effects: list[Effect] = []
-        for peer in sorted(after - before):
+        for peer in came:
             self._left.pop(peer, None)
             self._unreachable_since.pop(peer, None)
             news, changes = self.channel.admit(peer)
@@ -287,7 +286,7 @@ class Endpoints:
                     now,
                     self._patience if self._plan.host(peer) or self._is_adopted(peer) else self._newcomer,
                 )
-        for peer in sorted(before - after):
+        for peer in gone:
             self.channel.retire(peer)
             if peer in self._left:
                 self._plan.stand(peer, Standing.GONE)
@@ -319,7 +318,7 @@ class Endpoints:
                 self._no_sender(peer)
             else:
                 self._pathless_since[peer] = now
-                if peer in self._reachable:
+                if self.channel.reaches(peer):
                     self._detour(peer, now, self._patience)
         return self._plan.flush()
 
@@ -332,7 +331,10 @@ class Endpoints:
     def _detour(self, peer: PeerName, now: int, delay: int) -> None:
         """Relay frames for `peer` over other peers after it has had no connection for `delay` (one of the two)."""
         self._detoured(peer)
-        (self._newcomers if delay == self._newcomer else self._lost)[peer] = now + -now % GRAIN
+        since = now + -now % GRAIN
+        if since != self._detour_since:  # one number for all peers of a time
+            self._detour_since = since
+        (self._newcomers if delay == self._newcomer else self._lost)[peer] = self._detour_since
 
     def _detoured(self, peer: PeerName) -> None:
         """Cancel the detour timer of `peer`."""
@@ -357,7 +359,7 @@ class Endpoints:
         if host is not None and peer not in self._tunnelled:
             self._last_host[peer] = host
             self._plan.move(peer, host)
-        elif host is not None or (peer in self._reachable and peer != self._own):
+        elif host is not None or (self.channel.reaches(peer) and peer != self._own):
             self._plan.move(peer, "")
         elif peer in self._last_host:
             self._plan.move(peer, self._last_host[peer])
@@ -375,7 +377,7 @@ class Endpoints:
         effects = self._announce(self.channel.forget(peer))
         if self._plan.adopted:
             self._release([address.host for address in self._addresses(peer)])
-        if peer not in self._reachable:
+        if not self.channel.reaches(peer):
             self._plan.stand(peer, Standing.GONE)
             self._unreachable_since.pop(peer, None)
         if peer not in self._paths:
@@ -397,7 +399,7 @@ class Endpoints:
             self._plan.move(peer, None)
             self._no_sender(peer)
         for moved in _expired(self._newcomers, now - self._newcomer) + _expired(self._lost, now - self._patience):
-            if moved in self._reachable and moved not in self._paths:
+            if self.channel.reaches(moved) and moved not in self._paths:
                 self._pathless_since.pop(moved, None)
                 self._place(moved)
                 self._no_sender(moved)
@@ -484,7 +486,7 @@ class Endpoints:
         self.channel.check_invariants()
         self._plan.check_invariants()
         for peer in self._unreachable_since:
-            assert peer not in self._reachable and self._plan.standing(peer) is Standing.HELD, peer
+            assert not self.channel.reaches(peer) and self._plan.standing(peer) is Standing.HELD, peer
         for peer in self._pathless_since:
             assert peer not in self._paths, peer
 
@@ -510,7 +512,7 @@ def endpoint_value(
     return EndpointValue(container, claim.mac, claim.addresses, names[:MAX_NAMES], labels[:MAX_LABELS])
 
 
-@shared(1 << 12)
+@shared(1 << 17)
 def _claim(value: Value) -> EndpointClaim | None:
     """The claim of `value`, in canonical spelling; None if it is malformed."""
     if not isinstance(value, EndpointValue) or not value.container or not value.addresses:

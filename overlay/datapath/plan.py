@@ -11,7 +11,8 @@ from overlay.datapath.claims import Arbiter, Contest, EndpointClaim, EndpointId,
 from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, SetForwarding
 from overlay.inputs import QuarantineChanged
 from overlay.owners import release_command, short
-from overlay.replicated.interned import Index, add, discard, shared
+from overlay.replicated.interned import shared
+from overlay.replicated.numbered import Index, Table, add, discard, table
 
 MAX_DEPARTED = 1024
 """Limit of addresses without a MAC whose last MAC is remembered."""
@@ -23,18 +24,19 @@ class ForwardingPlan:
     def __init__(self, own: PeerName, arbiter: Arbiter) -> None:
         self._own = own
         self._arbiter = arbiter
-        self._claims: Index[str, EndpointClaim] = {}
+        self._claims: Index[str, EndpointClaim] = table("peer")
         """By origin and container."""
-        self._by_mac: Index[EndpointId, EndpointClaim] = {}
-        self._by_literal: Index[EndpointId, EndpointClaim] = {}
-        self._standing: dict[PeerName, Standing] = {own: Standing.REACHABLE}
-        self._hosts: dict[PeerName, str] = {}
+        self._by_mac: Index[EndpointId, EndpointClaim] = table("MAC")
+        self._by_literal: Index[EndpointId, EndpointClaim] = table("address")
+        self._standing: Table[PeerName, Standing] = table("peer")
+        self._standing[own] = Standing.REACHABLE
+        self._hosts: Table[PeerName, str] = table("peer")
 
-        self._mac_winner: dict[str, EndpointId] = {}
-        self._literal_winner: dict[str, EndpointId] = {}
+        self._mac_winner: Table[str, EndpointId] = table("MAC")
+        self._literal_winner: Table[str, EndpointId] = table("address")
         self._contested: dict[str, None] = {}
         self._lost: dict[EndpointId, tuple[str, ...]] = {}
-        self._installed: dict[str, SetForwarding] = {}
+        self._installed: Table[str, SetForwarding] = table("MAC")
         self._flood: tuple[str, ...] = ()
         self.adopted: dict[str, None] = {}
         """Hosts of an earlier daemon's flood list, until a peer there has a place of its own."""
@@ -400,7 +402,7 @@ class ForwardingPlan:
             self._dirty_claims or self._dirty_macs or self._dirty_literals or self._dirty_output or self._dirty_flood
         )
         fresh = ForwardingPlan(self._own, self._arbiter)
-        fresh._standing, fresh._hosts, fresh.adopted = dict(self._standing), dict(self._hosts), dict(self.adopted)
+        fresh._standing, fresh._hosts, fresh.adopted = self._standing, self._hosts, dict(self.adopted)
         fresh._dirty_flood = True
         for (origin, container), claim in self.claims():
             fresh.announce(origin, container, claim)
@@ -425,10 +427,10 @@ _NO_LITERALS: tuple[str, ...] = ()
 _NO_NEWS: dict[str, tuple[str, bool]] = {}
 
 
-_forwarding = shared(1 << 13)(SetForwarding)
+_forwarding = shared(1 << 17)(SetForwarding)
 
 
-@shared(1 << 13)
+@shared(1 << 17)
 def _alone(
     origin: PeerName, container: str, claim: EndpointClaim
 ) -> tuple[EndpointId, dict[EndpointId, EndpointClaim], dict[str, EndpointClaim]]:

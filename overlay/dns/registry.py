@@ -30,7 +30,8 @@ from overlay.inputs import (
     UnregisterName,
     UnregisterNames,
 )
-from overlay.replicated.interned import Index, add, discard, shared
+from overlay.replicated.interned import shared
+from overlay.replicated.numbered import Index, add, discard, table
 from overlay.replicated.origin_map import OriginMap
 from overlay.stored import decode, understood
 from overlay.wire.origins import NameValue, OriginDelta, Value
@@ -68,10 +69,9 @@ class NameRegistry:
             for value in self._stored:
                 if packed(value.address) is None:
                     raise ValueError(f"{value.address!r:.60} is no address")
-        self._reachable: frozenset[PeerName] = frozenset({config.name})
         self._quarantine: dict[tuple[PeerName, str, str], None] = {}
-        self._by_name: Index[tuple[PeerName, str], NameValue] = {}
-        self._by_address: Index[tuple[PeerName, str], NameValue] = {}
+        self._by_name: Index[tuple[PeerName, str], NameValue] = table("DNS name")
+        self._by_address: Index[tuple[PeerName, str], NameValue] = table("address")
         self._digest = 0
         self._handlers: dict[type[Input], Callable[[Any], list[Effect]]] = {
             RegisterName: self._register,
@@ -186,7 +186,7 @@ class NameRegistry:
 
     def _origin_changed(self, input: OriginChanged) -> list[Effect]:
         for change in input.changes:
-            if change.origin in self._reachable:
+            if self.channel.reaches(change.origin):
                 if change.old is not None:
                     self._hide(change.origin, change.key, change.old)
                 if change.new is not None:
@@ -194,16 +194,15 @@ class NameRegistry:
         return []
 
     def _peers_changed(self, input: PeersChanged) -> list[Effect]:
-        before, after = self._reachable, input.members
-        self._reachable = after
+        came, gone = self.channel.changed(input.reachable)
         effects: list[Effect] = []
-        for peer in sorted(after - before):
+        for peer in came:
             news, _ = self.channel.admit(peer)
             if news is not None:
                 effects.append(Broadcast(CHANNEL, news))
             for key, value in self.channel.entries_of(peer):
                 self._show(peer, key, value)
-        for peer in sorted(before - after):
+        for peer in gone:
             self.channel.retire(peer)
             for key, value in self.channel.entries_of(peer):
                 self._hide(peer, key, value)
@@ -211,7 +210,7 @@ class NameRegistry:
 
     def _peer_gone(self, input: PeerLeft | PeerForgotten) -> list[Effect]:
         for change in self.channel.forget(input.peer):
-            if input.peer in self._reachable and change.old is not None:
+            if self.channel.reaches(input.peer) and change.old is not None:
                 self._hide(input.peer, change.key, change.old)
         return []
 
@@ -228,7 +227,7 @@ class NameRegistry:
 
     def _matching(self, origin: PeerName, container: str, address: str) -> list[tuple[str, NameValue]]:
         """The names that a reachable `origin` has registered for this address of this container."""
-        entries = self.channel.entries_of(origin) if origin in self._reachable else iter(())
+        entries = self.channel.entries_of(origin) if self.channel.reaches(origin) else iter(())
         return [
             (key, value)
             for key, value in entries
@@ -313,7 +312,7 @@ class NameRegistry:
         for origin, key, value in self.channel.live_entries(origins):
             if not isinstance(value, NameValue):
                 continue
-            if origin not in self._reachable:
+            if not self.channel.reaches(origin):
                 state = "unreachable"
             elif self._answer(origin, key, value) is None:
                 state = "quarantined"
@@ -335,7 +334,7 @@ class NameRegistry:
         self.channel.check_invariants()
         digest = 0
         shown = {}
-        for origin, key, value in self.channel.live_entries(sorted(self._reachable)):
+        for origin, key, value in self.channel.live_entries(self.channel.reachable):
             answer = self._answer(origin, key, value)
             if answer is not None:
                 shown[origin, key] = value
@@ -346,7 +345,7 @@ class NameRegistry:
         assert digest == self._digest
 
 
-@shared(1 << 13)
+@shared(1 << 17)
 def _answer(origin: PeerName, key: str, value: Value) -> _Answer | None:
     """The answer of an entry; None if it is malformed."""
     if not isinstance(value, NameValue) or packed(value.address) is None:

@@ -5,6 +5,7 @@ Owns the waiting requests and the peers asked for them; `overlay.ipam.space` kno
 merge, or this peer was removed while alive) is claimed from its owner in the same way, without a time limit.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from overlay.config import PeerName
@@ -53,7 +54,7 @@ class Allocator:
         """Offsets held here that rightfully belong to (peer, container): quarantined."""
         self._space = space
         self._rng = rng
-        self._reachable: dict[PeerName, None] = {space.name: None}
+        self._reachable: tuple[PeerName, ...] = (space.name,)
         self._searches: dict[Extent, _Search] = {}
         self._disowned: list[int] = []
         self._granted: dict[PeerName, tuple[int, tuple[int, ...]]] = {}
@@ -111,16 +112,20 @@ class Allocator:
         self.pending.pop(request, None)
 
     def peers_changed(self, reachable: tuple[PeerName, ...]) -> None:
-        """The set of reachable peers has changed; a new one may be asked at once."""
-        before, self._reachable = self._reachable, dict.fromkeys(reachable)
+        """The reachable peers (sorted) have changed; a new one may be asked at once."""
+        before, self._reachable = self._reachable, reachable
         if not self._searches:
             return
-        arrived = any(peer not in before for peer in reachable)
+        arrived = bool(frozenset(reachable).difference(before))
         for search in self._searches.values():
-            if search.donor not in self._reachable:
+            if not self._reaches(search.donor):
                 search.donor, search.due, search.granted = "", 0, False
             elif arrived and not search.donor:
                 search.due = 0
+
+    def _reaches(self, peer: PeerName) -> bool:
+        index = bisect_left(self._reachable, peer)
+        return index < len(self._reachable) and self._reachable[index] == peer
 
     def ring_changed(self, gained: bool) -> None:
         """The ring has changed (`gained`: also this peer's own part), so other peers may be asked now."""
@@ -243,7 +248,7 @@ class Allocator:
         weights = {
             peer: weight
             for peer, weight in self._owners(extent).items()
-            if peer in self._reachable and peer not in search.denied
+            if self._reaches(peer) and peer not in search.denied
         }
         if not weights:
             search.due = now + self._tuning.ipam_pause
@@ -372,8 +377,8 @@ class Allocator:
     def _explain(self, pending: Pending) -> str:
         space = self._space
         owners = self._owners(pending.extent)
-        away = [peer for peer in sorted(owners) if peer not in self._reachable]
-        asked = [peer for peer in sorted(owners) if peer in self._reachable]
+        away = [peer for peer in sorted(owners) if not self._reaches(peer)]
+        asked = [peer for peer in sorted(owners) if self._reaches(peer)]
         if pending.subnet is None:
             text = f"address {pending.text} could not be claimed within {self._tuning.ipam_patience // SECOND} s"
         else:

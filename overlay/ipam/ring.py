@@ -17,6 +17,7 @@ import msgspec
 
 from overlay.config import PeerName
 from overlay.ipam.ring_slot import Slot, slot_of
+from overlay.replicated.numbered import Table, table
 from overlay.replicated.vectors import Known, by_key, concerned
 from overlay.wire.ring import Lineage, RingDelta, RingVector, Token
 
@@ -95,11 +96,11 @@ class Ring:
         self.range = range_text
         self.size = size
         self.lineage: Lineage | None = None
-        self.slots: dict[int, Slot] = {}
+        self.slots: Table[int, Slot] = table("start of a token")
         self.digest = 0
         """Digest of lineage and tokens; 0 without a ring."""
         self._starts: list[int] = []
-        self._by_owner: dict[PeerName, list[int]] = {}
+        self._by_owner: Table[PeerName, tuple[int, ...]] = table("peer")
         self._vector: RingVector | None = None
 
     # --- changes ----------------------------------------------------------------------------------------------
@@ -138,12 +139,14 @@ class Ring:
         else:
             self.digest ^= old.fingerprint
             if old.owner != owner:
-                starts = self._by_owner[old.owner]
-                starts.remove(start)
-                if not starts:
+                kept = tuple([other for other in self._by_owner[old.owner] if other != start])
+                if kept:
+                    self._by_owner[old.owner] = kept
+                else:
                     del self._by_owner[old.owner]
         if old is None or old.owner != owner:
-            insort(self._by_owner.setdefault(owner, []), start)
+            starts = self._by_owner.get(owner)
+            self._by_owner[owner] = slot.alone if starts is None else tuple(sorted([*starts, start]))
         self.slots[start] = slot
         self.digest ^= slot.fingerprint
         self._vector = None
@@ -312,7 +315,7 @@ class Ring:
         assert self._starts == sorted(self.slots), "starts are not those of the tokens"
         assert self.lineage is not None or not self.slots, "tokens without a lineage"
         digest = 0 if self.lineage is None else _hash64(_encode((self.range, self.lineage))) or 1
-        by_owner: dict[PeerName, list[int]] = {}
+        by_owner: dict[PeerName, tuple[int, ...]] = {}
         end = 0
         for index, start in enumerate(self._starts):
             token = self.slots[start].token
@@ -320,9 +323,9 @@ class Ring:
             assert start == token.start == low and end <= low < high <= self.size, f"{token} is out of place"
             end = high
             digest ^= Slot(token).fingerprint
-            by_owner.setdefault(token.owner, []).append(start)
+            by_owner[token.owner] = (*by_owner.get(token.owner, ()), start)
         assert digest == self.digest, "the digest is not that of the tokens"
-        assert by_owner == self._by_owner, "the owners' index is not that of the tokens"
+        assert self._by_owner == by_owner, "the owners' index is not that of the tokens"
 
 
 def join_deltas(*deltas: RingDelta) -> RingDelta:

@@ -15,11 +15,13 @@ _encode = msgspec.msgpack.Encoder().encode
 class Slot:
     """One token with its derived values. Immutable."""
 
-    __slots__ = ("end", "fingerprint", "known", "owner", "start", "token", "version")
+    __slots__ = ("alone", "end", "fingerprint", "known", "owner", "start", "token", "version")
 
     def __init__(self, token: Token) -> None:
         self.token = token
         self.start: int = token.start
+        self.alone: tuple[int, ...] = (token.start,)
+        """The starts of an owner that owns only this."""
         self.end: int = token.last + 1
         self.owner: PeerName = token.owner
         self.version: int = token.version

@@ -8,6 +8,8 @@ maintained incrementally. The next hop to a peer is needed rarely, so it is sear
 from overlay.config import PeerName
 from overlay.mesh.topology import Topology
 from overlay.mesh.topology_entry import Relinked
+from overlay.replicated.interned import shared
+from overlay.replicated.numbered import Table, table
 
 
 class Routes:
@@ -23,9 +25,11 @@ class Routes:
         self._hops: dict[PeerName, PeerName] = {}
         self._level: list[PeerName] = []
         """The last level of `_hops`, from which the search continues when a more distant peer is asked for."""
-        self._children: dict[PeerName, dict[PeerName, None]] = {self._own: {}}
-        self.tree: dict[PeerName, PeerName] = {self._own: self._own}
+        self._children: Table[PeerName, tuple[PeerName, ...]] = table("peer")
+        """The peers of which each is the parent, in the order in which they came; no entry without any."""
+        self.tree: Table[PeerName, PeerName] = table("peer")
         """All reachable peers, each with its parent in the spanning tree; this peer is its own parent."""
+        self.tree[self._own] = self._own
         self.reachable: tuple[PeerName, ...] = (self._own,)
 
     @property
@@ -38,6 +42,8 @@ class Routes:
         if not self.stale:
             return False
         self._generation = self._topology.links_generation
+        if self._hops_generation != self._generation:
+            self._hops, self._level = {}, []  # the next question begins again anyway
         tree = self.tree
         changes = self._topology.take_relinked()
         orphans = self._cut_off(changes)
@@ -60,7 +66,7 @@ class Routes:
         if not came and not lost:
             return False
         kept = [peer for peer in self.reachable if peer not in lost] if lost else self.reachable
-        self.reachable = tuple(sorted([*kept, *came]))
+        self.reachable = _one.of(tuple(sorted([*kept, *came])))
         return True
 
     @property
@@ -104,11 +110,12 @@ class Routes:
     def check_invariants(self) -> None:
         """Assert that the tree is a tree, uses declared links, and reaches the same peers as a full search."""
         for peer, before in self.tree.items():
-            assert peer in self._children.get(before, {}) or peer == self._own, (peer, before)
+            assert peer in self._children.get(before, ()) or peer == self._own, (peer, before)
         assert sum(map(len, self._children.values())) == len(self.tree) - 1
+        assert all(self._children.values())
         assert self.reachable == tuple(sorted(self.tree))
         if not self.stale:
-            assert self.tree.keys() == self._search("").keys()
+            assert sorted(self.tree) == sorted(self._search(""))
 
     # --- the tree ---------------------------------------------------------------------------------------------------
 
@@ -135,10 +142,16 @@ class Routes:
                     orphans[peer] = None
                     todo.extend(self._children.get(peer, ()))
         for peer in orphans:
-            siblings = self._children.get(tree.pop(peer))
-            if siblings is not None:
-                siblings.pop(peer, None)
+            parent = tree[peer]
+            del tree[peer]
             self._children.pop(peer, None)
+            siblings = self._children.get(parent)
+            if siblings is None:
+                continue
+            if len(siblings) == 1:
+                self._children.pop(parent, None)
+            else:
+                self._children[parent] = tuple([other for other in siblings if other != peer])
         return list(orphans)
 
     def _grow(self, start: PeerName, came: list[PeerName]) -> None:
@@ -147,25 +160,38 @@ class Routes:
         todo = [start] if start in entries else []
         while todo:
             peer = todo.pop()
+            found = []
             for other in entries[peer].linked:
-                if other not in tree and other in entries and peer in entries[other].linked:
+                if other not in tree and (entry := entries.get(other)) is not None and peer in entry.linked:
                     tree[other] = peer
-                    came.append(other)
-                    self._children.setdefault(peer, {})[other] = None
-                    todo.append(other)
+                    found.append(other)
+            if found:
+                came.extend(found)
+                todo.extend(found)
+                self._add_children(peer, found)
 
     def _attach(self, peer: PeerName, came: list[PeerName]) -> None:
         """Attach a peer, and all it leads to, to a neighbour in the tree, if there is one; append them to `came`."""
         entries, tree = self._topology.entries, self.tree
-        if peer in tree or peer not in entries:
+        mine = entries.get(peer)
+        if peer in tree or mine is None:
             return
-        for other in entries[peer].linked:
-            if other in tree and other in entries and peer in entries[other].linked:
+        for other in mine.linked:
+            if other in tree and (entry := entries.get(other)) is not None and peer in entry.linked:
                 tree[peer] = other
                 came.append(peer)
-                self._children.setdefault(other, {})[peer] = None
+                self._add_children(other, [peer])
                 self._grow(peer, came)
                 return
+
+    def _add_children(self, parent: PeerName, peers: list[PeerName]) -> None:
+        before = self._children.get(parent)
+        if before is not None:
+            self._children[parent] = (*before, *peers)
+        elif len(peers) == 1:
+            self._children[parent] = self._topology.entries[peers[0]].alone
+        else:
+            self._children[parent] = tuple(peers)
 
     # --- searches ---------------------------------------------------------------------------------------------------
 
@@ -209,3 +235,9 @@ class Routes:
                         found.append(other)
             level = sorted(found)
         return ()
+
+
+@shared(1 << 6)
+def _one(reachable: tuple[PeerName, ...]) -> tuple[PeerName, ...]:
+    """The same tuple for all peers that reach the same."""
+    return reachable

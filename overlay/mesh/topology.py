@@ -18,6 +18,7 @@ from overlay.config import Address, PeerName
 from overlay.effects import Effect, Log
 from overlay.errors import RemoteError
 from overlay.mesh.topology_entry import Relinked, TopologyEntry, entries_of, entry_of
+from overlay.replicated.numbered import Table, table
 from overlay.replicated.vectors import Known, SortedKeys, by_key, lacking
 from overlay.tuning import STANDARD, Tuning
 from overlay.wire.codec import Delta, Vector
@@ -44,8 +45,8 @@ class Topology:
         self.own = own
         self._tuning = tuning
         self._key = key
-        self.entries: dict[PeerName, TopologyEntry] = {}
-        self._order = SortedKeys()
+        self.entries: Table[PeerName, TopologyEntry] = table("peer")
+        self._order = SortedKeys(self.entries)
         self.limbo: dict[PeerName, PeerRecord] = {}
         self.links_generation = 0
         """Counts changes of links between peers; a reader that saw the same number needs no new routes."""
@@ -256,7 +257,7 @@ class Topology:
             total += entry.fingerprint
         assert self._digest == total & _MASK
         assert self._order.in_order() == sorted(self.entries)
-        assert not self.limbo.keys() & self.entries.keys()
+        assert not any(name in self.entries for name in self.limbo)
 
     # --- queries --------------------------------------------------------------------------------------------------
 
@@ -305,7 +306,7 @@ class Topology:
 
     # --- forgetting -----------------------------------------------------------------------------------------------
 
-    def note_reachable(self, reachable: dict[PeerName, PeerName], now: int) -> None:
+    def note_reachable(self, reachable: Table[PeerName, PeerName], now: int) -> None:
         """Start the hold of records that are now out of reach, and end it for reachable ones."""
         since = self._unreachable_since
         if since:
@@ -315,7 +316,7 @@ class Topology:
             for name in [name for name in self.entries if name not in reachable]:
                 since.setdefault(name, now)
 
-    def promote(self, reachable: dict[PeerName, PeerName]) -> TopologyDelta | None:
+    def promote(self, reachable: Table[PeerName, PeerName]) -> TopologyDelta | None:
         """Take records out of limbo if they and a reachable peer declare a mutual link; the caller spreads them."""
         if not self.limbo:
             return None
@@ -340,7 +341,8 @@ class Topology:
         """Drop the records that have been out of reach for `hold`; returns their names, sorted."""
         expired = sorted(name for name, since in self._unreachable_since.items() if since + hold <= now)
         for name in expired:
-            entry = self.entries.pop(name)
+            entry = self.entries[name]
+            del self.entries[name]
             self._order.discard(name)
             self._digest = (self._digest - entry.fingerprint) & _MASK
             self._vector = None

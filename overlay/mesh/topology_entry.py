@@ -26,6 +26,7 @@ class TopologyEntry:
     __slots__ = (
         "_against",
         "_change",
+        "alone",
         "fingerprint",
         "gone",
         "known",
@@ -40,6 +41,8 @@ class TopologyEntry:
     def __init__(self, record: PeerRecord) -> None:
         self.record = record
         self.name: PeerName = record.name
+        self.alone: tuple[PeerName, ...] = (record.name,)
+        """The children of a peer in a spanning tree that has only this one."""
         self.uid: int = record.uid
         self.version: int = record.version
         self.gone: bool = record.gone

@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
-__all__ = ["Index", "Memo", "Shared", "add", "derived", "derived_each", "discard", "shared", "switch"]
+__all__ = ["Memo", "Shared", "derived", "derived_each", "shared", "switch", "when_switched"]
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 Made = TypeVar("Made")
 Question = ParamSpec("Question")
 
@@ -33,6 +31,12 @@ def switch(on: bool) -> None:
     _layer.on = on
     for tell in _layer.tell:
         tell(on)
+
+
+def when_switched(tell: Callable[[bool], None]) -> None:
+    """Call `tell` whenever sharing is turned on or off, and now."""
+    _layer.tell.append(tell)
+    tell(_layer.on)
 
 
 def derived(value: Any, key: str, make: Callable[[Any], Made]) -> Made:
@@ -69,8 +73,7 @@ class Shared(Generic[Question, Made]):
         self._table = lru_cache(most)(make)
         self.of: Callable[Question, Made] = make
         """An attribute and not a method because a large simulation calls it a million times."""
-        _layer.tell.append(self._switch)
-        self._switch(_layer.on)
+        when_switched(self._switch)
 
     def _switch(self, on: bool) -> None:
         self.of = self._table if on else self._make
@@ -98,31 +101,3 @@ class Memo(Generic[Made]):
                 self._made.clear()
             self._made[id(value)] = (value, made)
         return made
-
-
-Index = dict[str, dict[Key, Value]]
-"""Entries by text, changed only by `add` and `discard`. Most texts have one entry, the same on all peers. So a dict
-with one entry is made once (`shared`), put into all their indexes, and never changed. When a second entry is added, the
-index gets its own dict."""
-
-
-def add(index: Index[Key, Value], text: str, one: dict[Key, Value]) -> None:
-    """Add the only entry of `one` under `text`, after the others; `one` must not be changed afterwards."""
-    held = index.get(text)
-    if held is None:
-        index[text] = one
-    elif len(held) == 1:
-        index[text] = {**held, **one}
-    else:
-        held.update(one)
-
-
-def discard(index: Index[Key, Value], text: str, key: Key) -> None:
-    """Remove the entry of `key` under `text`. Raises KeyError if there is none."""
-    held = index[text]
-    if key not in held:
-        raise KeyError(key)
-    if len(held) == 1:
-        del index[text]
-    else:
-        del held[key]

@@ -12,6 +12,7 @@ from overlay.config import PeerName
 from overlay.effects import Broadcast, Effect, Notify
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
+from overlay.replicated.numbered import Table, table
 from overlay.replicated.origin_state import HeldOrigin, first_of, join_states, origin_states, validate
 from overlay.replicated.vectors import Known, SortedKeys, by_key, concerned, lacking
 from overlay.tuning import STANDARD, Tuning
@@ -35,10 +36,11 @@ class OriginMap:
         self._owner = owner
         self._digest = 0
         self._vector: OriginVector | None = None
-        self._reachable: dict[PeerName, None] = {owner: None}
+        self._reachable: Table[PeerName, bool] = table("peer")
+        self._reachable[owner] = True
         self._reachable_digest = 0
-        self._origins: dict[PeerName, HeldOrigin] = {}
-        self._order = SortedKeys()
+        self._origins: Table[PeerName, HeldOrigin] = table("peer")
+        self._order = SortedKeys(self._origins)
         self._forgotten: dict[PeerName, int] = {}
         self._limbo: dict[PeerName, OriginDelta] = {}
         self._reissue_from = 0
@@ -134,7 +136,7 @@ class OriginMap:
             waiting = self._limbo.pop(origin, None)
             states = [self._take(state, changes) for state in waiting.states] if waiting is not None else []
         if origin not in self._reachable:
-            self._reachable[origin] = None
+            self._reachable[origin] = True
             held = self._origins.get(origin)
             if held is not None:
                 self._reachable_digest ^= held.term
@@ -146,6 +148,23 @@ class OriginMap:
         if origin != self._owner and origin in self._reachable:
             del self._reachable[origin]
             self._reachable_digest ^= self.term(origin)
+
+    def reaches(self, origin: PeerName) -> bool:
+        """Whether `origin` is reachable: admitted, and not retired since."""
+        return origin in self._reachable
+
+    @property
+    def reachable(self) -> list[PeerName]:
+        """All reachable peers, sorted. Built on each call."""
+        return sorted(self._reachable)
+
+    def changed(self, reachable: tuple[PeerName, ...]) -> tuple[list[PeerName], list[PeerName]]:
+        """The peers of `reachable` (sorted, all that are now) to admit, and those to retire, sorted."""
+        came = [peer for peer in reachable if peer not in self._reachable]
+        if len(self._reachable) + len(came) == len(reachable):
+            return came, []
+        members = frozenset(reachable)
+        return came, sorted([peer for peer in self._reachable if peer not in members])
 
     @property
     def reachable_digest(self) -> int:

@@ -20,7 +20,7 @@ MAX_AHEAD = 32
 """Limit of pieces per origin beyond a gap; further pieces are left to anti-entropy."""
 
 
-origin_states = shared(1 << 14)(OriginState)
+origin_states = shared(1 << 17)(OriginState)
 """Creates states from their fields."""
 
 
@@ -215,7 +215,7 @@ class HeldOrigin:
             self.floor = max(self.floor, entry.version)
 
 
-@shared(1 << 13)
+@shared(1 << 17)
 def _said(origin: str, uid: int, version: int, ahead: tuple[tuple[int, int], ...]) -> int:
     text = f"{origin} {uid} {version}"
     for since, end in ahead:

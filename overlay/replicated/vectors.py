@@ -3,10 +3,11 @@
 Of each item it knows only `known`, (key, incarnation, version); tuple order decides which of two is newer.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from overlay.config import PeerName
+from overlay.replicated.numbered import NumberedTable, Table
 
 __all__ = ["Known", "SortedKeys", "by_key", "concerned", "lacking"]
 
@@ -15,16 +16,11 @@ Known = tuple[Any, ...]
 types the compiled code would unpack and rebuild it, and with shared values most comparisons end at identity."""
 
 
-class _Held(Protocol):
-    @property
-    def known(self) -> Known: ...
-
-
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-def concerned(held: Mapping[Key, Value], theirs: Mapping[Key, Any], named: bool) -> Iterable[tuple[Key, Value]]:
+def concerned(held: Table[Key, Value], theirs: dict[Key, Any], named: bool) -> Iterable[tuple[Key, Value]]:
     """The items to compare with `theirs`: all held ones, or only the named ones."""
     return [(key, held[key]) for key in theirs if key in held] if named else held.items()
 
@@ -35,32 +31,40 @@ def by_key(vector: Iterable[Known]) -> dict[Any, Known]:
 
 
 class SortedKeys:
-    """Keys, sorted on demand because many are added before a vector needs them in order."""
+    """The keys of a table, sorted on demand because many are added before a vector needs them in order.
 
-    __slots__ = ("_keys", "_sorted")
+    Peers that number their keys alike know the order in common, and keep none.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_held", "_keys", "_sorted")
+
+    def __init__(self, held: Table[PeerName, Any]) -> None:
+        self._held = held if isinstance(held, NumberedTable) else None
         self._keys: list[PeerName] = []
         self._sorted = True
 
     def add(self, key: PeerName) -> None:
         """Add a new key."""
-        self._keys.append(key)
-        self._sorted = False
+        if self._held is None:
+            self._keys.append(key)
+            self._sorted = False
 
     def discard(self, key: PeerName) -> None:
         """Remove an existing key."""
-        self._keys.remove(key)
+        if self._held is None:
+            self._keys.remove(key)
 
     def in_order(self) -> list[PeerName]:
         """All keys, in order. The caller must not change the list."""
+        if self._held is not None:
+            return self._held.keys_in_order()
         if not self._sorted:
             self._keys.sort()  # cheap, because the list is mostly sorted already
             self._sorted = True
         return self._keys
 
 
-def lacking(held: Mapping[PeerName, _Held], vector: Iterable[Known]) -> tuple[Known, ...]:
+def lacking(held: Table[PeerName, Any], vector: Iterable[Known]) -> tuple[Known, ...]:
     """The held versions of the items for which `vector` names a newer version; (key, 0, 0) for an item not held."""
     held_of = held.get
     return tuple(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.replicated.interned import Index, Memo, add, derived, derived_each, discard, shared, switch
+from overlay.replicated.interned import Memo, derived, derived_each, shared, switch
+from overlay.replicated.numbered import Index, add, discard
 from overlay.wire.origins import OriginState
 
 steps = st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.integers(0, 3)), max_size=30)
