@@ -168,7 +168,7 @@ def table(kind: str) -> Table[Any, Any]:
     return NumberedTable(numbers)
 
 
-Index = Table[str, dict[Key, Value]]
+Index = dict[str, dict[Key, Value]] | NumberedTable[str, dict[Key, Value]]
 """Entries by text, changed only by `add` and `discard`. Most texts have one entry, the same on all peers. So a dict
 with one entry is made once (`shared`), put into all their indexes, and never changed. When a second entry is added, the
 index gets its own dict."""
