@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from benchmarks import (
     bpf,
     bringup,
+    cluster,
     datapath,
     dind,
     docker_run,
@@ -35,6 +36,7 @@ from lab.errors import LabError
 BENCHES: dict[str, Callable[[], list[Row]]] = {"bringup": bringup.run, "datapath": datapath.run, "heal": heal.run}
 BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "bpf": bpf.run,
+    "cluster": cluster.run,
     "dind": dind.run,
     "docker_run": docker_run.run,
     "explore": explore.run,
