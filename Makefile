@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-docker bench-path bench-bpf bench-explore bench-tunnel bench-report fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale league-dind
+.PHONY: published help setup compile docker clients browser overlays page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-names bench-sim bench-cluster bench-docker bench-path bench-bpf bench-explore bench-tunnel bench-report fuzz same dist image gallery schema man waiter lock clean bench-links league bench-scale league-dind
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -110,6 +110,9 @@ fuzz: setup               ## coverage-guided fuzzing of decoders, and of drivers
 		$(PY) tests/fuzz/decoders.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=reports/fuzz- \
 		>$$log 2>&1 || { tail -n 30 $$log; exit 1; }; tail -n 1 $$log; done
 	@echo "fuzz the control API of a daemon for $(FUZZ_SECONDS) s"; $(PY) tests/fuzz/control_api.py $(FUZZ_SECONDS)
+
+bench-cluster: compile    ## a sweep of 10,000 points on a Dask cluster next to the points alone (half an hour on two cores)
+	@$(PY) -m benchmarks cluster
 
 bench-docker: docker      ## as root: measure docker run through the proxy, and hosts with engines of their own
 	@$(PY) -m benchmarks docker_run dind
