@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.cores import candidates
 from benchmarks.rows import Row, asked, row
@@ -132,7 +133,8 @@ def _workers(folder: Path) -> Iterator[tuple[str, list[int]]]:
             for words in (scheduler, *[worker] * WORKERS):
                 command = [sys.executable, "-m", "dask", *words]
                 started.append(subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=_environment()))
-            with Client(address, timeout=_STARTS, set_as_default=False) as client:
+            connect: Any = Client
+            with connect(address, timeout=_STARTS, set_as_default=False) as client:
                 client.wait_for_workers(WORKERS, timeout=_STARTS)
             yield address, [process.pid for process in started]
         finally:
