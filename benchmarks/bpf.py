@@ -16,7 +16,8 @@ from typing import Any
 
 from benchmarks import bridge_programs
 from benchmarks.labs import hosts_yaml, on_lab
-from benchmarks.path import PROBE, TICKS, by_hand, cpu_of_all
+from benchmarks.path import PROBE, by_hand
+from benchmarks.processor_time import of_all
 from benchmarks.rows import Row, asked, row
 from benchmarks.tunnel import as_cable
 from lab.backends.netns.backend import NetnsLab
@@ -99,9 +100,9 @@ async def _measure(
 
 async def _traffic(lab: NetnsLab, address: str, seconds: float) -> dict[str, float]:
     client = [*PROBE, "client", address, "--rounds", "1", "--seconds", str(seconds), "--only"]
-    before = cpu_of_all()
+    before = of_all()
     bulk = json.loads(await must(lab.hosts["host1"], [*client, "bulk"], container="left", timeout=60))
-    used = (cpu_of_all() - before) / TICKS
+    used = of_all() - before
     rest = json.loads(await must(lab.hosts["host1"], [*client, "rest"], container="left", timeout=60))
     rate = bulk["throughput"]["median"]
     return {

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from benchmarks.labs import hosts_yaml, on_lab
-from benchmarks.path import cpu_of_all
+from benchmarks.processor_time import of_all
 from benchmarks.rows import Row, asked, row
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.overlay import Overlay, must, together
@@ -74,13 +74,13 @@ def _measure(peers: int, kind: str, attempt: int) -> dict[str, Any]:
                 return [addresses[(at + step) % len(addresses)] for step in _STEPS]
             return addresses[:1] if at else []
 
-        used, begun = cpu_of_all(), time.monotonic()
+        used, begun = of_all(), time.monotonic()
         await together(
             must(lab.hosts[name], ["weave", "launch", *flags, *targets(at)], timeout=_LIMIT)
             for at, name in enumerate(names)
         )
         started = time.monotonic()
-        used = cpu_of_all() - used
+        used = of_all() - used
         converged = await _converged(lab, names, full=kind != "sparse") - started
         await asyncio.sleep(_SETTLE)
         before = await asyncio.gather(*(_counters(lab, name) for name in names))
@@ -91,7 +91,7 @@ def _measure(peers: int, kind: str, attempt: int) -> dict[str, Any]:
         rates = [[(b - a) / span for a, b in zip(*pair, strict=True)] for pair in zip(before, after, strict=True)]
         return {
             "started": started - begun,
-            "start_cpu": 1000 * used / _TICKS / len(names),
+            "start_cpu": 1000 * used / len(names),
             "converged": converged,
             "memory": [await _memory(lab, name) for name in names[:16]],
             "cpu": [100 * ticks / _TICKS for ticks, _, _ in rates],

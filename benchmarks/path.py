@@ -17,13 +17,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from benchmarks import tunnels
 from benchmarks.labs import on_lab
+from benchmarks.processor_time import of_all
 from benchmarks.rows import Row, asked, row
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import Host
@@ -38,7 +38,6 @@ CHAIN = 5
 _HAND = {"left": "10.99.0.1", "right": "10.99.0.2"}
 _SECRET: dict[str, bool | int | str] = {"password": "wherever you go", "wireguard": "off", "mtu": overlay_mtu(1500)}
 """The encrypted tunnel, on kernels with WireGuard too, and with the MTU of all the others."""
-TICKS = 100
 
 
 class Candidate(Struct, frozen=True):
@@ -135,9 +134,9 @@ async def _measure(lab: NetnsLab, resolved: Resolved, overlay: Overlay, rounds: 
         for candidate in candidates:
             host, container = candidate.client
             client = [*PROBE, "client", candidate.address, "--rounds", "1", "--seconds", str(seconds)]
-            before = cpu_of_all()
+            before = of_all()
             bulk = json.loads(await must(lab.hosts[host], [*client, "--only", "bulk"], container=container, timeout=60))
-            used = (cpu_of_all() - before) / TICKS
+            used = of_all() - before
             rest = json.loads(await must(lab.hosts[host], [*client, "--only", "rest"], container=container, timeout=60))
             rate = bulk["throughput"]["median"]
             for metric, value in (
@@ -216,16 +215,3 @@ async def by_hand(host: Host, container: str, own: str, local: str, others: Sequ
         f"nsenter -t {pid} -n ip link set hand0 up",
     ]
     await must(host, ["sh", "-ec", "\n".join(lines)])
-
-
-def cpu_of_all() -> int:
-    """Clock ticks of all processes of the lab, the ended ones among them (their parents have theirs)."""
-    total = 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            except OSError:
-                continue
-            total += sum(map(int, fields[11:15]))
-    return total

@@ -11,7 +11,6 @@ mininet and bridge-utils (`apt-get install --no-install-recommends`).
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,13 +20,13 @@ from pathlib import Path
 
 from benchmarks.bringup import time_up
 from benchmarks.labs import hosts_yaml
+from benchmarks.processor_time import of_ended_children, of_family
 from benchmarks.rows import Row, asked, row
 from lab.backends.netns import LabClient, find
 from lab.errors import LabError
 from lab.this_machine import free_memory
 
 _LAB = (sys.executable, "-m", "lab.cli")
-_TICK = os.sysconf("SC_CLK_TCK")
 _COMPARED = 128
 _MANY = 1000
 _OVERLAY = 256
@@ -126,11 +125,11 @@ def _lab(hosts: int, folder: Path) -> tuple[float, float, float, float]:
         f"version: 1\nname: {name}\n{hosts_yaml(hosts)}overlay: {{kind: none}}\ntimeline:\n  - wait: 1ms\n",
         encoding="utf-8",
     )
-    free, used, begun = free_memory(), _used(), time.monotonic()
+    free, used, begun = free_memory(), of_ended_children(), time.monotonic()
     _done([*_LAB, "up", str(file), "--name", name, "--out", str(folder)])
     up = time.monotonic() - begun
     with LabClient(find(name)) as client:
-        used = _used() - used + _of_family(_pid_of(client.supervisor()))
+        used = of_ended_children() - used + of_family(_pid_of(client.supervisor()))
     memory = (free - free_memory()) / hosts / 1e6
     begun = time.monotonic()
     _done([*_LAB, "down", "--name", name])
@@ -157,9 +156,9 @@ def _mininet_version() -> str:
 
 
 def _batch(hosts: int) -> tuple[float, float]:
-    used, begun = _used(), time.monotonic()
+    used, begun = of_ended_children(), time.monotonic()
     _done(["unshare", "--net", "--mount", "sh", "-c", _BATCH, "sh", str(hosts)])
-    return time.monotonic() - begun, _used() - used
+    return time.monotonic() - begun, of_ended_children() - used
 
 
 def _done(words: Sequence[str]) -> str:
@@ -167,31 +166,6 @@ def _done(words: Sequence[str]) -> str:
     if done.returncode:
         raise LabError(f"bench scale: {words[0]} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return done.stdout
-
-
-def _used() -> float:
-    """Processor time of the children that have ended, in seconds."""
-    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-
-
-def _of_family(pid: int) -> float:
-    """The same of a process, of all below it, and of those that they have waited for."""
-    spent: dict[int, float] = {}
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            except OSError:
-                continue
-            spent[int(entry.name)] = sum(map(int, fields[11:15])) / _TICK
-            parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    waiting, found = [pid], 0.0
-    while waiting:
-        one = waiting.pop()
-        found += spent.get(one, 0.0)
-        waiting += parents.get(one, [])
-    return found
 
 
 def _pid_of(pidfd: int) -> int:

@@ -24,7 +24,8 @@ from msgspec import Struct
 
 from benchmarks import tunnels
 from benchmarks.labs import on_lab
-from benchmarks.path import PROBE, TICKS, by_hand, cpu_of_all
+from benchmarks.path import PROBE, by_hand
+from benchmarks.processor_time import of_all
 from benchmarks.rows import Row, asked, row
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import Host
@@ -193,9 +194,9 @@ async def _one_round(lab: NetnsLab, path: Path, seconds: float) -> dict[str, flo
         words = [path.address, "--rounds", "1", "--seconds", str(seconds), *(("--only", what) if what else ())]
         return json.loads(await must(client, _client(*words), container=container, timeout=90))
 
-    before = cpu_of_all()
+    before = of_all()
     rate = (await ask("bulk"))["throughput"]["median"]
-    used = (cpu_of_all() - before) / TICKS
+    used = of_all() - before
     flood = await ask("flood")
     values = {
         "throughput": rate,
