@@ -1,10 +1,10 @@
 """Formats counts, durations and names, and defines the order of names. Pure; knows nothing of a lab."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["are", "count", "latex", "natural", "sample_line", "span", "step_number", "were"]
+__all__ = ["are", "count", "few", "latex", "natural", "sample_line", "span", "step_number", "were"]
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -22,6 +22,12 @@ def are(number: int) -> str:
 def were(number: int) -> str:
     """The verb after a count, in the past tense."""
     return "was" if number == 1 else "were"
+
+
+def few(names: Iterable[str], *, most: int = 3) -> str:
+    """All names in their order, or only the first and the last of more than `most`."""
+    ordered = sorted(names, key=natural)
+    return ", ".join(ordered) if len(ordered) <= most else f"{ordered[0]} … {ordered[-1]} ({len(ordered):,})"
 
 
 def step_number(index: int) -> str:

@@ -3,7 +3,8 @@
     first.py  init, scenarios: for somebody who has no scenario yet
     play.py   run: a scenario from its file to its report
     drive.py  drive: a run whose steps come from another program
-    live.py   up, down, inspect, exec, shell: labs that stay
+    live.py   up: a lab that stays
+    standing.py  down, inspect, exec, shell: reach it from any terminal
     capture.py  capture: packets of a running lab for Wireshark
     hands.py  status, undo, and each verb: what is done in a running lab from another terminal
     verbs.py  the verbs of the registry as commands
@@ -298,7 +299,7 @@ def drive(scenario: Path, backend: str, seed: int | None, pace: int | None, out:
 @_NAME
 def down(name: str) -> None:
     """End a lab; nothing of it stays."""
-    from lab.cli.live import take_down
+    from lab.cli.standing import take_down
 
     take_down(name)
 
@@ -308,7 +309,7 @@ def down(name: str) -> None:
 @_JSON
 def inspect(name: str, as_json: bool) -> None:
     """Show the hosts of a lab: address, state, peer, connections, containers."""
-    from lab.cli.live import show
+    from lab.cli.standing import show
 
     show(name, as_json=as_json)
 
@@ -415,7 +416,7 @@ def watch(lab_name: str, name: str, tui: bool, port: int, browser: bool, read_on
 @_NAME
 def execute(host: str, command: tuple[str, ...], name: str) -> None:
     """Run COMMAND on HOST, or in the container of a service of that name: lab exec orion.local -- weave status."""
-    from lab.cli.live import enter
+    from lab.cli.standing import enter
 
     sys.exit(enter(host, command, name))
 
@@ -425,7 +426,7 @@ def execute(host: str, command: tuple[str, ...], name: str) -> None:
 @_NAME
 def shell(host: str, name: str) -> None:
     """Open a shell on HOST, or in the container of a service."""
-    from lab.cli.live import SHELL, enter
+    from lab.cli.standing import SHELL, enter
 
     sys.exit(enter(host, SHELL, name))
 

@@ -45,7 +45,7 @@ def capture(
         raise LabError(f"{why}; {told}{line}{rest}") from None
     with LabClient(lab) as client:
         facts = client.call("inspect")
-        containers = client.call("status")["containers"]
+        containers = client.call("status", peers=False)["containers"]
         addresses = {host["name"]: host["address"] for host in facts["hosts"]}
         host, container, between = _place(where, addresses, containers)
         program = compiled(" ".join(words), addresses)

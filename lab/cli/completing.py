@@ -56,7 +56,7 @@ def _of_lab(context: click.Context) -> list[tuple[str, str]]:
     with LabClient(find(context.params.get("name") or "")) as client:
         found = [(host["name"], "host") for host in client.call("inspect")["hosts"]]
         with suppress(LabError):  # no scenario is played there
-            containers = client.call("status")["containers"]
+            containers = client.call("status", peers=False)["containers"]
             found += [(name, f"on {one['host']}") for name, one in containers.items()]
     return found
 
@@ -83,7 +83,7 @@ def faults(context: click.Context) -> Iterable[tuple[str, str]]:
     from lab.backends.netns import LabClient, find
 
     with LabClient(find(context.params.get("name") or "")) as client:
-        return [(str(fault["step"] + 1), fault["label"]) for fault in client.call("state")["faults"]]
+        return [(str(fault["step"] + 1), fault["label"]) for fault in client.call("state", scenario=False)["faults"]]
 
 
 @_offering

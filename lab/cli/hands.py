@@ -14,7 +14,7 @@ import click
 
 from lab.cli import table, terminal
 from lab.cli.ended import find_running
-from lab.words import count, sample_line, span, step_number
+from lab.words import count, few, sample_line, span, step_number
 from overlay.clean import clean_json, clean_tree
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["change_hosts", "do", "status", "undo", "whoami", "with_files"]
 
 _INVALID, _REFUSED = 1, 2
+_TOLD = 20
+"""Most hosts that are named in one line."""
 
 
 def whoami() -> str:
@@ -104,14 +106,14 @@ def status(name: str, *, as_json: bool) -> None:
     from lab.backends.netns import LabClient
 
     with LabClient(find_running(name)) as client:
-        facts = client.call("state")
-        facts |= {key: value for key, value in client.call("inspect").items() if key not in facts}
+        facts = client.call("state", scenario=as_json)  # in a large lab a person does not wait for what is not shown
+        facts |= {key: value for key, value in client.call("inspect", each=as_json).items() if key not in facts}
     if as_json:
         click.echo(clean_json(json.dumps(facts)))
         return
     facts = clean_tree(facts)
-    off = [host["name"] for host in facts["hosts"] if not host["on"]]
-    hosts = count(len(facts["hosts"]), "host") + (f" ({', '.join(off)} switched off)" if off else "")
+    off = f" ({few(facts['off'], most=_TOLD)} switched off)" if facts["off"] else ""
+    hosts = count(facts["count"], "host") + off
     up = span(facts["now"])
     click.echo(f"{facts['lab']}: {facts['scenario']['name']} on {facts['backend']}, {hosts}, up {up}")
     if facts["run_dir"]:

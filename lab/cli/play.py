@@ -51,6 +51,7 @@ from lab.runner.stage import Stage
 from lab.scenario.load import ScenarioError, read, text_of
 from lab.scenario.packaged import called
 from lab.scenario.resolve import Resolved
+from lab.words import few
 from overlay import __version__
 
 _OWN = ("reason", "run_dir", "replay", "file", "backend", "seed", "scenario", "version")
@@ -200,12 +201,12 @@ def answering(scenario: Resolved, hands: Hands | None) -> Callable[[Stage], Coro
         lab: Any = stage.lab
         facts = {"scenario": scenario.name, "seed": scenario.seed, "overlay": scenario.overlay}
 
-        async def told() -> dict[str, Any]:
-            return status(stage)
+        async def told(*, peers: bool = True) -> dict[str, Any]:
+            return status(stage, peers=peers)
 
         async def log(*, host: str) -> dict[str, Any]:
             if host not in lab.hosts:
-                raise LabError(f"no host named {host}; hosts: {', '.join(lab.hosts)}")
+                raise LabError(f"no host named {host}; hosts: {few(lab.hosts, most=40)}")
             return {"log": await stage.overlay.log_tail(host)}
 
         moves: dict[str, Any] = {"log": log, "step": hands.step, "undo": hands.undo, "state": hands.state}

@@ -5,10 +5,10 @@ from typing import Any
 from lab.runner.stage import Stage
 
 
-def status(stage: Stage) -> dict[str, Any]:
-    """Per host the last view of its peer and its containers; DNS names per container."""
+def status(stage: Stage, *, peers: bool = True) -> dict[str, Any]:
+    """Per host the last view of its peer (unless not asked for), and where each container is."""
     hosts = {}
-    for name in stage.scenario.hosts:
+    for name in stage.scenario.hosts if peers else ():
         view = stage.live.tracker.world.views.get(name)
         hosts[name] = {
             "peer": view.peer if view else "",

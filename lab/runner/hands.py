@@ -218,9 +218,10 @@ class Hands:
         """Whether a move has no effect left to undo: it was reverted, or its fault has ended."""
         return move.index in self._taken_back or self.timeline.resolved.timeline[move.index].kind.lasts
 
-    async def state(self) -> dict[str, Any]:
-        """What is in force, its start time and its requester, and the path of the run directory."""
-        stage, by = self._stage, {move.index: move.by for move in self.moves}
+    async def state(self, *, scenario: bool = True) -> dict[str, Any]:
+        """What is in force, its start time and its requester, and the path of the run directory. Of the scenario, which
+        is long in a large lab, only the name if it is not asked for."""
+        stage, by, resolved = self._stage, {move.index: move.by for move in self.moves}, self.timeline.resolved
         faults = [
             {
                 "step": step,
@@ -236,7 +237,7 @@ class Hands:
             "faults": faults,
             "moves": len(self.moves),
             "run_dir": str(self.run_dir or ""),
-            "scenario": self.timeline.resolved.to_json(),
+            "scenario": resolved.to_json() if scenario else {"name": resolved.name},
             "now": stage.lab.now() if stage is not None else 0,
             "open": self.is_open,
             "stands": self.stands,

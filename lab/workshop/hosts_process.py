@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
 
             lab: Any = await chosen.up(scenario)
 
-            async def status() -> dict[str, Any]:
+            async def status(*, peers: bool = True) -> dict[str, Any]:
                 return await look(lab.hosts)
 
             try:

@@ -64,6 +64,9 @@ def test_a_detached_lab_answers_until_it_is_taken_down(user: str) -> None:
             assert _pings(client, "192.168.0.4")
             client.call("power", host="h3", on=False)
             assert [host["on"] for host in client.call("inspect")["hosts"]] == [True, True, False]
+            brief = client.call("inspect", each=False)
+            assert (brief["count"], brief["off"], "hosts" in brief) == (3, ["h3"], False)
+            assert [client.call("known", host=host)["known"] for host in ("h3", "h9")] == [True, False]
             client.call("power", host="h3", on=True)
             with pytest.raises(LabError, match="no host named h9"):
                 client.call("exec", host="h9", argv=["true"])

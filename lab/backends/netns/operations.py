@@ -1,4 +1,4 @@
-"""Operations of a running lab on its control socket: inspect, exec, host, supervisor, down.
+"""Operations of a running lab on its control socket: inspect, known, exec, host, supervisor, down.
 
 Owns the meaning of each operation; `control` owns the protocol. Runs in the runner, during a timeline or instead of
 one. No operation here except `down` changes the lab: changes are steps (`lab.runner.hands`), which the history records.
@@ -14,7 +14,10 @@ from lab.backends.netns.control import LabServer, Operation
 from lab.backends.real.fabric_lab import FabricLab
 from lab.cuts import classes
 from lab.errors import LabError
+from lab.words import few
 
+_TOLD = 40
+"""Most names in one message."""
 _LISTED = 2000
 """Most directions of a cut that are told one by one."""
 
@@ -49,25 +52,38 @@ class Operations:
         """Operations by name."""
         return {
             "inspect": self.inspect,
+            "known": self.known,
             "exec": self.exec,
             "host": self.host,
             "supervisor": self.supervisor,
             "down": self.down,
         }
 
-    async def inspect(self) -> dict[str, Any]:
-        """The current state of the lab: hosts with their addresses and power, and cuts."""
+    async def inspect(self, *, each: bool = True) -> dict[str, Any]:
+        """The current state of the lab: hosts with their addresses and power, and cuts. Without `each`: how many hosts
+        there are, and which are off."""
+        machines = self._lab.hosts.values()
         return {
             **self._facts,
             "lab": runtime.current().name,
             "backend": self._lab.backend,
-            "hosts": [
-                {"name": host.name, "address": host.address, "on": bool(host.pid), "pid": host.pid}
-                for host in self._lab.hosts.values()
-            ],
-            **self._cut(),
+            **(
+                {
+                    "hosts": [
+                        {"name": host.name, "address": host.address, "on": bool(host.pid), "pid": host.pid}
+                        for host in machines
+                    ],
+                    **self._cut(),
+                }
+                if each
+                else {"count": len(machines), "off": [host.name for host in machines if not host.pid]}
+            ),
             "up_seconds": round(self._lab.now() / 1e9, 3),
         }
+
+    async def known(self, *, host: str) -> dict[str, Any]:
+        """Whether there is a host of this name."""
+        return {"known": host in self._lab.hosts}
 
     async def exec(
         self,
@@ -113,5 +129,5 @@ class Operations:
 
     def _host(self, name: str) -> Any:
         if name not in self._lab.hosts:
-            raise LabError(f"no host named {name}; hosts: {', '.join(self._lab.hosts)}")
+            raise LabError(f"no host named {name}; hosts: {few(self._lab.hosts, most=_TOLD)}")
         return self._lab.hosts[name]

@@ -13,7 +13,7 @@ import click
 import pytest
 import tiers
 
-from lab.cli import ending, live, table
+from lab.cli import ending, standing, table
 from lab.errors import LabError
 
 MAC, SIX = "82:ab:59:00:00:01", "fd00:1:2::3"
@@ -46,7 +46,7 @@ def told(monkeypatch: pytest.MonkeyPatch, columns: int | None) -> None:
     monkeypatch.setattr("lab.backends.netns.LabClient", Client)
     monkeypatch.setattr("lab.backends.netns.find", lambda name: None)
     monkeypatch.setattr("lab.cli.terminal.width", lambda: columns)
-    live.show("", as_json=False)
+    standing.show("", as_json=False)
 
 
 @pytest.mark.parametrize("columns", [20, 80, 200, None])
