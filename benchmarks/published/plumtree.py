@@ -10,7 +10,10 @@ same overlay, which is the sender's greatest distance to anybody; in the paper t
 as flooding is.
 """
 
+import gc
 from collections.abc import Sequence
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from benchmarks.published.claims import Claim, Experiment
@@ -19,7 +22,7 @@ from lab.sim.dissemination import PayloadSpread
 from lab.sim.member_world import MemberWorld
 from overlay.env import MILLISECOND, SECOND
 
-__all__ = ["run", "series"]
+__all__ = ["run", "series", "several"]
 
 SENDER = "host1"
 FLOOD = {"tree": False}
@@ -36,6 +39,8 @@ class Series(NamedTuple):
     after: list[PayloadSpread]
     depth: int
     """The sender's greatest distance in the overlay before the failures."""
+    depth_after: int
+    """The same among the survivors, after the last message: no broadcast can take fewer hops."""
 
     def means(self, payloads: Sequence[PayloadSpread]) -> tuple[float, float, float]:
         """(reliability, RMR, last delivery hop)."""
@@ -50,22 +55,58 @@ class Series(NamedTuple):
 
 def series(size: int, share: float, *, tree: bool = True, warm: int = 10, messages: int = 20, seed: int = 1) -> Series:
     """Build an overlay, send, let `share` of the members fail, and send on."""
+    world = _overlay(size, tree=tree, warm=warm, messages=messages, seed=seed)
+    return _failed(world, share, messages if share else 0)
+
+
+def several(size: int, shares: Sequence[float], *, messages: int = 20, seed: int = 1) -> list[Series]:
+    """`series` for each share. The overlay, which takes most of the time, is built once: each share goes on with it in
+    a forked process, so nothing of one is left for the next."""
+    world = _overlay(size, tree=True, warm=10, messages=messages, seed=seed)
+    gc.freeze()  # children copy only pages that are written, and the collector would write to all
+    found = []
+    for share in shares:
+        receiving, sending = Pipe(duplex=False)
+        child = get_context("fork").Process(target=_answer, args=(sending, world, share, messages))
+        child.start()
+        sending.close()
+        try:
+            found.append(receiving.recv())
+        except EOFError:
+            raise RuntimeError(f"the process with {share:.0%} of {size} members failed has ended") from None
+        finally:
+            child.join()
+    gc.unfreeze()
+    return found
+
+
+def _answer(sending: Connection, world: MemberWorld, share: float, messages: int) -> None:
+    sending.send(_failed(world, share, messages))
+
+
+def _overlay(size: int, *, tree: bool, warm: int, messages: int, seed: int) -> MemberWorld:
+    """Members that have joined, shuffled ten times, and sent `warm` messages, in which the tree forms, and others."""
     world = MemberWorld(Plumtree, size, {} if tree else FLOOD, seed=seed)
     world.begin(world.names)
     for name in world.names[1:]:
         world.join(name, SENDER)
         world.run(5 * MILLISECOND)
-    world.run(100 * SECOND)  # ten shuffles
+    world.run(100 * SECOND)
     _send(world, "warm", warm)
     _send(world, "before", messages)
-    depth = _depth(world)
-    dead = world.world.network._rng.sample(world.names[1:], round(share * (size - 1)))
-    world.kill(dead)
-    _send(world, "after", messages if share else 0)
+    return world
+
+
+def _failed(world: MemberWorld, share: float, messages: int) -> Series:
+    """Let `share` of the members fail, and send on."""
+    size, depth = len(world.names), _depth(world)
+    world.kill(world.world.network._rng.sample(world.names[1:], round(share * (size - 1))))
+    _send(world, "after", messages)
+    after = _depth(world)
     world.run(5 * SECOND)
     found = list(world.group.payloads)
-    before, after = ([one for one in found if one.id.startswith(part)] for part in ("before", "after"))
-    return Series(size, share, before, after, depth)
+    before, rest = ([one for one in found if one.id.startswith(part)] for part in ("before", "after"))
+    return Series(size, share, before, rest, depth, after)
 
 
 def _send(world: MemberWorld, name: str, messages: int) -> None:

@@ -848,6 +848,7 @@ def explore(
     epilog=_examples(
         "lab compare reports/before reports/after",
         "lab compare reports/before reports/after --primary heal:overall --margin 1.2",
+        "lab compare reports/tree reports/flood --primary figure:rmr_mean",
     )
 )
 @click.argument("a", type=click.Path(path_type=Path))

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from lab.experiment.description import Hypothesis, split_outcome
 from lab.experiment.design import Sensitivity, sensitivities
 from lab.experiment.run import Outcome
-from lab.sweep.compare import ALPHA, MetricDifference, compare
+from lab.sweep.compare import ALPHA, compare
+from lab.sweep.differences import MetricDifference
 from lab.sweep.grid import Assignment
 from lab.sweep.groups import grouped, sample_of
 from lab.sweep.measure import Point

@@ -88,8 +88,9 @@ class MemberGroup:
         believers = () if self.partial else (name for name, one in self.standing.items() if host in one.members)
         failure = self._down[host] = Failure(host, t, left, believers)
         self.failures.append(failure)
-        for other in self._down.values():
-            self._noticed(other, host, t, itself=False)
+        if not self.partial:  # otherwise nobody's notice is pending
+            for other in self._down.values():
+                self._noticed(other, host, t, itself=False)
 
     # Reports of members
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lab.links import Links
 from lab.protocols.options import settled_options
+from lab.sim.garbage import rarely_collected
 from lab.sim.group import MemberGroup
 from lab.sim.member import MemberPeer
 from lab.sim.tracer import Tracer
@@ -70,4 +71,5 @@ class MemberWorld:
 
     def run(self, duration: int) -> None:
         """Let `duration` nanoseconds pass."""
-        self.world.run(duration)
+        with rarely_collected():
+            self.world.run(duration)

@@ -9,7 +9,8 @@
     columns.py     a point's rows: columns of one type each, with their units
     table.py       points -> one CSV (or Parquet) table, and back
     statistics.py  estimates with confidence bands, tests; censored times
-    compare.py     two sweeps: do they differ, in words
+    compare.py     two sweeps: do they differ
+    differences.py one comparison, and the sentence about it
     fidelity.py    the simulator compared with real packets
     groups.py      points by assignment, and metrics as samples
     figures.py     distributions, scaling curves, traffic

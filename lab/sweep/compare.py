@@ -1,9 +1,10 @@
 """Compares two sweeps: do they differ, where, by how much, in words. Pure; reads points only.
 
-Runs of equal assignments are compared per event and metric. Each comparison is a permutation test on censored times,
-with the ratio of medians as effect size. Runs are paired where both sweeps played the same seeds. The verdict is that
-of the primary outcome, if one is named; otherwise the error rate of all comparisons together is controlled (Holm).
-Constant metrics, and metrics with the same numbers as another one, are not separate comparisons.
+Runs of equal assignments are compared per event and metric, and per figure of a protocol. Each comparison is a
+permutation test on censored times, with the ratio of medians as effect size. Runs are paired where both sweeps played
+the same seeds. The verdict is that of the primary outcome, if one is named; otherwise the error rate of all comparisons
+together is controlled (Holm). Constant metrics, and metrics with the same numbers as another one, are not separate
+comparisons.
 
 "No difference found" means nothing if the samples were too small to show one, and does not prove that there is none.
 For `alike` the whole interval of the ratio must lie within a margin that the user names (two one-sided tests).
@@ -16,8 +17,20 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lab.errors import LabError
+from lab.sweep.differences import MetricDifference, sentence
 from lab.sweep.grid import Assignment
-from lab.sweep.groups import TRAFFIC, Group, events_of, floor_of, grouped, metrics_of, sample_of, waited
+from lab.sweep.groups import (
+    FIGURE_OF,
+    TRAFFIC,
+    Group,
+    events_of,
+    figures_of,
+    floor_of,
+    grouped,
+    metrics_of,
+    sample_of,
+    waited,
+)
 from lab.sweep.measure import Point
 from lab.sweep.statistics import (
     CONFIDENCE,
@@ -31,47 +44,10 @@ from lab.sweep.statistics import (
 )
 from lab.words import count
 
-__all__ = ["ALPHA", "Comparison", "MetricDifference", "compare"]
+__all__ = ["ALPHA", "Comparison", "compare"]
 
 ALPHA = 0.05
 """Probability of any false alarm among all comparisons together."""
-_WORDS = {"half": "until half of the pairs are as they should be",
-          "overall": "until all has settled", "bytes_per_peer": "bytes sent per peer",
-          "messages_per_peer": "messages per peer", "valid": "share of valid runs"}  # fmt: skip
-
-
-class MetricDifference(Struct, frozen=True, kw_only=True):
-    """The comparison of one metric after one event, for one assignment. Times in seconds."""
-
-    setting: str
-    event: str
-    """Empty: the whole run."""
-    metric: str
-    runs: tuple[int, int]
-    a: float | None
-    """Median of the first sweep; None: not reached in half of the runs. For `valid`, the share."""
-    b: float | None
-    ratio: float | None
-    """b / a; None where it is undefined."""
-    low: float | None
-    high: float | None
-    """Its 95 % bootstrap interval."""
-    superiority: float
-    """Probability that a run of B is above a run of A; ties count half."""
-    p: float
-    """After Holm's correction; for a primary outcome, among the primary ones alone."""
-    paired: bool
-    """Whether runs of equal seeds were compared."""
-    differs: bool
-    alike: bool
-    """Whether the difference is certainly within the margin; False if no margin is given."""
-    words: str
-    floor: float = 0.0
-    """Seconds between two tries of the probes that measure this; of a smaller median only this upper
-    bound is known."""
-    waited: bool = False
-    """Steps waited for this metric, and some runs did not reach it, so their censoring time depends on the measured
-    value."""
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -129,8 +105,9 @@ def compare(
 ) -> Comparison:
     """Compare the points of two sweeps; `seed` draws resamples and permutations.
 
-    `primary`: the outcome that decides, as EVENT:METRIC or METRIC (of whole runs). `margin`: the ratio of medians,
-    above 1, within which two times or counts are called alike (of shares of valid runs: the difference, plus 1).
+    `primary`: the outcome that decides, as EVENT:METRIC, METRIC (of whole runs) or figure:NAME. `margin`: the ratio of
+    medians, above 1, within which two times or counts are called alike (of shares of valid runs: the difference,
+    plus 1).
     Raises `LabError` for a primary outcome that is in neither.
     """
     matched, unmatched = _matched(grouped(a), grouped(b))
@@ -233,18 +210,26 @@ def _key(assignment: Assignment) -> Assignment:
 def _pairs(setting: str, a: Group, b: Group) -> list[_Pair]:
     a, b, paired = _in_pairs(a, b)
     pairs = [_Pair(setting, "", "valid", _valid(a), _valid(b), paired)]
+    for name in figures_of([a]):
+        one, other = (sample_of(group.points, FIGURE_OF, name) for group in (a, b))
+        if len(other):
+            pairs.append(_Pair(setting, FIGURE_OF, name, one, other, paired and _whole(one, other, a, b)))
     theirs = set(events_of([b]))
     for event in (event for event in events_of([a]) if event in theirs):
         metrics = [metric for metric in metrics_of([a], event) if metric in metrics_of([b], event)]
         for metric in (*metrics, *TRAFFIC):
             one, other = (sample_of(group.points, event, metric) for group in (a, b))
             if len(one) and len(other):
-                whole = len(one) == len(a.points) and len(other) == len(b.points)  # otherwise partners are missing
                 floor = floor_of((a, b), event, metric)
-                found = _Pair(setting, event, metric, one, other, paired and whole, floor)
+                found = _Pair(setting, event, metric, one, other, paired and _whole(one, other, a, b), floor)
                 found.waited = metric not in TRAFFIC and bool(one.censored + other.censored) and waited((a, b), event)
                 pairs.append(found)
     return pairs
+
+
+def _whole(one: CensoredSample, other: CensoredSample, a: Group, b: Group) -> bool:
+    """Whether every run has the metric; otherwise partners are missing."""
+    return len(one) == len(a.points) and len(other) == len(b.points)
 
 
 def _in_pairs(a: Group, b: Group) -> tuple[Group, Group, bool]:
@@ -282,7 +267,7 @@ def _difference(pair: _Pair, p: float, margin: float | None, seed: int) -> Metri
         floor=pair.floor,
         waited=pair.waited,
     )
-    return replace(found, words=_say(found), alike=margin is not None and _within(pair, found, margin))
+    return replace(found, words=sentence(found), alike=margin is not None and _within(pair, found, margin))
 
 
 def _within(pair: _Pair, found: MetricDifference, margin: float) -> bool:
@@ -306,59 +291,3 @@ def _share_gap(a: int, b: int, *, middles: tuple[float, float]) -> float:
     up = gap + float(np.hypot(ub - middles[1], middles[0] - la))
     down = gap - float(np.hypot(middles[1] - lb, ua - middles[0]))
     return max(abs(up), abs(down))
-
-
-def _say(item: MetricDifference) -> str:
-    """One sentence about one comparison."""
-    what = _WORDS.get(item.metric, f"until {item.metric} has settled")
-    where = f" after {item.event}" if item.event else ""
-    where += f" with {item.setting}" if item.setting else ""
-    head = what + where
-    if not item.differs:
-        if item.low is not None and item.high is not None:
-            if item.low == item.high == 1:
-                both = _figure(item.metric, item.a, item.floor)
-                return f"{head}: no difference found; both medians are {both} ({_p(item.p)})"
-            return (
-                f"{head}: no difference found; B is {item.low:.2f} to {item.high:.2f} times A, if at all ({_p(item.p)})"
-            )
-        return f"{head}: no difference found ({_p(item.p)})"
-    low, high = (_figure(item.metric, value, item.floor) for value in (item.a, item.b))
-    more = item.superiority > 0.5
-    if item.metric == "valid":
-        direction = "more runs are valid" if more else "fewer runs are valid"
-    elif item.metric in TRAFFIC:
-        direction = "B sends more" if more else "B sends less"
-    else:
-        direction = "B takes longer" if more else "B is sooner"
-    if low == high:
-        # The distributions differ although their medians are equal in all shown digits.
-        text = f"{head}: {direction} in most pairs of runs, though both medians are {low}"
-    else:
-        text = f"{head}: {direction}: {high} instead of {low}"
-    if item.ratio is not None and low != high:
-        text += f", {item.ratio:.2f} times"
-        text += f" (95 % interval {item.low:.2f} to {item.high:.2f})" if item.low is not None and item.high else ""
-    share = max(item.superiority, 1 - item.superiority)
-    if item.metric != "valid":
-        pairs = "seeds" if item.paired else "pairs of runs"
-        text += f"; so in {100 * share:.0f} of 100 {pairs}"
-    if item.waited:
-        text += "; a step waits for this, so runs that were cut short may not be like the others"
-    return f"{text}; {_p(item.p)}"
-
-
-def _figure(metric: str, value: float | None, floor: float) -> str:
-    if value is None:
-        return "not reached"
-    if value < floor:
-        return f"at most {_figure(metric, floor, 0.0)}"
-    if metric == "valid":
-        return f"{value:.0%}"
-    if metric in TRAFFIC:
-        return f"{value:,.0f}"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -18,6 +18,7 @@ __all__ = [
     "TRAFFIC",
     "Group",
     "events_of",
+    "figures_of",
     "floor_of",
     "grouped",
     "headline",
@@ -154,6 +155,11 @@ def metrics_of(groups: Iterable[Group], event: str) -> list[str]:
     there = {metric for group in groups for point in group.points for one in point.events if one.name == event
              for metric in one.times}  # fmt: skip
     return [metric for metric in dict.fromkeys(("half", "overall", *TIMES)) if metric in there]
+
+
+def figures_of(groups: Iterable[Group]) -> list[str]:
+    """The figures of a protocol that any run has, in their order."""
+    return list(dict.fromkeys(name for group in groups for point in group.points for name in point.figures))
 
 
 def varying(groups: Sequence[Group]) -> dict[str, list[str]]:

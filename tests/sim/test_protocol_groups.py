@@ -66,6 +66,15 @@ def test_plumtree_heals_after_many_have_failed() -> None:
     assert redundancy == pytest.approx(0, abs=0.02)
 
 
+def test_several_shares_of_one_overlay_are_what_each_gives_by_itself() -> None:
+    def told(one: plumtree.Series) -> Any:
+        of_each = [(spread.id, spread.rmr, spread.last_hop, spread.reliability) for spread in one.before + one.after]
+        return of_each, one.depth, one.depth_after
+
+    together = plumtree.several(40, [0.3, 0.7], messages=6)
+    assert [told(one) for one in together] == [told(plumtree.series(40, share, messages=6)) for share in (0.3, 0.7)]
+
+
 @pytest.mark.parametrize("protocol", [Swim, PushPull, Plumtree])
 def test_a_group_meets_loses_one_and_takes_it_back(protocol: type) -> None:
     world = MemberWorld(protocol, 12, seed=3)
