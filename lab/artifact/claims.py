@@ -132,7 +132,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def judged(claim: ArtifactClaim, rows: list[dict[str, str]]) -> tuple[Verdict, str]:
     """(verdict of a claim, the value found)."""
-    found = [row for row in rows if all(row.get(key) == value for key, value in claim.where.items())]
+    found = [row for row in rows if all(row.get(key, "") == value for key, value in claim.where.items())]
     if len(found) != 1:
         return "not reproduced", f"{len(found)} rows of that kind" if found else "no such row"
     text = found[0].get(claim.column) or ""

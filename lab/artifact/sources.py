@@ -95,7 +95,8 @@ def of_benchmarks(path: Path) -> Artifact:
 def _benchmark(name: str, one: Benchmark, rows: list[dict[str, str]]) -> ClaimGroup:
     claims = []
     for number, row in enumerate(rows, 1):
-        where = {key: row.get(key, "") for key in ("name", "metric")}
+        # A row that is compared with several others stands there once for each.
+        where = {key: row.get(key, "") for key in ("name", "metric", "ratio_to")}
         value = float(row["median"])
         text = f"{row['name']}: {row['metric']}"
         low, high = (value / one.factor - one.absolute, value * one.factor + one.absolute) if value else (0.0, 0.0)

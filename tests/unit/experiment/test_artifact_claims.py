@@ -44,6 +44,16 @@ def test_a_word_is_reproduced_if_it_is_equal() -> None:
     assert judged(claim, [{"name": "a", "judgement": "refuted"}]) == ("not reproduced", "refuted")
 
 
+def test_the_committed_figures_reproduce_themselves() -> None:
+    artifact = of_benchmarks(OURS)
+    described = read_description(OURS).benchmarks
+    for group in artifact.groups:
+        assert group.id in described, f"{group.id} has no minutes and needs in {OURS.name}"
+        rows = rows_of(TOP / "reports" / "bench" / f"{group.id}.json")
+        found = {claim.id: judged(claim, rows) for claim in group.claims}
+        assert [(one, told) for one, told in found.items() if told[0] != "reproduced"] == []
+
+
 def test_every_number_of_the_page_of_performance_is_a_claim() -> None:
     artifact = of_benchmarks(OURS)
     page = (TOP / "docs" / "performance.md").read_text(encoding="utf-8")
