@@ -75,6 +75,17 @@ def test_several_shares_of_one_overlay_are_what_each_gives_by_itself() -> None:
     assert [told(one) for one in together] == [told(plumtree.series(40, share, messages=6)) for share in (0.3, 0.7)]
 
 
+def test_the_page_of_plumtree_says_which_claims_hold() -> None:
+    flood, tree = plumtree.series(60, 0, tree=False, messages=3), plumtree.series(60, 0.3, messages=12)
+    claims = {claim.what: claim for claim in plumtree.experiment(60, flood, [tree]).claims}
+    assert claims["RMR of flooding"].holds and claims["RMR of the tree, no failures"].holds
+    assert claims["reliability, healed after 30% failed"].holds
+    assert claims["last delivery hop, healed after 30% failed"].holds is None, "the paper draws it only"
+    flooded_by_a_tree = plumtree.experiment(60, tree, [flood._replace(after=flood.before)]).claims
+    assert [claim.what for claim in flooded_by_a_tree if claim.holds is False][:2] == [
+        "RMR of flooding", "RMR of the tree, no failures"]  # fmt: skip
+
+
 @pytest.mark.parametrize("protocol", [Swim, PushPull, Plumtree])
 def test_a_group_meets_loses_one_and_takes_it_back(protocol: type) -> None:
     world = MemberWorld(protocol, 12, seed=3)

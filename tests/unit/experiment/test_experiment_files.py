@@ -1,5 +1,6 @@
 """Experiment files: what is wrong with one is said in a sentence with its place, before anything runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,12 @@ def test_the_experiments_of_the_project_are_good() -> None:
     for path in files:
         file = read_experiment(path)
         assert planned_for(file, design_of(file.experiment), path.parent / "nowhere", 2).tasks
+
+
+def test_the_documentation_shows_both_files_of_its_experiment() -> None:
+    """A reader who types what the page shows has all that the command needs."""
+    top = Path(__file__).parents[3]
+    page = (top / "docs" / "experiments.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    files = [top / "experiments" / name for name in ("heal-after-cut.yaml", "heal-after-cut/ring.yaml")]
+    assert shown == [file.read_text(encoding="utf-8") for file in files]
