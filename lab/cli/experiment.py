@@ -80,7 +80,8 @@ def _round(file: ExperimentFile) -> Callable[[int, Sequence[Width]], None]:
     def told(seeds: int, found: Sequence[Width]) -> None:
         wide = sum(not one.narrow for one in found)
         asked = file.experiment.asked.words
-        click.echo(f"  {count(seeds, 'seed')}: {wide} of {count(len(found), 'interval')} wider than {asked}, going on")
+        going = ", going on" if seeds < file.experiment.seeds.at_most else ""
+        click.echo(f"  {count(seeds, 'seed')}: {wide} of {count(len(found), 'interval')} wider than {asked}{going}")
 
     return told
 

@@ -18,7 +18,7 @@ from lab.sweep.differences import MetricDifference
 from lab.sweep.grid import Assignment
 from lab.sweep.groups import grouped, sample_of
 from lab.sweep.measure import Point
-from lab.sweep.statistics import Estimate, holm, median
+from lab.sweep.statistics import FEWEST_TO_JUDGE, Estimate, holm, median
 
 __all__ = ["Cell", "Judged", "Results", "judge", "results_of"]
 
@@ -116,7 +116,8 @@ def _direction(expect: str, item: MetricDifference) -> bool:
 
 
 def _outside(item: MetricDifference, margin: float) -> bool:
-    return (item.low is not None and item.low > margin) or (item.high is not None and item.high < 1 / margin)
+    outside = (item.low is not None and item.low > margin) or (item.high is not None and item.high < 1 / margin)
+    return outside and min(item.runs) >= FEWEST_TO_JUDGE
 
 
 def _together(judged: list[Judged]) -> list[Judged]:

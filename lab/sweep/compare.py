@@ -34,6 +34,7 @@ from lab.sweep.groups import (
 from lab.sweep.measure import Point
 from lab.sweep.statistics import (
     CONFIDENCE,
+    FEWEST_TO_JUDGE,
     CensoredSample,
     holm,
     least_p,
@@ -276,7 +277,8 @@ def _within(pair: _Pair, found: MetricDifference, margin: float) -> bool:
         return True
     if pair.metric == "valid":
         return _share_gap(len(pair.a), len(pair.b), middles=(found.a or 0.0, found.b or 0.0)) <= margin - 1
-    return found.low is not None and found.high is not None and 1 / margin <= found.low and found.high <= margin
+    enough = min(found.runs) >= FEWEST_TO_JUDGE and found.low is not None and found.high is not None
+    return enough and 1 / margin <= (found.low or 0.0) and (found.high or 0.0) <= margin
 
 
 def _share_gap(a: int, b: int, *, middles: tuple[float, float]) -> float:

@@ -49,6 +49,18 @@ def test_a_hypothesis_is_supported_refuted_or_undecided(
     assert judge(hypothesis(expect, margin), points, PRIMARY).judgement == judgement
 
 
+@pytest.mark.parametrize(("runs", "judgement"), [(2, "undecided"), (5, "undecided"), (6, "refuted")])
+def test_an_interval_of_fewer_than_six_runs_refutes_no_claim_of_equality(runs: int, judgement: str) -> None:
+    points = side("a", 1.0, runs) + side("b", 9.0, runs)
+    assert judge(hypothesis("alike", 1.5), points, PRIMARY).judgement == judgement
+
+
+@pytest.mark.parametrize(("runs", "judgement"), [(2, "undecided"), (5, "undecided"), (30, "supported")])
+def test_an_interval_of_fewer_than_six_runs_supports_none(runs: int, judgement: str) -> None:
+    points = side("a", 1.0, runs) + side("b", 1.001, runs)
+    assert judge(hypothesis("alike", 1.5), points, PRIMARY).judgement == judgement
+
+
 def test_a_claim_must_hold_in_every_setting_of_the_other_factors() -> None:
     both = side("a", 1.0, 30, "1ms") + side("b", 3.0, 30, "1ms") + side("a", 1.0, 30, "5ms")
     assert judge(hypothesis("more"), both + side("b", 3.0, 30, "5ms"), PRIMARY).judgement == "supported"
