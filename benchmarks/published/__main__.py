@@ -5,6 +5,7 @@ The cores are the compiled ones where these are built and not switched off (`lab
 
 import sys
 import time
+from collections.abc import Callable
 
 from lab.compiled.loading import use
 
@@ -18,9 +19,9 @@ def main(names: list[str]) -> int:
     from pathlib import Path
 
     from benchmarks.published import plumtree, swim
-    from benchmarks.published.claims import write_report
+    from benchmarks.published.claims import Experiment, write_report
 
-    experiments = {"swim": swim.run, "plumtree": plumtree.run}
+    experiments: dict[str, Callable[[], Experiment]] = {"swim": swim.run, "plumtree": plumtree.run}
     if unknown := [name for name in names if name not in experiments]:
         print(f"no experiment named {', '.join(unknown)}; there are: {', '.join(experiments)}", file=sys.stderr)
         return 2

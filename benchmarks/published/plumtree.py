@@ -138,7 +138,7 @@ def _depth(world: MemberWorld) -> int:
 
 def depth_of_random_graphs(size: int, neighbours: int = 5, graphs: int = 3, starts: int = 5) -> float:
     """Mean distance of the farthest vertex from some vertices of random regular graphs."""
-    found = []
+    found: list[int] = []
     for seed in range(graphs):
         graph = networkx.random_regular_graph(neighbours, size, seed=seed)
         found += [max(networkx.single_source_shortest_path_length(graph, one).values()) for one in range(starts)]
