@@ -53,8 +53,8 @@ class End:
     """One side of a TCP connection: data written here goes to `other`."""
 
     __slots__ = (
-        "arrival", "back", "conn", "dialled", "flow", "local", "lost", "open", "other", "remote", "retry", "site",
-        "stuck", "stuck_since", "way",
+        "arrival", "back", "conn", "dialled", "flow", "greeted", "local", "lost", "open", "other", "remote", "retry",
+        "site", "stuck", "stuck_since", "way",
     )  # fmt: skip
 
     def __init__(self, site: Site, conn: int, local: Address, remote: Address, dialled: Address | None) -> None:
@@ -64,6 +64,8 @@ class End:
         self.remote = remote
         self.dialled = dialled
         self.open = True
+        self.greeted = False
+        """The other side's first frame has arrived: its site knows of the connection."""
         self.lost = False
         """One side's host no longer has the address of this connection."""
         self.other: End
@@ -223,6 +225,7 @@ class Streams(ABC):
             self.abort(end)
             self._tell(end, "no first frame in time")
             return
+        end.greeted = True
         end.site.opened(end)
 
     def write(self, end: End, message: Any, size: int) -> None:
@@ -390,8 +393,12 @@ class Streams(ABC):
         self._ends[end.site.name].pop(end.conn, None)
 
     def _tell(self, end: End, reason: str) -> None:
-        if end.site.listening:
+        if not end.site.listening:
+            return
+        if end.greeted:
             end.site.closed(end, reason)
+        elif end.dialled is not None:
+            end.site.failed(end.dialled, reason)
 
     def ends(self, site: Site) -> Mapping[int, End]:
         """The connections of a site, by number."""
