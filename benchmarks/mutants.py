@@ -42,7 +42,8 @@ class Mutant(Struct, frozen=True):
 # fmt: off
 _TABLE = (
     ("routing.one-sided", "a link counts as soon as one of its ends declares it",
-     "mesh.routes:Routes._grow", "other in entries and peer in entries[other].linked", "other in entries"),
+     "mesh.routes:Routes._grow",
+     "(entry := entries.get(other)) is not None and peer in entry.linked", "other in entries"),
     ("routing.old-incarnation", "of two records of a peer the higher version stands, whatever the incarnation",
      "mesh.topology_entry:TopologyEntry.stands_against", "if self.uid != old.uid:", "if False:"),
     ("routing.hold-goes-on", "a peer that is back in time is forgotten when its hold would have ended",
