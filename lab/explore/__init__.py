@@ -1,7 +1,8 @@
 """Search for fault schedules that the overlay does not survive, and minimize them.
 
     schedule.py  a random schedule of faults from a seed
-    case.py      a scenario with a schedule in it, as a file; smaller cases of it
+    case.py      a scenario with a schedule in it, as a file
+    smaller.py   smaller cases of it
     shrink.py    delta debugging: the smallest case that still fails
     search.py    many cases at once, until one fails
 

@@ -17,7 +17,7 @@ from lab.kinds.verbs import Chance, verb_of, verbs
 from lab.scenario.values import UNITS, format_duration, parse_duration
 from overlay.env import Random
 
-__all__ = ["Schedule", "ScheduledFault", "collides", "draw", "hindered"]
+__all__ = ["Lead", "Schedule", "ScheduledFault", "collides", "draw", "hindered"]
 
 _MS, _S = UNITS["ms"], UNITS["s"]
 _STEP = 100 * _MS
@@ -99,6 +99,15 @@ Schedule = tuple[ScheduledFault, ...]
 """In order of beginning."""
 
 
+class Lead(Struct, frozen=True):
+    """What the first drawn fault of a schedule is, so that rare and long ones find room."""
+
+    verbs: tuple[str, ...]
+    """One of these, all as likely."""
+    at: int | None = None
+    """When it begins (ns); None: at random."""
+
+
 def draw(
     hosts: Sequence[str],
     services: dict[str, str],
@@ -112,23 +121,30 @@ def draw(
     most: int = 8,
     length: int = 20 * _S,
     bold: bool = False,
+    lead: Lead | None = None,
 ) -> Schedule:
     """Up to `most` faults that begin within `length`; `services` are those with one container: service -> its host.
 
     `elastic` are services that may be scaled, with their numbers of containers. `attachable` are those whose only
     container may get one more address. `policed` are those that a policy may name; hosts receive it by their `weave`
     command. `replaceable` are hosts that may lose all state -> the services that run only there. `allowed` are the
-    verbs that the overlay supports (all). With `bold`, commands are given during faults.
+    verbs that the overlay supports (all). With `bold`, commands are given during faults. `lead` is drawn before all
+    others, if it can be.
     """
     rng = Random(f"explore {seed}")
     usable = [verb for verb in verbs().values() if allowed is None or verb.name in allowed]
     urn = [verb for verb in usable for _ in range(verb.odds)]
     faults: list[ScheduledFault] = []
     wanted = rng.randint(1, most)
-    for _ in range(_TRIES):
+    named = {verb.name: verb for verb in usable if verb.odds}
+    leads = [named[name] for name in (lead.verbs if lead is not None else ()) if name in named]
+    for attempt in range(_TRIES):
         if len(faults) == wanted:
             break
-        verb, at, lasts = rng.choice(urn), rng.randrange(length // _STEP) * _STEP, _lasts(rng)
+        first = bool(leads) and not faults and attempt < _TRIES // 2
+        verb, at, lasts = rng.choice(leads if first else urn), rng.randrange(length // _STEP) * _STEP, _lasts(rng)
+        if first and lead is not None and lead.at is not None:
+            at = lead.at
         chance = Chance(
             rng, tuple(hosts), services, elastic, tuple(attachable), tuple(policed), len(faults), replaceable
         )

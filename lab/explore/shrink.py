@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from lab.explore.case import Case, plainer, shorter, simpler_faults, without_hosts, without_services, without_setup
+from lab.explore.case import Case
 from lab.explore.schedule import Schedule
+from lab.explore.smaller import plainer, shorter, simpler_faults, without_hosts, without_services, without_setup
 
 __all__ = ["Fails", "shrink"]
 

@@ -4,6 +4,8 @@
 disk with a volatile cache: a power cut loses every write since `loses` was set, or since `settle`.
 """
 
+from collections.abc import Callable
+
 from overlay.errors import EnvironmentProblem
 
 
@@ -16,6 +18,8 @@ class SimDisk:
         self.full = ""
         """Why the disk is full; empty: it is not."""
         self.writes = 0
+        self.watch: Callable[[str, bytes], None] | None = None
+        """Called with each key and its data once they are written."""
         self._before: dict[str, bytes | None] | None = None
         self._torn: dict[str, None] | None = None
 
@@ -34,6 +38,8 @@ class SimDisk:
             self._torn[key] = None
         self.stored[key] = data
         self.writes += 1
+        if self.watch is not None:
+            self.watch(key, data)
 
     @property
     def loses(self) -> bool:

@@ -1,25 +1,30 @@
 """Invariants over all peers together, in every situation; checked during a run when the state may have changed.
 
 Owns the conditions; the backend reports changes. Immediate violations: an address that two live containers have, a
-range that two peers own, a rule that sends a packet back or twice, a peer whose own structures contradict each other.
-Beliefs that still differ when nothing has changed for `QUIET` are a violation too, because nothing would make them
-equal.
+range that two peers own, a ring that goes back, a second agreement, a rule that sends a packet back or twice, a peer
+whose own structures contradict each other. Beliefs that still differ when nothing has changed for `QUIET` are a
+violation too, because nothing would make them equal, and so is a name whose container is gone by then.
 """
 
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
 from itertools import pairwise
 
+import msgspec
+
 from lab.errors import Violation
-from lab.scenario.policies import judged
 from lab.sim.flows import Flow
 from lab.sim.kernel import BridgePort, Kernel
+from lab.sim.passed_flows import judged_flow
+from lab.sim.ring_history import RingHistory
+from lab.sim.votes import Votes
 from lab.sim.world import Peer, World
 from overlay.env import MILLISECOND, SECOND
 from overlay.ipam.paxos import KEY as PAXOS_KEY
+from overlay.ipam.paxos import Acceptor
 from overlay.ipam.space import RING_KEY
 from overlay.node import Node
-from overlay.policy.directory import Member
-from overlay.policy.words import Policy, parse
+from overlay.wire.origins import NameValue
 
 __all__ = ["QUIET", "Invariants"]
 
@@ -58,6 +63,12 @@ class Invariants:
         self._voted: dict[str, None] = {}
         self._forgot = False
         """A peer has lost its part in an agreement with its disk."""
+        self._votes = Votes()
+        self._rings = RingHistory()
+        self._keys: dict[str, dict[str, None]] = {}
+        """What each peer has ever written to its disk."""
+        self._disk_lost = False
+        """A peer has lost some of it, so it may write a version of an entry for the second time."""
         self._forwarding_due = False
         self._changed: dict[str, None] = {}
         self._sweeping = False
@@ -80,11 +91,26 @@ class Invariants:
 
     def peer_starts(self, host: str) -> None:
         """A daemon starts with what is on the disk of its host."""
+        self._world.peers[host].disk.watch = partial(self._wrote, host)
         stored = self._world.peers[host].disk.stored
         if host in self._removed and RING_KEY in stored:
             self._spoiled = True
         if host in self._voted and PAXOS_KEY not in stored:
             self._forgot = True
+        if any(key not in stored for key in self._keys.get(host, ())):
+            self._disk_lost = True
+
+    def _wrote(self, host: str, key: str, data: bytes) -> None:
+        """A peer's disk has taken something."""
+        self._keys.setdefault(host, {})[key] = None
+        node = self._world.peers[host].node
+        if key != PAXOS_KEY or node is None or self._forgot:
+            return
+        majority = node.config.initial_peer_count // 2 + 1
+        if node.config.initial_peer_count and 2 * majority > len(self._world.peers):
+            text = self._votes.accepted(host, msgspec.msgpack.decode(data, type=Acceptor), majority)
+            if text:
+                self._violate("two agreements", text, (host,))
 
     def _has_containers(self, host: str) -> bool:
         ports = self._kernels[host].ports.values()
@@ -92,34 +118,12 @@ class Invariants:
 
     def flow_passed(self, flow: Flow) -> None:
         """The first packet of a flow arrived: no policy that all peers there agree on may forbid it."""
-        sender, receiver = self._world.peers[flow.sender].node, self._world.peers[flow.receiver].node
-        if sender is None or receiver is None or not (sender.policies.active or receiver.policies.active):
-            return
-        policies = self._agreed(sender, receiver)
-        source, target = _announced(sender, flow.container), _announced(receiver, flow.target)
-        if policies is None or source is None or target is None:
+        passed = judged_flow(self._world, flow)
+        if passed is None:
             return
         self.looked += 1
-        closed = sender.config.default_deny or receiver.config.default_deny
-        verdict = judged(flow.protocol, flow.port, source, target, policies)
-        if verdict is False or (verdict is None and closed):
-            text = (
-                f"{flow.protocol} from {flow.source} on {flow.sender} to {flow.destination}:{flow.port} on "
-                f"{flow.receiver} passed against the policies that all peers there have agreed on"
-            )
-            self._violate("policy", text, (flow.sender, flow.receiver), (flow.source, flow.destination))
-
-    def _agreed(self, sender: Node, receiver: Node) -> list[Policy] | None:
-        """The policies held by every peer that sender and receiver reach; None: the peers do not agree yet."""
-        running = {peer.node.config.name: peer.node for peer in self._world.running() if peer.node is not None}
-        group = dict.fromkeys((*sender.mesh.reachable, *receiver.mesh.reachable))
-        for name in group:
-            node = running.get(name)
-            if node is None or node.policies.digest != sender.policies.digest:
-                return None
-            if node.endpoints.digest != sender.endpoints.digest:
-                return None
-        return [parse(entry.accept, entry.rule) for entry in sender.policies.channel.entries()]
+        if passed:
+            self._violate("policy", passed, (flow.sender, flow.receiver), (flow.source, flow.destination))
 
     def forwarding_changed(self) -> None:
         """A kernel's tables, a container or its network changed."""
@@ -135,6 +139,7 @@ class Invariants:
         if PAXOS_KEY in self._world.peers[host].disk.stored:
             self._voted[host] = None
         if node is not None and (lineage := node.ipam.owned[0]) is not None:
+            self._check_history(host, node)
             self._lineages.setdefault(host, {})[lineage.identity] = None
             if lineage.kind == 0 and lineage.identity not in self._electors:
                 self._agreed_twice(host, lineage.identity, node.config.initial_peer_count)
@@ -142,6 +147,11 @@ class Invariants:
         if not self._sweeping:
             self._sweeping = True
             self._world.scheduler.after(_SWEEP, self._sweep)
+
+    def _check_history(self, host: str, node: Node) -> None:
+        text = self._rings.look(host, self._world.peers[host].life, node.ipam.ring)
+        if text and not (self._spoiled or self._disk_lost):
+            self._violate("ring goes back", text, (host,))
 
     def _agreed_twice(self, host: str, ring: int, count: int) -> None:
         """Two majorities of the same peers have a peer in common, which cannot have agreed to two rings."""
@@ -256,9 +266,21 @@ class Invariants:
             assert peer.node is not None
             if peer.stopped:
                 continue  # a stopped process does not run, so its beliefs cannot change
+            self._check_names(peer, peer.node)
             for other in peer.node.mesh.reachable:
                 if other != name:
                     self._compare(peer, running.get(other), other)
+
+    def _check_names(self, peer: Peer, node: Node) -> None:
+        """No name outlives its container. Owners with a colon are the host itself, and not containers."""
+        values = (value for _, value in node.registry.channel.entries_of(node.config.name) if not self._disk_lost)
+        for value in values:
+            if not isinstance(value, NameValue) or ":" in value.container:
+                continue
+            if not self._alive(peer.name, value.container):
+                text = f"{peer.name} answers with {value.address} for {value.name}, whose container is gone"
+                self._violate("name outlives its container", text, (peer.name,), (value.address,))
+                return
 
     def _compare(self, peer: Peer, other: Peer | None, name: str) -> None:
         node = peer.node
@@ -286,12 +308,3 @@ class Invariants:
         if not self._violated:
             self._violated = True
             self._found(Violation(what, text, hosts, addresses))
-
-
-def _announced(node: Node, container: str) -> Member | None:
-    """A container as its own peer announces it."""
-    own = node.config.name
-    for (origin, found), value, literals in node.endpoints.members():
-        if origin == own and found == container:
-            return Member(own, node.config.nickname, container, value.names, value.labels, literals)
-    return None

@@ -12,7 +12,7 @@ from lab.contracts.fault import Bench
 from lab.contracts.lab import CommandResult
 from lab.contracts.plan import Action, Detail
 from lab.errors import LabError
-from lab.kinds.verbs import Planning, Verb, Where
+from lab.kinds.verbs import Chance, Drawn, Planning, Verb, Where
 from lab.scenario.base import Command, Model, Name, Problem, fault
 from lab.scenario.check import Known
 from lab.scenario.values import UNITS, Duration
@@ -106,6 +106,7 @@ class _Exec(Verb[Exec]):
     )
     may_fail = True
     setup = "watch"
+    odds = 2
 
     def check(self, where: Where, body: Exec, known: Known) -> Iterator[Problem]:
         yield from known.place(where, body.host, body.service)
@@ -116,6 +117,16 @@ class _Exec(Verb[Exec]):
     def plan(self, body: Exec, planning: Planning) -> Action:
         line = body.line if len(body.line) <= 60 else body.line[:57] + "…"
         return Action(f"exec {body.host or body.service}: {line}", partial(_execute, body))
+
+    def draw(self, chance: Chance) -> Drawn | None:
+        """A container gets one more name, which must not outlive it."""
+        if not chance.attachable:
+            return None
+        service = chance.rng.choice(chance.attachable)
+        words = f"{service} -h also-{chance.number}.weave.local || true"
+        host = {"host": chance.services[service]}
+        undo = {"exec": {**host, "command": f"weave dns-remove {words}"}}
+        return Drawn({**host, "command": f"weave dns-add {words}"}, undo=undo)
 
 
 KIND = _Exec()

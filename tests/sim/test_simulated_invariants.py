@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from lab.backends.simulated.backend import SimBackend, SimLab
 from lab.checkers import check
@@ -13,8 +14,10 @@ from lab.scenario.load import parse
 from lab.scenario.resolve import Resolved, resolve
 from lab.sim.kernel import BridgePort
 from overlay.dns.registry import NameRegistry
-from overlay.effects import SetFlood
+from overlay.effects import Effect, SetFlood
 from overlay.ipam.paxos import Agreement
+from overlay.ipam.ring import Ring
+from overlay.wire.ring import Ballot, Promise, Token
 
 SECOND = 1_000_000_000
 SCENARIO = """
@@ -168,3 +171,81 @@ def test_two_agreements_of_one_network_are_a_violation(monkeypatch: pytest.Monke
     text = COLD.replace("- launch: all", "- launch: {hosts: [a, b], options: {init: consensus=2}}\n"
                         "  - launch: {hosts: [c, d], options: {init: consensus=2}}")  # fmt: skip
     assert "two agreements" not in played(nothing, text)[0].reason
+
+
+SCARCE = """
+version: 1
+underlay: {hosts: {a: {}, b: {}}, links: {default: {delay: 150ms}}}
+overlay: {kind: weave, options: {iprange: 10.32.0.0/29}}
+services:
+  one: {image: ksahnine/dummy-http, args: [one], host: a}
+  two: {image: ksahnine/dummy-http, args: [two], host: b, replicas: 4}
+timeline:
+  - launch: all
+  - connect: all
+  - run: all
+  - expect: {converged: all, within: 10s}
+"""
+
+
+def test_an_owner_that_changes_its_range_without_a_new_version_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert played(nothing, SCARCE)[0].verdict == "valid"
+
+    def written(self: Ring, tokens: list[Token]) -> list[Token]:
+        tokens = [replace(token, version=0) for token in tokens]
+        for token in tokens:
+            self._put(token)
+        return tokens
+
+    monkeypatch.setattr(Ring, "_write", written)
+    assert "invariant: ring goes back: " in played(nothing, SCARCE)[0].reason
+
+
+def test_a_second_agreement_is_found_though_nobody_may_ever_learn_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+version: 1
+underlay: {hosts: {a: {}, b: {}, c: {}}, links: {default: {delay: 150ms}}}
+timeline:
+  - launch: all
+  - connect: all
+  - wait: 2s
+  - exec: {host: a, command: "weave prime; sleep 60", expect: {code: 124}, timeout: TURNS}
+  - partition: {isolate: [a], for: 10s}
+  - exec: {host: b, command: "weave prime; sleep 60", expect: {code: 124}, timeout: 10s}
+  - expect: {converged: all, within: 30s}
+"""
+    turns = ("400ms", "550ms", "700ms", "850ms")
+    assert all(played(nothing, text.replace("TURNS", turn))[0].verdict == "valid" for turn in turns)
+    promise = Agreement._promise
+
+    def forgetful(self: Agreement, ballot: Ballot) -> tuple[list[Effect], Promise]:
+        return promise(self, ballot)[0], Promise(ballot, None, None)
+
+    monkeypatch.setattr(Agreement, "_promise", forgetful)
+    reasons = [played(nothing, text.replace("TURNS", turn))[0].reason for turn in turns]
+    assert any("two agreements: " in reason and "after a majority" in reason for reason in reasons), reasons
+
+
+def test_a_name_that_outlives_its_container_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SCENARIO.replace("  - wait: 90s", "  - remove: [one]\n  - wait: 90s")
+    assert played(nothing, text)[0].verdict == "valid"
+    monkeypatch.setattr(NameRegistry, "_unregister", lambda self, input: [])
+    reason = played(nothing, text)[0].reason
+    assert "name outlives its container: " in reason and "one.weave.local" in reason
+
+
+def test_a_peer_whose_dial_was_cut_off_before_the_first_frame_dials_again() -> None:
+    """A daemon is told that the dial has failed; the simulator said that an unknown connection had ended."""
+    text = """
+version: 1
+underlay: {hosts: {a: {}, b: {}}, links: {default: {delay: 150ms}}}
+timeline:
+  - launch: all
+  - connect: all
+  - wait: TURNS
+  - partition: {isolate: [a], for: 2s}
+  - wait: 3s
+  - expect: {converged: all, within: 30s}
+"""
+    for turns in ("100ms", "250ms", "350ms", "450ms"):
+        assert played(nothing, text.replace("TURNS", turns))[0].verdict == "valid", turns

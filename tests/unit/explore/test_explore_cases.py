@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from ruamel.yaml import YAML
 
 from lab.errors import LabError
-from lab.explore.case import Case, first_case, shorter, simpler_faults, with_faults, without_hosts, without_services
+from lab.explore.case import Case, first_case, with_faults
 from lab.explore.schedule import ScheduledFault, draw, hindered
 from lab.explore.search import kind_of
 from lab.explore.shrink import shrink
+from lab.explore.smaller import shorter, simpler_faults, without_hosts, without_services
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 from lab.scenario.values import UNITS
@@ -122,7 +123,7 @@ def test_all_shapes_and_verbs_are_drawn() -> None:
     faults = [fault for seed in range(300) for fault in draw(HOSTS, {"s1": "a"}, seed, **CHANGING)]
     assert {fault.verb for fault in faults} == {
         "partition", "kill", "slow_disk", "clock", "churn", "block", "mtu", "scale", "remove", "attach", "policy",
-        "pause", "link", "flap", "connect", "forget", "reset", "rmpeer", "publish",
+        "pause", "link", "flap", "connect", "forget", "reset", "rmpeer", "publish", "exec",
     }  # fmt: skip
     shapes = {key for fault in faults if fault.verb == "partition" for key in fault.body}
     assert shapes == {"groups", "one_way", "isolate", "bridge", "ring"}

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from lab.errors import LabError
-from lab.explore.case import UNLIMITED, Case, first_case, plainer
+from lab.explore.case import UNLIMITED, Case, first_case
 from lab.explore.corpus import Corpus
 from lab.explore.finds import cause_of, grouped, kind_of
 from lab.explore.limits import Limits, learned, read_limits, write_limits
 from lab.explore.lone import learning_case, lone_case, measured, shape_of
+from lab.explore.smaller import plainer
 from lab.explore.start import ground
 from lab.kinds.verbs import verb_of
 from lab.scenario.load import parse
@@ -70,6 +71,33 @@ def test_a_first_agreement_can_come_about_without_those_who_join_late() -> None:
             assert len(case.setup[0]["launch"]) >= 3
 
 
+def test_membership_changes_lead_some_cases_and_in_some_nothing_breaks() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(200):
+        case = GROUND.draw(seed, 6, LIMITS)
+        if case.one_by_one or case.start or not case.faults:
+            continue
+        seen["membership"] += any(verb_of(fault.verb).estranges for fault in case.faults)
+        seen["busy"] += len(case.faults) > 1 and not any(verb_of(fault.verb).lasts for fault in case.faults)
+        seen["two crowds"] += {"crowd", "pair"} <= set(case.tree["services"])
+    assert seen["membership"] >= 15 and seen["busy"] >= 8 and seen["two crowds"] >= 30, seen
+
+
+def test_some_faults_begin_in_the_middle_of_the_first_agreement() -> None:
+    found: set[str] = set()
+    for seed in range(300):
+        case = GROUND.draw(seed, 6, LIMITS)
+        steps = case.timeline()
+        at = next((index for index, step in enumerate(steps) if step.get("exec", {}).get("expect")), None)
+        if at is None:
+            continue
+        assert parse(case.text()) and case.slow, "what is under way for a millisecond cannot be hit"
+        assert steps[at]["exec"]["timeout"].endswith("ms") or steps[at]["exec"]["timeout"].endswith("s")
+        following = [key for step in steps[at + 1 : at + 3] for key in step]
+        found |= {key for key in following if key != "wait" and verb_of(key).lasts}
+    assert {"kill", "partition", "pause"} <= found, found
+
+
 def test_of_two_networks_one_has_containers_until_they_have_met() -> None:
     for seed in range(80):
         case = GROUND.draw(seed, 6, None)
@@ -77,7 +105,7 @@ def test_of_two_networks_one_has_containers_until_they_have_met() -> None:
             continue
         runs = [(at, step["run"]) for at, step in case.start if "run" in step]
         there = [step["launch"]["hosts"] for step in case.setup if "launch" in step]
-        home = {"s1": "a", "s2": "e", "crowd": "e"}
+        home = {"s1": "a", "s2": "e", "crowd": "e", "pair": "a"}
         first = [name for at, names in runs if at == 0 for name in names]
         assert {home[name] for name in first} <= set(there[0])
         assert all(at >= 45 * S for at, names in runs if not set(names) <= set(first))
