@@ -8,7 +8,6 @@ row of its own, because a cluster stands before a sweep and after it.
 """
 
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cores import candidates
+from benchmarks.processor_time import of_family
 from benchmarks.rows import Row, asked, row
 from lab.compiled.parts import SWITCH
 from lab.errors import LabError
@@ -93,12 +93,12 @@ def _alone(seeds: int) -> Sequence[float]:
 
 
 def _cluster(seeds: int) -> Sequence[float]:
-    with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder, _workers(Path(folder)) as (address, pids):
+    with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder, _workers(Path(folder)) as address:
         first, planned = _plans(Path(folder), seeds)
         sweep(first, lambda: Cluster(address))
-        started = _used(pids)
+        started = of_family(os.getpid())
         swept = sweep(planned, lambda: Cluster(address))
-        used = _used(pids) - started
+        used = of_family(os.getpid()) - started
     return started, _checked([point.verdict for point in swept.points], used)
 
 
@@ -117,8 +117,8 @@ def _checked(verdicts: Sequence[str], used: float) -> float:
 
 
 @contextmanager
-def _workers(folder: Path) -> Iterator[tuple[str, list[int]]]:
-    """A scheduler and its workers on loopback: the address, and their process ids."""
+def _workers(folder: Path) -> Iterator[str]:
+    """A scheduler and its workers on loopback, children of this process: the address."""
     from distributed import Client
 
     with socket.socket() as probe:
@@ -136,7 +136,7 @@ def _workers(folder: Path) -> Iterator[tuple[str, list[int]]]:
             connect: Any = Client
             with connect(address, timeout=_STARTS, set_as_default=False) as client:
                 client.wait_for_workers(WORKERS, timeout=_STARTS)
-            yield address, [process.pid for process in started]
+            yield address
         finally:
             for process in reversed(started):  # one by one: a worker hangs if scheduler and signal end it at once
                 process.terminate()
@@ -150,16 +150,6 @@ def _workers(folder: Path) -> Iterator[tuple[str, list[int]]]:
 def _environment() -> dict[str, str]:
     """Workers run in a folder of their own, and find the lab where this process does."""
     return {**os.environ, "PYTHONPATH": str(SCENARIO.parents[1])}
-
-
-def _used(pids: Sequence[int]) -> float:
-    """Seconds of processor time of this process and these."""
-    mine = resource.getrusage(resource.RUSAGE_SELF)
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return mine.ru_utime + mine.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

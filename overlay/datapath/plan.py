@@ -93,13 +93,15 @@ class ForwardingPlan:
 
     def move(self, origin: PeerName, host: str | None) -> None:
         """Set the underlay host (IP literal) at which `origin` accepts frames; "": the tunnel; None: unreachable."""
-        if self._hosts.get(origin) == host:
+        before = self._hosts.get(origin)
+        if before == host:
             return
         if host is None:
             del self._hosts[origin]
         else:
             self._hosts[origin] = host
-        self._dirty_flood = True
+        if before or host:  # those in the tunnel are not in the list
+            self._dirty_flood = True
         for claim in self._claims.get(origin, {}).values():
             self._dirty_output[claim.mac] = None
 
