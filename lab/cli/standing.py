@@ -37,7 +37,7 @@ def take_down(name: str) -> None:
     lab = find_running(name)
     run_dir = _run_of(lab) if lab.uid == os.geteuid() else None
     with LabClient(lab) as client:
-        asked = client.down()
+        asked = client.down(lambda: _prepare_report(run_dir))
     forget(lab.name)
     click.echo(f"{lab.name} is down" + ("" if asked else ": it did not end by itself, so it was killed"))
     if run_dir is not None and (run_dir / SUMMARY).is_file():
@@ -47,6 +47,14 @@ def take_down(name: str) -> None:
         report_on(run_dir, lambda what: None, figures=False)
         refresh(run_dir.parent.parent)
         click.echo(f"draw:   {lab_command()} report {shlex.quote(str(shown(run_dir)))}")
+
+
+def _prepare_report(run_dir: Path | None) -> None:
+    """Import what the report of a run takes, which is half a second of work."""
+    if run_dir is not None:
+        import lab.checkers
+        import lab.cli.play
+        import lab.report.write  # noqa: F401
 
 
 def _run_of(lab: "LabName") -> Path | None:

@@ -156,13 +156,17 @@ class LabClient:
             raise LabError(f"the lab sent {len(fds)} descriptors with its answer to {do}, expected 1")
         return answer, fds[0]
 
-    def down(self) -> bool:
-        """End the lab; returns once its last process is gone. False: it did not end when asked, and was killed."""
+    def down(self, meanwhile: Callable[[], None] = lambda: None) -> bool:
+        """End the lab; returns once its last process is gone. False: it did not end when asked, and was killed.
+
+        `meanwhile` is called while the lab goes down.
+        """
         supervisor = self.supervisor()
         try:
             patience = _GOING_DOWN
             try:
                 self.call("down")
+                meanwhile()
             except LabError:  # it does not answer, or it ended too quickly to answer
                 patience = _PATIENCE["down"]
                 _signal(supervisor, signal.SIGTERM)

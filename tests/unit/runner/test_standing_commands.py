@@ -3,8 +3,10 @@ of two."""
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +99,25 @@ def test_status_reads_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(capsys.readouterr().out)
     assert [host["name"] for host in told["hosts"]] == NAMES
     assert told["scenario"]["hosts"] == NAMES
+
+
+def test_what_a_report_takes_is_imported_while_the_lab_goes_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    happened = []
+
+    def down(self: Client, meanwhile: Callable[[], None]) -> bool:
+        meanwhile()
+        happened.append("down")
+        return True
+
+    monkeypatch.setattr(Client, "down", down, raising=False)
+    monkeypatch.setattr(standing, "_run_of", lambda lab: tmp_path)
+    monkeypatch.setattr(standing, "_prepare_report", lambda run: happened.append(f"prepare {run.name}"))
+    monkeypatch.setattr("lab.backends.netns.find", lambda name: SimpleNamespace(name="large", uid=os.geteuid()))
+    standing.take_down("")
+    assert happened == [f"prepare {tmp_path.name}", "down"]
+    assert capsys.readouterr().out == "large is down\n"
 
 
 def test_few_names() -> None:
