@@ -2,10 +2,11 @@
 
 The full one without and with a password, in turn; in the sparse one, without discovery, each peer dials four others, so
 that it has eight neighbours. Starting counts from the first `weave launch` to the end of the last; its processor time
-is that of all processes of the lab, and says more than the time on a busy machine. Convergence is what the daemons' own
-views say, at the moment they say it: all peers reached, and one topology. Idle
-figures are of all daemons over one stretch of time: processor time by `/proc/PID/stat`, bytes of control frames by
-the daemons' own count, and all bytes of the underlay (heartbeats too) by the interface's.
+is that of all processes of the lab, and says more than the time on a busy machine. It includes what daemons do that
+run meanwhile: handshakes with each other, and idle work for as long as the start takes; the row of daemons alone, which
+have no peers, is without. Convergence is what the daemons' own views say, at the moment they say it: all peers reached,
+and one topology. Idle figures are of all daemons over one stretch of time: processor time by `/proc/PID/stat`, bytes of
+control frames by the daemons' own count, and all bytes of the underlay (heartbeats too) by the interface's.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ _SETTLE = 15.0
 _IDLE = 30.0
 _LIMIT = 300.0
 _TICKS = os.sysconf("SC_CLK_TCK")
+_ALONE = 16
 _STEPS = (1, 5, 23, 77)
 """The peers that one of a sparse mesh dials, as distances on a circle."""
 
@@ -40,7 +42,8 @@ def run(peers: int = 64, many: int = 256) -> list[Row]:
     for attempt in range(int(asked("RUNS", 3))):
         for kind in found:
             found[kind].append(_measure(many if kind == "sparse" else peers, kind, attempt))
-    rows = []
+    alone = [_start_alone(attempt) for attempt in range(int(asked("RUNS", 3)))]
+    rows = [row(f"{_ALONE} peers, each alone", "processor time of one start", "ms", alone, goal="under 150 ms")]
     for kind, results in found.items():
         name = f"sparse mesh of {many}" if kind == "sparse" else f"{peers} peers" + (", password" if kind else "")
         limits = {"": "under 15 s", "password": "under 60 s"}
@@ -59,6 +62,25 @@ def run(peers: int = 64, many: int = 256) -> list[Row]:
             values = [float(value) for result in results for value in result[key]]
             rows.append(row(name, metric, unit, values, goal=goal))
     return rows
+
+
+def _start_alone(attempt: int) -> float:
+    """Milliseconds of processor time of one start without peers."""
+
+    async def work(lab: NetnsLab, resolved: Resolved, overlay: Overlay) -> Any:
+        used = of_all()
+        await together(
+            must(host, ["weave", "launch", "--ipalloc-init", "consensus=1"], timeout=_LIMIT)
+            for host in lab.hosts.values()
+        )
+        return 1000 * (of_all() - used) / len(lab.hosts)
+
+    found: float = on_lab(_scenario(_ALONE), f"bench-mesh-alone-{attempt}", work)
+    return found
+
+
+def _scenario(hosts: int) -> str:
+    return f"version: 1\nname: bench-mesh\n{hosts_yaml(hosts)}\noverlay: {{kind: weave}}\ntimeline:\n  - launch: all\n"
 
 
 def _measure(peers: int, kind: str, attempt: int) -> dict[str, Any]:
@@ -99,8 +121,7 @@ def _measure(peers: int, kind: str, attempt: int) -> dict[str, Any]:
             "wire": [wire for _, _, wire in rates],
         }
 
-    text = f"version: 1\nname: bench-mesh\n{hosts_yaml(peers)}\noverlay: {{kind: weave}}\ntimeline:\n  - launch: all\n"
-    found: dict[str, Any] = on_lab(text, f"bench-mesh-{kind or 'clear'}-{attempt}", work)
+    found: dict[str, Any] = on_lab(_scenario(peers), f"bench-mesh-{kind or 'clear'}-{attempt}", work)
     return found
 
 
