@@ -1,4 +1,4 @@
-"""Memory of a lab by its parts, from which `lab.backends.netns.room` estimates what a lab takes before it starts.
+"""Memory of a lab by its parts: what `lab.backends.netns.room` estimates a lab by, before it starts.
 
 Each figure is the proportional set size (PSS) of processes of one lab, which counts shared pages in parts, so other
 work on the machine does not change it. Of a host: its first process, its container engine, its daemon, a container that

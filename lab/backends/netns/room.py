@@ -18,14 +18,23 @@ from lab.this_machine import free_memory
 __all__ = ["MachineRoom", "capacity", "machine_room", "shortages"]
 
 _MB = 1_000_000
-_HOST = 3 * _MB
-"""Memory of a host that does nothing: its first process, its namespaces, its cable. Measured with 1,000 on Linux
-6.18."""
+_HOST = 4 * _MB
+"""Memory of a host that does nothing: its first process, its namespaces, its cable. `python -m benchmarks room`: 3.5 MB
+(PSS) of the process in a lab of 16; `python -m benchmarks scale`: 4.0 MB for all of a host among 1,000, neighbours too
+(2026-11-30, Linux 6.18, Python 3.11, as all figures here)."""
 _NEIGHBOUR = 600
-"""Bytes of an entry for another host of the same network."""
-_ENGINE, _DAEMON, _CONTAINER = 18 * _MB, 26 * _MB, 3 * _MB
-_LAB = 120 * _MB
-"""The lab's own processes."""
+"""Bytes of an entry for another host of the same network: an object of 512 bytes in the kernel (/proc/slabinfo,
+kmalloc-512), its places in hash tables, and its part of the lab's tables."""
+_ENGINE = 11 * _MB
+"""`python -m benchmarks room`: 10.1 MB (PSS), with one container."""
+_DAEMON = 31 * _MB
+"""`python -m benchmarks room` and `mesh`: 22.5 MB (PSS) with 15 neighbours, 26.1 with 63, 30.9 with 63 and a password;
+the most of these, because a lab may set a password while it runs."""
+_CONTAINER = 3 * _MB
+"""`python -m benchmarks room`: 0.1 MB (PSS) of a process that sleeps; the rest is an allowance for a small service, for
+what a service takes is not known before it starts."""
+_LAB = 80 * _MB
+"""The lab's own processes (runner, zygote, nursery, supervisor). `python -m benchmarks room`: 72.8 MB (PSS)."""
 _SHARE = 0.9
 """Part of the free memory that a lab may take."""
 _OWN_PROCESSES, _OWN_DESCRIPTORS = 12, 64

@@ -13,7 +13,7 @@ PLENTY = MachineRoom(memory=10**12, processes=10**6, descriptors=10**6, namespac
 @pytest.mark.parametrize(
     ("limit", "said"),
     [
-        ({"memory": 200_000_000}, "80 hosts would take about 364 MB of memory, and this machine has 200 MB free"),
+        ({"memory": 200_000_000}, "80 hosts would take about 404 MB of memory, and this machine has 200 MB free"),
         ({"processes": 60}, "80 hosts would take 92 processes, and this user has 60 at most"),
         ({"descriptors": 100}, "80 hosts would take 144 open files, and this user has 100 at most"),
         ({"namespaces": 50}, "80 hosts would take 81 network namespaces, and this user has 50 at most"),
