@@ -81,7 +81,8 @@ class ReceiveBuffers:
         self.headers = self._first
         """Where the array of `struct mmsghdr` begins, for compiled code."""
         self.size = size
-        self._used = 0
+        self.used = 0
+        """Slots that the last call filled; whoever fills them otherwise sets it."""
         self._view = memoryview(self._data)
         self._sources: dict[bytes, Source] = {}
 
@@ -90,7 +91,7 @@ class ReceiveBuffers:
 
         Raises `OSError`.
         """
-        used, self._used = self._used * _HEADER.size, 0
+        used, self.used = self.used * _HEADER.size, 0
         self._headers[:used] = self._fresh[:used]  # the kernel has replaced buffer sizes by actual lengths
         number: int = _recvmmsg(descriptor, self._first, min(self.count, most), _DONTWAIT, None)
         if number < 0:
@@ -98,7 +99,7 @@ class ReceiveBuffers:
             if code in (errno.EAGAIN, errno.EINTR):
                 return 0
             raise OSError(code, os.strerror(code))
-        self._used = number
+        self.used = number
         return number
 
     def total(self, number: int) -> int:

@@ -168,32 +168,34 @@ class Sleeve:
     # --- bytes --------------------------------------------------------------------------------------------------------
 
     def _readable(self, queue: socket.socket) -> None:
-        receptions, tunnel, now = self._receptions, self._tunnel, self._clock()
+        receptions, tunnel, rows, now = self._receptions, self._tunnel, self._rows, self._clock()
+        most = self._turns.get(queue, _BATCH)
         try:
-            number = receptions.receive(queue.fileno(), self._turns.get(queue, _BATCH))
+            if rows is not None and tunnel.quiet:
+                number, left = rows.turn_out(receptions, most, now, queue.fileno(), self._udp)
+                size = rows.received_bytes
+            else:
+                number = receptions.receive(queue.fileno(), most)
+                left, size = list(range(number)), receptions.total(number)
         except OSError as error:
             log.debug("the tunnel's port: %s", error)
             return
         if number and self._port is not None and len(self._port.sockets) > 1:
-            mean = receptions.total(number) // number + 1
-            self._turns[queue] = min(max(_TURN // mean, _LEAST), _BATCH)
-        if self._rows is None:
-            for data in receptions.packets(number):
-                tunnel.outgoing(data, now)
-        elif number:
-            for slot in self._rows.outgoing(receptions, number, now, self._udp.send_many):
-                tunnel.outgoing(receptions.packet(slot), now)
-        self._flush()
+            self._turns[queue] = min(max(_TURN // (size // number + 1), _LEAST), _BATCH)
+        for slot in left:
+            tunnel.outgoing(receptions.packet(slot), now)
+        if left:
+            self._flush()
 
     def received(self, data: bytes, segment: int, source: Socket) -> None:
         """See `overlay.runtime.udp.TunnelSink`."""
         self._tunnel.incoming(data, segment, source, self._clock())
 
-    def received_row(self, slots: ReceiveBuffers, number: int) -> int:
+    def receive(self, slots: ReceiveBuffers, descriptor: int) -> tuple[int, int]:
         """See `overlay.runtime.udp.TunnelSink`."""
         if self._rows is None or self._port is None or not self._tunnel.quiet:
-            return 0
-        return self._rows.incoming(slots, number, self._clock(), self._port.descriptor)
+            return slots.receive(descriptor), 0
+        return self._rows.turn_in(slots, self._clock(), descriptor, self._port.descriptor)
 
     def turn_over(self) -> None:
         """See `overlay.runtime.udp.TunnelSink`."""

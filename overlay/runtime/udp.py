@@ -46,8 +46,9 @@ class TunnelSink(Protocol):
         """Datagrams of `segment` bytes each (0: a single one)."""
         ...
 
-    def received_row(self, slots: ReceiveBuffers, number: int) -> int:
-        """A whole call's datagrams; returns how many of the first were handled, so that the others are passed on."""
+    def receive(self, slots: ReceiveBuffers, descriptor: int) -> tuple[int, int]:
+        """Receive datagrams into slots; returns their number, and how many of the first are handled already, so that
+        the others are passed on. Raises `OSError`."""
         ...
 
     def turn_over(self) -> None:
@@ -65,6 +66,7 @@ class UdpDriver:
         self._complaints = complaints
         self._host = host
         self._sockets: dict[int, socket.socket] = {}
+        self._descriptors = (-1, -1)
         self.tunnel: TunnelSink | None = None
         self.segments = True
         """Whether the kernel supports UDP_SEGMENT, as far as is known."""
@@ -92,6 +94,8 @@ class UdpDriver:
             except OSError:
                 self.joins = False
             self._sockets[sock.family] = sock
+            four, six = (self._sockets.get(family) for family in (socket.AF_INET, socket.AF_INET6))
+            self._descriptors = (four.fileno() if four else -1, six.fileno() if six else -1)
             loop.add_reader(sock.fileno(), self._readable, sock)
 
     def send(self, destination: Address, message: DatagramMessage) -> None:
@@ -124,8 +128,14 @@ class UdpDriver:
                 except OSError:
                     self.dropped += 1
 
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """The sockets of IPv4 and IPv6 for datagrams that the kernel cuts, -1 where there is none."""
+        return self._descriptors if self.segments else (-1, -1)
+
     def close(self) -> None:
         """Close both sockets."""
+        self._descriptors = (-1, -1)
         loop = asyncio.get_running_loop()
         for sock in self._sockets.values():
             loop.remove_reader(sock.fileno())
@@ -139,10 +149,12 @@ class UdpDriver:
         tunnel, receptions = self.tunnel, self._receptions
         for _ in range(_BATCH):
             try:
-                number = receptions.receive(sock.fileno())
+                if tunnel is None:
+                    number, first = receptions.receive(sock.fileno()), 0
+                else:
+                    number, first = tunnel.receive(receptions, sock.fileno())
             except OSError:
                 break
-            first = tunnel.received_row(receptions, number) if tunnel is not None and number else 0
             for data, segment, source in receptions.datagrams(number, first) if first < number else ():
                 if data and data[0] & Flag.TUNNEL:
                     if tunnel is not None:
@@ -150,7 +162,7 @@ class UdpDriver:
                     continue
                 for start in range(0, len(data), segment or len(data) or 1):
                     self._control(data[start : start + (segment or len(data))], source)
-            if tunnel is not None:
+            if tunnel is not None and first < number:
                 tunnel.turn_over()
             if number < receptions.count:
                 break

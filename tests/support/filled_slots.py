@@ -23,5 +23,5 @@ class FilledSlots(ReceiveBuffers):
             fields[5] = recvmmsg._GRO.size if segment else 0
             recvmmsg._HEADER.pack_into(self._headers, header, *fields)
             recvmmsg._GRO.pack_into(self._control, slot * recvmmsg._CONTROL, 20, 17, 104, segment)
-        self._used = len(packets)
+        self.used = len(packets)
         return len(packets)

@@ -12,7 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-__all__ = ["SOURCE", "SWITCH", "RowPiece", "RowRoute", "RowSession", "RowWay", "build_path", "load", "loaded"]
+__all__ = [
+    "SOURCE", "SWITCH", "RowPiece", "RowRoute", "RowSession", "RowTurn", "RowWay", "build_path", "load", "loaded",
+]  # fmt: skip
 
 SOURCE: Final = Path(__file__).with_name("rows.c")
 SWITCH: Final = "OVERLAY_TUNNEL_COMPILED"
@@ -72,6 +74,34 @@ class RowPiece(ctypes.Structure):
     )
 
 
+class RowTurn(ctypes.Structure):
+    """`turn` of rows.c."""
+
+    _fields_ = (
+        ("routes", ctypes.c_void_p),
+        ("ways", ctypes.c_void_p),
+        ("sessions", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("pieces", ctypes.c_void_p),
+        ("marks", ctypes.c_void_p),
+        ("held", ctypes.c_void_p),
+        ("room", ctypes.c_uint64),
+        ("bytes", ctypes.c_uint64),
+        ("route_count", ctypes.c_uint32),
+        ("way_count", ctypes.c_uint32),
+        ("session_count", ctypes.c_uint32),
+        ("most", ctypes.c_uint32),
+        ("received", ctypes.c_int32),
+        ("taken", ctypes.c_int32),
+        ("count", ctypes.c_uint32),
+        ("marked", ctypes.c_uint32),
+        ("sent", ctypes.c_uint32),
+        ("lost", ctypes.c_uint32),
+        ("join_datagrams", ctypes.c_uint32),
+        ("own", ctypes.c_uint8 * 8),
+    )
+
+
 def build_path() -> Path:
     """Where the build of this source stands, if there is one."""
     digest = sha256(SOURCE.read_bytes()).hexdigest()[:16]
@@ -97,8 +127,8 @@ def load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     pointer, number, size = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
     library.rows_layout.restype = number
-    sizes = [library.rows_layout(which) for which in range(4)]
-    if sizes != [ctypes.sizeof(each) for each in (RowSession, RowWay, RowRoute, RowPiece)]:
+    sizes = [library.rows_layout(which) for which in range(5)]
+    if sizes != [ctypes.sizeof(each) for each in (RowSession, RowWay, RowRoute, RowPiece, RowTurn)]:
         raise OSError(f"{path.name} has structures of {sizes} bytes, which are not those of this Python")
     if not library.rows_open(_CRYPTO.encode()):
         raise OSError(f"there is no {_CRYPTO}")
@@ -114,8 +144,12 @@ def load(path: Path) -> ctypes.CDLL:
     library.rows_in.restype = ctypes.c_int32
     library.rows_in.argtypes = (
         pointer, number, number, ctypes.c_char_p, pointer, number, pointer, size, pointer, number, pointer, pointer,
-        ctypes.c_int,
+        pointer, ctypes.c_int,
     )  # fmt: skip
+    descriptor = ctypes.c_int
+    library.rows_turn_out.restype = library.rows_turn_in.restype = None
+    library.rows_turn_out.argtypes = (pointer, pointer, number, number, number, descriptor, descriptor, descriptor)
+    library.rows_turn_in.argtypes = (pointer, pointer, number, number, number, descriptor, descriptor)
     library.rows_write.restype = ctypes.c_int32
     library.rows_write.argtypes = (ctypes.c_int, pointer, pointer, number)
     return library

@@ -1,20 +1,24 @@
 """Calls the compiled rows: copies sessions, keys, counters and routes for them, and carries their results back.
 
+`turn_out` and `turn_in` are a whole turn of the event loop each, system calls included; `outgoing` and `incoming` are
+the same without receiving, for slots that are filled already.
+
 What it copies holds until `Tunnel.changes` moves, because everything that the reference does moves it. A row is handled
 as far as it is usual; the caller passes the rest to the tunnel as if there were no compiled code.
 """
 
 import ctypes
 import mmap
+import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from overlay.datapath.tunnel import Tunnel
 from overlay.datapath.tunnel_session import Send, Socket, TunnelRoute, TunnelSession
 from overlay.runtime.recvmmsg import ReceiveBuffers
-from overlay.runtime.rows.loading import RowPiece, RowRoute, RowSession, RowWay
+from overlay.runtime.rows.loading import RowPiece, RowRoute, RowSession, RowTurn, RowWay
 
 __all__ = ["CompiledRows"]
 
@@ -25,6 +29,19 @@ _SLOTS: Final = 64
 _ROUTES: Final = 256
 """MACs that one call knows; the others go the long way."""
 _SESSIONS: Final = 4096
+
+
+class Underlay(Protocol):
+    """Where packets are sent (`overlay.runtime.udp.UdpDriver`)."""
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """The sockets of IPv4 and IPv6 for datagrams that the kernel cuts; -1: none."""
+        ...
+
+    def send_many(self, sends: list[Send]) -> None:
+        """Send what the compiled code could not."""
+        ...
 
 
 class CompiledRows:
@@ -47,8 +64,14 @@ class CompiledRows:
         self._pieces = (RowPiece * _PIECES)()
         self._marks = (RowPiece * _SLOTS)()
         self._held = (ctypes.c_int32 * (_SLOTS + 1))()
-        self._count = ctypes.c_uint32()
-        self._places = [ctypes.addressof(each) for each in (self._pieces, self._marks, self._held, self._count)]
+        self._count, self._marked = ctypes.c_uint32(), ctypes.c_uint32()
+        self._places = [
+            ctypes.addressof(each) for each in (self._pieces, self._marks, self._held, self._count, self._marked)
+        ]
+        pieces, marks, held, _, _ = self._places
+        self._turn = RowTurn(out=self._at, pieces=pieces, marks=marks, held=held, room=_ROOM, most=_PIECES)
+        self._turn.own[: len(tunnel.own_id)] = tunnel.own_id
+        self._turn_at = ctypes.addressof(self._turn)
 
     def close(self) -> None:
         """Release the keys."""
@@ -57,6 +80,74 @@ class CompiledRows:
         self._keys.clear()
         self._copied = -1
 
+    # --- whole turns --------------------------------------------------------------------------------------------------
+
+    def turn_out(
+        self, slots: ReceiveBuffers, most: int, now: int, port: int, underlay: Underlay
+    ) -> tuple[int, list[int]]:
+        """Receive frames from the port into slots, and send their packets.
+
+        Returns the number of frames, and the slots that are left, in order. The tunnel is quiet. Raises `OSError`.
+        """
+        tunnel, turn = self._tunnel, self._turn
+        if self._copied != tunnel.changes or now >= self._until:
+            self._copy(now)
+        most = min(most, slots.count, _SLOTS)
+        self._library.rows_turn_out(
+            self._turn_at, slots.headers, slots.size, slots.used, most, port, *underlay.descriptors
+        )
+        received, taken = self._received(slots), turn.taken
+        if taken < 0:
+            raise RuntimeError("the cipher of the compiled tunnel failed")
+        for mark in self._marks[: turn.marked]:
+            tunnel.sent_row(self._sessions[mark.session], mark.count, now)
+        if turn.sent < turn.count:
+            underlay.send_many([self._send(piece) for piece in self._pieces[turn.sent : turn.count]])
+        return received, self._left(taken, received) if taken < received else []
+
+    def turn_in(self, slots: ReceiveBuffers, now: int, descriptor: int, port: int) -> tuple[int, int]:
+        """Receive datagrams from a socket into slots, and write their frames to the port.
+
+        Returns the number of slots, and how many of them were handled. Raises `OSError`.
+        """
+        tunnel, turn = self._tunnel, self._turn
+        if self._copied != tunnel.changes:
+            self._copy(now)
+        most = min(slots.count, _SLOTS)
+        self._library.rows_turn_in(self._turn_at, slots.headers, slots.size, slots.used, most, descriptor, port)
+        received = self._received(slots)
+        for mark in self._marks[: turn.marked]:
+            tunnel.received_row(self._sessions[mark.session], mark.at, mark.count)
+        if turn.lost:
+            tunnel.counts["lost"] += turn.lost
+        return received, turn.taken
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that the last turn received."""
+        return int(self._turn.bytes)
+
+    def _received(self, slots: ReceiveBuffers) -> int:
+        received: int = self._turn.received
+        slots.used = max(received, 0)
+        if received < 0:
+            raise OSError(-received, os.strerror(-received))
+        return received
+
+    def _send(self, piece: RowPiece) -> Send:
+        data = self._view[piece.at : piece.at + piece.length]
+        return self._sessions[piece.session].address, [data], piece.segment if piece.count > 1 else 0
+
+    def _left(self, taken: int, number: int) -> list[int]:
+        left = []
+        for slot in self._held:
+            if slot < 0:
+                break
+            left.append(slot)
+        return left + list(range(taken, number))
+
+    # --- slots that are filled ----------------------------------------------------------------------------------------
+
     def outgoing(self, slots: ReceiveBuffers, number: int, now: int, send: Callable[[list[Send]], None]) -> list[int]:
         """Handle frames that the port gave, and send their packets; returns the slots that are left, in order."""
         tunnel = self._tunnel
@@ -64,7 +155,7 @@ class CompiledRows:
             return list(range(number))
         if self._copied != tunnel.changes or now >= self._until:
             self._copy(now)
-        pieces, _, held, count = self._places
+        pieces, _, held, count, _ = self._places
         taken = self._library.rows_out(
             slots.headers, number, slots.size, self._routes, len(self._routes), self._ways, len(self._ways),
             self._table, len(self._table), self._at, _ROOM, pieces, _PIECES, count, held,
@@ -74,22 +165,15 @@ class CompiledRows:
         sends: list[Send] = []
         sessions: dict[int, None] = {}
         for piece in self._pieces[: self._count.value]:
-            number_of = piece.session
-            sessions[number_of] = None
-            data = self._view[piece.at : piece.at + piece.length]
-            sends.append((self._sessions[number_of].address, [data], piece.segment if piece.count > 1 else 0))
+            sessions[piece.session] = None
+            sends.append(self._send(piece))
         for each in sessions:
             entry = self._table[each]
             tunnel.sent_row(self._sessions[each], entry.sent, now)
             entry.sent = 0
         if sends:
             send(sends)
-        left = []
-        for slot in self._held:
-            if slot < 0:
-                break
-            left.append(slot)
-        return left + list(range(taken, number))
+        return self._left(taken, number)
 
     def incoming(self, slots: ReceiveBuffers, number: int, now: int, port: int) -> int:
         """Handle datagrams that a socket gave, and write their frames to the port; returns how many slots it took."""
@@ -98,12 +182,12 @@ class CompiledRows:
             return 0
         if self._copied != tunnel.changes:
             self._copy(now)
-        pieces, marks, _, count = self._places
+        pieces, marks, _, count, marked = self._places
         taken: int = self._library.rows_in(
             slots.headers, number, slots.size, tunnel.own_id, self._table, len(self._table), self._at, _ROOM, pieces,
-            _PIECES, count, marks, tunnel.joins_datagrams,
+            _PIECES, count, marks, marked, tunnel.joins_datagrams,
         )  # fmt: skip
-        for mark in self._marks[:taken]:
+        for mark in self._marks[: self._marked.value]:
             tunnel.received_row(self._sessions[mark.session], mark.at, mark.count)
         written = self._count.value
         if written:
@@ -140,6 +224,12 @@ class CompiledRows:
         for copied, (_, way) in zip(self._ways, ways.values(), strict=True):
             copied.session = numbers[id(way.session)]
             copied.plain[:], copied.partial[:], copied.packed[:] = *way.heads, way.packed
+        turn = self._turn
+        turn.routes, turn.ways, turn.sessions = (
+            ctypes.addressof(each) for each in (self._routes, self._ways, self._table)
+        )
+        turn.route_count, turn.way_count, turn.session_count = len(routes), len(ways), len(self._sessions)
+        turn.join_datagrams = tunnel.joins_datagrams
         self._copied = tunnel.changes
 
     def _copy_session(

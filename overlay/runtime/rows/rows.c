@@ -1,5 +1,5 @@
-/* Rows of tunnel packets, one call for a whole recvmmsg(2): cuts and seals what the port gave, opens and joins what the
-   socket gave.
+/* Rows of tunnel packets, one call for a whole turn: recvmmsg(2), then cuts and seals what the port gave and sends it
+   (sendmmsg with UDP_SEGMENT), or opens and joins what the socket gave and writes it to the port.
 
    Takes the usual frames only and stops at the first one that is anything else: the Python (overlay/datapath/tunnel.py)
    then handles that one and those after it. So nothing is decided here. Which keys, counters and routes hold is written
@@ -26,7 +26,7 @@ enum {
     TYPE = 0x03, PARTIAL = 0x04, PACKED = 0x20, SEALED = 0x40, TUNNEL = 0x80, TTL = 64, BUNDLED_PARTIAL = 0x8000,
     NEEDS_CSUM = 1, GSO_TCPV4 = 1, GSO_TCPV6 = 4, GSO_UDP = 5, TCP = 6, UDP = 17,
     FIN_PSH = 0x09, CWR = 0x80,
-    UDP_LEVEL = 17, GRO_OPTION = 104,
+    UDP_LEVEL = 17, SEGMENT_OPTION = 103, GRO_OPTION = 104, CONTROL = 32, AT_ONCE = 16,
     NAME = 28
 };
 
@@ -57,7 +57,25 @@ typedef struct {
     uint64_t at;              /* in the buffer; of a mark: the first counter */
     uint32_t length, segment; /* bytes of all, and of each */
     uint32_t session, count;
-} piece;                      /* datagrams of one system call, a write to the port, or packets to be marked as seen */
+} piece;                      /* datagrams of one message, a write to the port, or packets sent or seen of a session */
+
+typedef struct {
+    const route *routes;
+    const way *ways;
+    session *sessions;
+    uint8_t *out;
+    piece *pieces, *marks;  /* results; `marks` has room for a mark of each slot */
+    int32_t *held;          /* result: slots whose frames wait, ended by -1 */
+    uint64_t room;
+    uint64_t bytes;         /* result: received */
+    uint32_t route_count, way_count, session_count, most;
+    int32_t received;       /* result: slots, or minus errno */
+    int32_t taken;          /* result: slots that were handled, -1 if the cipher failed */
+    uint32_t count, marked; /* results: pieces and marks */
+    uint32_t sent, lost;    /* results: pieces that the kernel took, writes that it did not take */
+    uint32_t join_datagrams;
+    uint8_t own[8];
+} turn;                     /* what one call for a whole turn is given, and its results */
 
 /* --- libcrypto ------------------------------------------------------------------------------------------------------- */
 
@@ -597,22 +615,27 @@ static int take_slot(delivering *to, const struct mmsghdr *slot, uint32_t size, 
     return 1;
 }
 
-/* Writes for the port from the packets of slots; returns how many slots it took: each whole or not at all. `marks` has
-   room for as many as there are slots. */
+/* Writes for the port from the packets of slots; returns how many slots it took: each whole or not at all. `marks` tells
+   which packets those are, consecutive ones as one, and has room for as many as there are slots. */
 API int32_t rows_in(const struct mmsghdr *slots, uint32_t number, uint32_t size, const uint8_t *own, session *sessions,
                     uint32_t session_count, uint8_t *out, uint64_t room, piece *writes, uint32_t most, uint32_t *count,
-                    piece *marks, int join_datagrams) {
+                    piece *marks, uint32_t *marked, int join_datagrams) {
     static uint8_t scratch[1 << 16]; /* one thread calls */
     delivering to = {.out = out, .room = room, .writes = writes, .most = most, .join_datagrams = join_datagrams};
     uint32_t slot = 0;
-    *count = 0;
+    *count = *marked = 0;
     if (number > MAX_SLOTS || size > sizeof scratch) return 0;
     for (; slot < number; slot++) {
         delivering before = to;
-        if (!take_slot(&to, slots + slot, size, own, sessions, session_count, scratch, marks + slot)) {
+        piece mark, *last = marks + *marked - 1;
+        if (!take_slot(&to, slots + slot, size, own, sessions, session_count, scratch, &mark)) {
             to = before;
             break;
         }
+        if (*marked > 0 && last->session == mark.session && last->at + last->count == mark.at)
+            last->count += mark.count;
+        else
+            marks[(*marked)++] = mark;
     }
     finish(&to);
     *count = to.count;
@@ -631,7 +654,94 @@ API int32_t rows_write(int descriptor, const uint8_t *out, const piece *writes, 
     return lost;
 }
 
+/* Sends each piece to its session's address, many in one system call; returns how many of them the kernel took. */
+API uint32_t rows_send(int socket4, int socket6, const uint8_t *out, const piece *sends, uint32_t count,
+                       const session *sessions) {
+    union {
+        struct cmsghdr aligned;
+        uint8_t bytes[CMSG_SPACE(sizeof(uint16_t))];
+    } notes[AT_ONCE];
+    struct mmsghdr row[AT_ONCE];
+    struct iovec where[AT_ONCE];
+    uint32_t done = 0;
+    while (done < count) {
+        uint32_t number = 0;
+        int by = -1, taken;
+        for (; number < AT_ONCE && done + number < count; number++) {
+            const piece *each = sends + done + number;
+            const session *to = sessions + each->session;
+            struct msghdr *header = &row[number].msg_hdr;
+            sa_family_t family;
+            memcpy(&family, to->name, sizeof family);
+            int wanted = family == AF_INET6 ? socket6 : socket4;
+            if (number > 0 && wanted != by) break;
+            by = wanted;
+            where[number] = (struct iovec){(void *)(out + each->at), each->length};
+            *header = (struct msghdr){.msg_name = (void *)to->name, .msg_namelen = to->name_length,
+                                      .msg_iov = where + number, .msg_iovlen = 1};
+            if (each->count < 2) continue;
+            uint16_t segment = each->segment;
+            header->msg_control = notes + number;
+            header->msg_controllen = sizeof notes[number].bytes;
+            struct cmsghdr *note = CMSG_FIRSTHDR(header);
+            note->cmsg_level = UDP_LEVEL;
+            note->cmsg_type = SEGMENT_OPTION;
+            note->cmsg_len = CMSG_LEN(sizeof segment);
+            memcpy(CMSG_DATA(note), &segment, sizeof segment);
+        }
+        if (by < 0) break;
+        do taken = sendmmsg(by, row, number, MSG_DONTWAIT);
+        while (taken < 0 && errno == EINTR);
+        if (taken > 0) done += taken;
+        if (taken < (int)number) break;
+    }
+    return done;
+}
+
+/* Fills slots, of which `used` are as the last call left them. */
+static int receive(turn *of, int descriptor, struct mmsghdr *slots, uint32_t used, uint32_t most) {
+    for (uint32_t slot = 0; slot < used; slot++) {
+        struct msghdr *header = &slots[slot].msg_hdr;
+        header->msg_namelen = NAME;
+        header->msg_controllen = CONTROL;
+        header->msg_flags = 0;
+    }
+    int number = recvmmsg(descriptor, slots, most, MSG_DONTWAIT, NULL);
+    of->received = number >= 0 ? number : errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    of->taken = 0;
+    of->count = of->marked = of->sent = of->lost = 0;
+    of->held[0] = -1;
+    of->bytes = 0;
+    for (int32_t slot = 0; slot < of->received; slot++) of->bytes += slots[slot].msg_len;
+    return of->received > 0;
+}
+
+/* Receives frames from the port, sends their packets, and marks how many each session got. */
+API void rows_turn_out(turn *of, struct mmsghdr *slots, uint32_t size, uint32_t used, uint32_t most, int port,
+                       int socket4, int socket6) {
+    if (!receive(of, port, slots, used, most)) return;
+    of->taken = rows_out(slots, of->received, size, of->routes, of->route_count, of->ways, of->way_count, of->sessions,
+                         of->session_count, of->out, of->room, of->pieces, of->most, &of->count, of->held);
+    if (of->taken < 0) return;
+    for (uint32_t each = 0; each < of->count; each++) {
+        session *to = of->sessions + of->pieces[each].session;
+        if (to->sent == 0) continue;
+        of->marks[of->marked++] = (piece){.session = of->pieces[each].session, .count = to->sent};
+        to->sent = 0;
+    }
+    of->sent = rows_send(socket4, socket6, of->out, of->pieces, of->count, of->sessions);
+}
+
+/* Receives datagrams from the socket, and writes their frames to the port. */
+API void rows_turn_in(turn *of, struct mmsghdr *slots, uint32_t size, uint32_t used, uint32_t most, int socket,
+                      int port) {
+    if (!receive(of, socket, slots, used, most)) return;
+    of->taken = rows_in(slots, of->received, size, of->own, of->sessions, of->session_count, of->out, of->room,
+                        of->pieces, of->most, &of->count, of->marks, &of->marked, of->join_datagrams);
+    of->lost = rows_write(port, of->out, of->pieces, of->count);
+}
+
 API uint32_t rows_layout(uint32_t which) {
-    const uint32_t sizes[] = {sizeof(session), sizeof(way), sizeof(route), sizeof(piece)};
-    return which < 4 ? sizes[which] : 0;
+    const uint32_t sizes[] = {sizeof(session), sizeof(way), sizeof(route), sizeof(piece), sizeof(turn)};
+    return which < 5 ? sizes[which] : 0;
 }
