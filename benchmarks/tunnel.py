@@ -1,7 +1,8 @@
 """The userspace tunnel under load: bulk, floods of datagrams and 32 busy pairs, between NIC-like and plain veth.
 
 Two hosts for each candidate. The headline is the underlay without super-packets, as between real network cards: the
-sender's kernel cuts every packet before the cable (`gso_max_segs 1`), the receiver's joins what it can (GRO). On plain
+sender's kernel cuts every packet before the cable (`gso_max_segs 1`), the receiver's joins what it can (GRO, which a
+veth device does only if its peer has no TSO). On plain
 veth a super-packet crosses whole, which favours programs that make large ones. All candidates have one MTU and are
 measured in turn, round by round. A flood is datagrams of 1,350 bytes as fast as one process sends them; its goodput
 counts what the receiving process got, and the loss stands next to it. The 32 pairs of containers send bulk at the same
@@ -13,7 +14,10 @@ round trip of anything in user space waits for a processor there."""
 import asyncio
 import json
 import os
+import re
 import shutil
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -49,12 +53,14 @@ _OPTIONS: dict[str, dict[str, bool | int | str]] = {
     "python": _SECRET,
 }
 """How the hosts of each pair of hosts are launched."""
-_GRO = """\
+_FEATURE = """\
 import array, fcntl, socket, struct, sys
-value = array.array("I", [0x2C, int(sys.argv[2])])
+value = array.array("I", [int(sys.argv[2]), int(sys.argv[3])])
 fcntl.ioctl(socket.socket(), 0x8946, struct.pack("16sP", sys.argv[1].encode(), value.buffer_info()[0]))
 """
-"""ETHTOOL_SGRO; not every machine has the `ethtool` command."""
+"""Sets a feature of an interface (SIOCETHTOOL); not every machine has the `ethtool` command."""
+_GRO, _TSO = 0x2C, 0x1F
+"""ETHTOOL_SGRO, ETHTOOL_STSO."""
 _METRICS = {
     "throughput": ("Gbit/s", 1e9),
     "round_trip": ("us", 1e3),
@@ -224,13 +230,19 @@ def _client(*words: str) -> list[str]:
 
 async def as_cable(lab: NetnsLab, single: bool) -> None:
     """The underlay's interfaces as network cards, or as the veth pairs that they are."""
+    feature = f"{sys.executable} -ISc '{_FEATURE}'"
     for host in lab.hosts.values():
         script = (
             "for device in $(ip -o link show type veth | sed -nE 's/^[0-9]+: (eth[0-9]+)@.*/\\1/p'); do "
             f"ip link set $device gso_max_segs {1 if single else 65535}; "
-            f"{sys.executable} -ISc '{_GRO}' $device {int(single)}; done"
+            f"{feature} $device {_GRO} {int(single)}; done"
         )
         await must(host, ["sh", "-ec", script])
+    # A veth device joins packets only if its peer, the cable's end at the bridge, does not send super-packets.
+    for _, port in socket.if_nameindex():
+        if re.fullmatch(r"p\d+\.\d+", port):
+            command = [sys.executable, "-ISc", _FEATURE, port, str(_TSO), str(int(not single))]
+            subprocess.run(command, check=True, timeout=10)
 
 
 async def _prepare(lab: NetnsLab, resolved: Resolved, overlay: Overlay) -> list[Path]:
