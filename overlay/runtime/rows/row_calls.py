@@ -31,7 +31,7 @@ _ROUTES: Final = 256
 _SESSIONS: Final = 4096
 
 
-class Underlay(Protocol):
+class PacketSender(Protocol):
     """Where packets are sent (`overlay.runtime.udp.UdpDriver`)."""
 
     @property
@@ -83,7 +83,7 @@ class CompiledRows:
     # --- whole turns --------------------------------------------------------------------------------------------------
 
     def turn_out(
-        self, slots: ReceiveBuffers, most: int, now: int, port: int, underlay: Underlay
+        self, slots: ReceiveBuffers, most: int, now: int, port: int, underlay: PacketSender
     ) -> tuple[int, list[int]]:
         """Receive frames from the port into slots, and send their packets.
 
