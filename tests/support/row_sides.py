@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from ctypes import CDLL
 from typing import Any
 
 from filled_slots import FilledSlots
@@ -20,7 +21,7 @@ _NULL = os.open(os.devnull, os.O_WRONLY)
 class Side:
     """One peer of two, as Python alone or with compiled rows."""
 
-    def __init__(self, index: int, library, *, sealed: bool) -> None:
+    def __init__(self, index: int, library: CDLL | None, *, sealed: bool) -> None:
         world = Tunnels(2, [(0, 1)], sealed=sealed)
         self.tunnel = world.tunnels[index]
         self.tunnel.set_join_datagrams(True)
@@ -50,7 +51,7 @@ class Side:
         assert all(len(datagrams(buffers, segment)) <= 64 for _, buffers, segment in sends)
         return [bytes(packet) for _, buffers, segment in sends for packet in datagrams(buffers, segment)]
 
-    def incoming(self, packets: list[tuple[bytes, int]], source=None) -> list[bytes]:
+    def incoming(self, packets: list[tuple[bytes, int]], source: tuple[str, int] | None = None) -> list[bytes]:
         """The writes to the port for these slots of the socket."""
         (session,) = self.tunnel.sessions
         number = self.port.fill([(data, segment, sockaddr(source or session.address)) for data, segment in packets])
@@ -65,7 +66,7 @@ class Side:
         return writes + [b"".join(buffers) for buffers in self.tunnel.take_writes()]
 
 
-def both(index: int, library, *, sealed: bool) -> tuple[Side, Side]:
+def both(index: int, library: CDLL, *, sealed: bool) -> tuple[Side, Side]:
     return Side(index, None, sealed=sealed), Side(index, library, sealed=sealed)
 
 

@@ -32,7 +32,8 @@ class Wires:
     """The port and the underlay of a side, as sockets whose other ends the test holds."""
 
     def __init__(self, side: Side, family: int = socket.AF_INET) -> None:
-        self.side = side
+        assert side.rows is not None
+        self.side, self.rows = side, side.rows
         self.bridge, self.port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.own, self.peer = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
         for each in (self.own, self.peer):
@@ -69,14 +70,14 @@ class Wires:
         before = tunnel.counts["sent"]
         handled = 0
         while handled < len(frames):
-            number, left = side.rows.turn_out(self.slots, most, side.now, self.port.fileno(), self)
+            number, left = self.rows.turn_out(self.slots, most, side.now, self.port.fileno(), self)
             assert 0 < number <= most
             handled += number
             self.taken += number - len(left)
             for slot in left:
                 tunnel.outgoing(self.slots.packet(slot), side.now)
             self.send_many(tunnel.take_sends())
-        assert side.rows.turn_out(self.slots, most, side.now, self.port.fileno(), self) == (0, [])
+        assert self.rows.turn_out(self.slots, most, side.now, self.port.fileno(), self) == (0, [])
         return [self.peer.recv(65_536) for _ in range(tunnel.counts["sent"] - before)]
 
     def incoming(self, packets: list[bytes]) -> list[bytes]:
@@ -84,9 +85,9 @@ class Wires:
         for packet in packets:
             self.peer.sendto(packet, self.own.getsockname())
         side = self.side
-        number, taken = side.rows.turn_in(self.datagrams, side.now, self.own.fileno(), self.port.fileno())
+        number, taken = self.rows.turn_in(self.datagrams, side.now, self.own.fileno(), self.port.fileno())
         assert number == taken == len(packets)
-        assert side.rows.turn_in(self.datagrams, side.now, self.own.fileno(), self.port.fileno()) == (0, 0)
+        assert self.rows.turn_in(self.datagrams, side.now, self.own.fileno(), self.port.fileno()) == (0, 0)
         self.bridge.setblocking(False)
         frames = []
         try:
@@ -157,7 +158,7 @@ def test_datagrams_that_the_kernel_joined_are_taken_after_single_ones(library):
         assert far.incoming(first) == there.incoming([(packet, 0) for packet in first])
         segment = [(17, 103, struct.pack("=H", len(row[0])))]  # UDP_SEGMENT
         far.peer.sendmsg(row, segment, 0, far.own.getsockname())
-        found = compiled.rows.turn_in(far.datagrams, compiled.now, far.own.fileno(), far.port.fileno())
+        found = far.rows.turn_in(far.datagrams, compiled.now, far.own.fileno(), far.port.fileno())
         assert found == (1, 1)
         (frame,) = there.incoming([(b"".join(row), len(row[0]))])
         assert far.bridge.recv(70_000) == frame
@@ -169,7 +170,7 @@ def test_what_the_port_does_not_take_is_counted_as_lost(library):
     with Wires(compiled) as far, open(os.devnull, "rb") as closed:
         for packet in alone.out([plain(ipv4(0, mac(1), b"hello"))]):
             far.peer.sendto(packet, far.own.getsockname())
-        found = compiled.rows.turn_in(far.datagrams, compiled.now, far.own.fileno(), closed.fileno())
+        found = far.rows.turn_in(far.datagrams, compiled.now, far.own.fileno(), closed.fileno())
         assert found == (1, 1)
         assert compiled.tunnel.counts["lost"] == 1
         assert compiled.tunnel.counts["received"] == 1
@@ -181,7 +182,7 @@ def test_an_error_of_a_socket_is_told_and_the_next_turn_goes_on(library):
         warm = [plain(ipv4(0, mac(1), b"hello"))]
         assert near.out(warm) == alone.out(warm)
         with pytest.raises(OSError, match="Bad file descriptor"):
-            compiled.rows.turn_out(near.slots, 32, compiled.now, -1, near)
+            near.rows.turn_out(near.slots, 32, compiled.now, -1, near)
         with pytest.raises(OSError, match="Bad file descriptor"):
-            compiled.rows.turn_in(near.datagrams, compiled.now, -1, -1)
+            near.rows.turn_in(near.datagrams, compiled.now, -1, -1)
         assert near.out(STREAM) == alone.out(STREAM)
