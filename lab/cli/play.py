@@ -11,7 +11,7 @@ import json
 import shlex
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -44,8 +44,6 @@ from lab.records.store import (
     write_summary,
 )
 from lab.records.trace import need_pyarrow, write_traces
-from lab.runner.hands import Hands
-from lab.runner.open_timeline import OpenTimeline
 from lab.runner.runner import Runner, RunOutcome
 from lab.runner.stage import Stage
 from lab.scenario.load import ScenarioError, read, text_of
@@ -53,6 +51,9 @@ from lab.scenario.packaged import called
 from lab.scenario.resolve import Resolved
 from lab.words import few
 from overlay import __version__
+
+if TYPE_CHECKING:
+    from lab.runner.hands import Hands
 
 _OWN = ("reason", "run_dir", "replay", "file", "backend", "seed", "scenario", "version")
 """Fields of the summary that the runner knows better than the history."""
@@ -123,7 +124,13 @@ def begun(path: Path, backend: Backend, scenario: Resolved, run_dir: Path) -> Su
     )
     write_summary(run_dir, blank)
     provenance.started(
-        run_dir, file=str(path), scenario=scenario.name, backend=backend.name, seed=scenario.seed, pace=scenario.pace
+        run_dir,
+        kernel=not isinstance(backend, Virtual),
+        file=str(path),
+        scenario=scenario.name,
+        backend=backend.name,
+        seed=scenario.seed,
+        pace=scenario.pace,
     )
     return blank
 
@@ -189,7 +196,7 @@ def staying(name: str) -> str:
     return f"{lab} inspect, {lab} exec HOST -- CMD, {lab} shell HOST, {lab} down --name {name}"
 
 
-def answering(scenario: Resolved, hands: Hands | None) -> Callable[[Stage], Coroutine[Any, Any, None]] | None:
+def answering(scenario: Resolved, hands: "Hands | None") -> Callable[[Stage], Coroutine[Any, Any, None]] | None:
     """A coroutine that serves other terminals (`lab inspect`, `lab exec`) while a lab is up, with their manual steps;
     None if the lab has no server."""
     if hands is None:
@@ -236,6 +243,9 @@ def _play(
             keep_scenario(run_dir, scenario_text(prepared.text, scenario.name, path.parent))
 
         if isinstance(backend, Housed):
+            from lab.runner.hands import Hands  # steps from outside: never in virtual time
+            from lab.runner.open_timeline import OpenTimeline
+
             timeline = OpenTimeline(prepared.model, scenario, backend, prepared.model.timeline)
             hands = Hands(timeline, run_dir=run_dir, begun=keep_file)
             hands.open()

@@ -4,7 +4,7 @@ Schema, validation, refusals, runner, checkers, figures, explorer and documentat
 default for verbs that do not need it. Must not know any verb: they are loaded by name on request.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lab.scenario.steps import Step
     from lab.scenario.without_effect import ScenarioReach
 
-__all__ = ["NO_VERB", "Body", "Chance", "Drawn", "Planning", "Verb", "Where", "fewer", "verb_of", "verbs"]
+__all__ = ["NO_VERB", "VERBS", "Body", "Chance", "Drawn", "Planning", "Verb", "Where", "fewer", "verb_of", "verbs"]
 
 B = TypeVar("B")
 Where = tuple[str | int, ...]
@@ -147,7 +147,7 @@ class Verb(Generic[B]):
     """Commands may fail while its fault is active."""
 
     @property
-    def ends(self) -> tuple[str, ...]:
+    def ends(self) -> Collection[str]:
         """The verbs whose faults it ends."""
         return ()
 

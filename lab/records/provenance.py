@@ -55,8 +55,9 @@ def code_identity() -> dict[str, str]:
     return {"python": platform.python_version(), "code": digest.hexdigest()}
 
 
-def made_by(**facts: Any) -> dict[str, Any]:
-    """All facts known before a run begins; `facts` are the caller's own (the scenario's file as typed …)."""
+def made_by(*, kernel: bool = True, **facts: Any) -> dict[str, Any]:
+    """All facts known before a run begins; `facts` are the caller's own (the scenario's file as typed …). `kernel`:
+    the run uses this machine's network, so the versions of the programs that configure it belong to its origin."""
     return {
         "schema": SCHEMA,
         "command": [clean(word) for word in _command()],
@@ -67,7 +68,7 @@ def made_by(**facts: Any) -> dict[str, Any]:
         "code": code_facts(),
         "python": platform.python_version(),
         "libraries": _libraries(),
-        "tools": _tools(),
+        "tools": _tools() if kernel else {},
         "machine": _machine(),
         "load": {"before": _load(), "after": None},
     }
@@ -78,12 +79,13 @@ def code_facts() -> dict[str, Any]:
     return {"version": __version__, "digest": code_identity()["code"], **_commit(), "compiled": _compiled()}
 
 
-def started(folder: Path, *, goes_on: bool = False, **facts: Any) -> dict[str, Any]:
+def started(folder: Path, *, goes_on: bool = False, kernel: bool = True, **facts: Any) -> dict[str, Any]:
     """Write the provenance of a folder's run before it begins; returns it. Raises `OSError`.
 
     `goes_on`: many runs together may take several commands, on several days and machines; all are kept (`earlier`).
+    `kernel` as in `made_by`.
     """
-    found = made_by(**facts)
+    found = made_by(kernel=kernel, **facts)
     before = read_provenance(folder) if goes_on else {}
     if before:
         earlier = before.pop("earlier", None)
@@ -172,10 +174,16 @@ def _libraries() -> dict[str, str]:
     found: dict[str, str] = {}
     for name in sorted(names, key=str.lower):
         try:
-            found[name] = metadata.version(name)
+            found[name] = _version(metadata.distribution(name))
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _version(package: metadata.Distribution) -> str:
+    """As `package.version`, without parsing all other fields and the package's README."""
+    found = re.search(r"^Version: *(\S+)$", package.read_text("METADATA") or "", re.MULTILINE)
+    return found[1] if found else package.version
 
 
 @lru_cache(maxsize=1)

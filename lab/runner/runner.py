@@ -10,7 +10,7 @@ import traceback
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -27,7 +27,6 @@ from lab.records.captures import CAPTURES
 from lab.records.history import AnyRecord, Event, Meta, Writer
 from lab.records.store import Expectation, Verdict
 from lab.runner.captures import Captures
-from lab.runner.hands import Hands
 from lab.runner.link_use import follow_links, write_links
 from lab.runner.load import machine
 from lab.runner.stage import Stage
@@ -38,6 +37,9 @@ from lab.scenario.resolve import Resolved
 from lab.scenario.steps import Step
 from lab.scenario.values import UNITS
 from lab.words import are, count, step_number
+
+if TYPE_CHECKING:  # most runs have no steps from outside
+    from lab.runner.hands import Hands
 
 _UP = "bring the lab up"
 _LOOK_AGAIN = 20 * UNITS["ms"]
@@ -97,7 +99,7 @@ class Runner:
         report: Callable[[Progress], None] = lambda progress: None,
         beside: Callable[[Stage], Coroutine[Any, Any, None]] | None = None,
         keep: Callable[[RunOutcome], Coroutine[Any, Any, None]] | None = None,
-        hands: Hands | None = None,
+        hands: "Hands | None" = None,
         run_dir: Path | None = None,
         captures: Sequence[CaptureRequest] = (),
     ) -> None:

@@ -47,7 +47,7 @@ def from_json(data: Mapping[str, Any]) -> Resolved:
             services=msgspec.convert(data["services"], dict[str, ServiceSpec]),
             probes=msgspec.convert(data["probes"], tuple[ProbePlan, ...]),
             steady=msgspec.convert(data.get("steady", ()), tuple[SteadyCondition, ...]),
-            timeline=tuple(_step(step) for step in data["timeline"]),
+            timeline=_steps(data["timeline"]),
             pace=data.get("pace", 1),
             model=msgspec.convert(data.get("model", {}), Calibration),
             notes=tuple(map(str, data.get("notes", ()))),
@@ -97,7 +97,13 @@ def link_values(plain: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _step(entry: Mapping[str, Any]) -> Step:
+def _steps(entries: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
+    steps = [_plain_step(entry) for entry in entries]
+    model = step_model(steps)
+    return tuple(model.model_validate(step, context=RESOLVED) for step in steps)
+
+
+def _plain_step(entry: Mapping[str, Any]) -> dict[str, Any]:
     verb = entry["verb"]
     body = frozen(entry[verb])
     step: dict[str, Any] = {verb: body}
@@ -108,4 +114,4 @@ def _step(entry: Mapping[str, Any]) -> Step:
         step["for"] = entry["for"]
     if "on_failure" in entry:
         step["on_failure"] = entry["on_failure"]
-    return step_model().model_validate(step, context=RESOLVED)
+    return step

@@ -149,7 +149,7 @@ def one_more(scenario: Scenario, step: dict[str, Any]) -> tuple[Scenario, list[s
         return scenario, [str(Diagnostic(0, 0, dotted(problem.where[2:]), problem.said)) for problem in unread]
     step = read["timeline"][0]
     try:
-        found = step_model().model_validate(step)
+        found = step_model([step]).model_validate(step)
     except ValidationError as error:
         plain = {"timeline": {place[1]: step}}
         faults = [_problem(plain, {**item, "loc": (*place, *item["loc"])}) for item in error.errors(include_url=False)]
@@ -272,8 +272,9 @@ def json_schema() -> str:
 def _validate(plain: dict[str, Any]) -> tuple[Scenario | None, list[Problem]]:
     """The model, and what is wrong with the shape. With faults it is the model of what is left without the faulty
     parts (so that the rest can be checked too), or None when too little is left."""
+    timeline = plain.get("timeline")
     try:
-        return scenario_model().model_validate(plain), []
+        return scenario_model(timeline if isinstance(timeline, tuple) else ()).model_validate(plain), []
     except ValidationError as error:
         problems = [_problem(plain, dict(item)) for item in error.errors(include_url=False)]
     try:

@@ -6,6 +6,7 @@ Owns shape, types and defaults of each part on its own. What holds between parts
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -345,8 +346,13 @@ class Scenario(Model):
     """What happens, in order."""
 
 
+def scenario_model(timeline: Iterable[Any] | None = None) -> type[Scenario]:
+    """The model of a scenario whose steps have the verbs that this timeline (plain data) names: the one to read a file
+    with. Without `timeline` they have all verbs: the one that says what a file may have."""
+    return _scenario_model(step_model(timeline))
+
+
 @cache
-def scenario_model() -> type[Scenario]:
-    """The model of a scenario whose steps have all verbs: the one to read a file with."""
-    steps: Any = (Annotated[tuple[step_model(), ...], at_least(1, "step")], ...)  # type: ignore[misc]
+def _scenario_model(step: type[Step]) -> type[Scenario]:
+    steps: Any = (Annotated[tuple[step, ...], at_least(1, "step")], ...)  # type: ignore[valid-type]
     return create_model("Scenario", __base__=Scenario, __module__=__name__, __doc__=Scenario.__doc__, timeline=steps)

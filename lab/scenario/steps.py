@@ -1,15 +1,17 @@
 """One step of a scenario's timeline: a verb, when, for how long, and what a failure of it means.
 
 Owns what all steps have in common. The verbs are those of `lab.kinds.verbs`; the model of a step is made of theirs
-when the first scenario is read, so that a verb may import whatever it needs of the lab.
+when a scenario is read. It has the verbs that the scenario names, because importing all verbs and making their models
+takes longer than reading a file.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from lab.kinds.verbs import Verb, verbs
+from lab.kinds.verbs import VERBS, Verb, verbs
 from lab.scenario.base import Model, fault
 from lab.scenario.link_spec import LinkSpec
 from lab.scenario.values import Duration
@@ -47,7 +49,7 @@ class Step(Model):
 
     @model_validator(mode="after")
     def _one_verb(self) -> "Step":
-        given = [verb for verb in verbs() if getattr(self, verb, None) is not None]
+        given = self._given
         if len(given) != 1:
             raise fault(f"exactly one verb of {', '.join(verbs())}", ", ".join(given) or "none of them")
         name, kind, body = given[0], self.kind, self.body
@@ -67,14 +69,21 @@ class Step(Model):
         return self
 
     @property
+    def _given(self) -> list[str]:
+        common = Step.model_fields
+        return [
+            name for name in type(self).model_fields if name not in common and getattr(self, name, None) is not None
+        ]
+
+    @property
     def verb(self) -> str:
         """Which one it is."""
-        return next(verb for verb in verbs() if getattr(self, verb, None) is not None)
+        return self._given[0]
 
     @property
     def kind(self) -> Verb[Any]:
         """The verb itself."""
-        return verbs()[self.verb]
+        return VERBS.get(self.verb)
 
     @property
     def body(self) -> Any:
@@ -88,9 +97,19 @@ class Step(Model):
         return self.for_ if self.for_ is not None else inner
 
 
+def step_model(steps: Iterable[Any] | None = None) -> type[Step]:
+    """The model of a step with the verbs that these steps (plain data) name; without `steps` with all verbs. The
+    steps are valid for both or for none."""
+    if steps is None:
+        return _step_model(tuple(verbs()))
+    named = {key for step in steps if isinstance(step, dict) for key in step}
+    return _step_model(tuple(name for name in VERBS.names() if name in named and VERBS.find(name) is not None))
+
+
 @cache
-def step_model() -> type[Step]:
-    """The model of a step with all verbs."""
-    kinds = verbs().items()
-    fields: dict[str, Any] = {name: (verb.model | None, Field(None, description=verb.about)) for name, verb in kinds}
+def _step_model(names: tuple[str, ...]) -> type[Step]:
+    fields: dict[str, Any] = {}
+    for name in names:
+        verb = VERBS.get(name)
+        fields[name] = (verb.model | None, Field(None, description=verb.about))
     return create_model("Step", __base__=Step, __module__=__name__, __doc__=Step.__doc__, **fields)

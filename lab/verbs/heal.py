@@ -1,10 +1,11 @@
 """`heal`: undo all partitions, and all changes of links."""
 
+from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, Literal
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Planning, Verb, verbs
+from lab.kinds.verbs import VERBS, Planning, Verb, verb_of, verbs
 from lab.scenario.base import ALL_ONLY, Model
 
 
@@ -21,10 +22,30 @@ class Heal(Model):
         return {"what": value} if isinstance(value, str) else value
 
 
+class _Healed(Collection[str]):
+    """The verbs whose faults end with a heal. A verb is imported when it is asked about, because most runs have few."""
+
+    def __contains__(self, what: object) -> bool:
+        return verb_of(str(what)).healed
+
+    def __iter__(self) -> Iterator[str]:
+        return (verb.name for verb in verbs().values() if verb.healed)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __bool__(self) -> bool:
+        return True
+
+
+_HEALED = _Healed()
+
+
 async def _heal(bench: Bench) -> Detail:
-    for what in KIND.ends:
+    for what in VERBS.names():
         for step in bench.in_force(what):
-            await bench.heal(step)
+            if what in KIND.ends:
+                await bench.heal(step)
     return {}
 
 
@@ -39,13 +60,13 @@ class _Heal(Verb[Heal]):
     heals = True
 
     @property
-    def ends(self) -> tuple[str, ...]:
-        return tuple(verb.name for verb in verbs().values() if verb.healed)
+    def ends(self) -> Collection[str]:
+        return _HEALED
 
     def untimely(self, body: Heal, bench: Bench) -> str:
         return (
             ""
-            if any(bench.in_force(what) for what in self.ends)
+            if any(what in self.ends for what in VERBS.names() if bench.in_force(what))
             else "there is nothing to heal: no partition, and no change of a link"
         )
 
