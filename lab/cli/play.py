@@ -43,7 +43,6 @@ from lab.records.store import (
     write_json,
     write_summary,
 )
-from lab.records.trace import need_pyarrow, write_traces
 from lab.runner.runner import Runner, RunOutcome
 from lab.runner.stage import Stage
 from lab.scenario.load import ScenarioError, read, text_of
@@ -74,6 +73,8 @@ def play(
 ) -> int:
     """Play a scenario and return the exit code of its verdict."""
     if trace:
+        from lab.records.trace import need_pyarrow
+
         need_pyarrow()
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
@@ -271,6 +272,8 @@ def _play(
         if not keep:
             settled(outcome)
     if isinstance(backend, Traceable) and backend.traced:
+        from lab.records.trace import write_traces
+
         write_traces(run_dir, backend.traces())
     return 0
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from lab.capture.file import mended
 from lab.checkers import RecordedRun
-from lab.figures import FORMATS, told
 from lab.records.captures import CAPTURES, StoredCapture, stored_captures
 from lab.records.history import read
 from lab.records.provenance import read_provenance
@@ -48,6 +47,8 @@ def write(
         captures = _whole_captures(run_dir)
         if not drawn:
             return summary
+        from lab.figures import FORMATS, told
+
         found = told(run, lambda name: doing(f"writing the table of {name}"))
         files = {figure.name: [f"{figure.name}.csv"] for figure in found}
         for figure in found:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
-from lab.images.archive import names_in
 from lab.scenario.base import Note, Problem, Written, show
 from lab.scenario.command_files import make_commands_portable, with_commands
 from lab.scenario.graph_files import SUBNET, GraphFileError, read_catalogue, read_graph, underlay_of
@@ -141,6 +140,8 @@ def _with_images(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], l
         path = service.get("image")
         if not isinstance(path, str) or not path.endswith(_ARCHIVES):
             continue
+        from lab.images.archive import names_in  # tarfile is slow to import, and few scenarios bring an image
+
         file = (folder / path).absolute()
         try:
             names = names_in(file)

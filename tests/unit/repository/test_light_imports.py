@@ -23,7 +23,12 @@ FORBIDDEN = {
     "weave ps": HTTP | NETLINK | FIGURES | SCENARIOS | OVERLAY | {"click", "subprocess", "logging", "lab"},
     "weave help": HTTP | NETLINK | FIGURES | SCENARIOS | OVERLAY | {"click", "subprocess", "logging", "lab"},
     "lab --help": HTTP | NETLINK | FIGURES | SCENARIOS | OVERLAY | {"overlay.docker", "overlay.node", "lab.runner"},
-    "lab run --backend sim": HTTP | NETLINK | FIGURES | {"spake2", "uvloop", "jinja2", "overlay.kernel.netlink"},
+    "lab run --backend sim": HTTP
+    | NETLINK
+    | FIGURES
+    | {"spake2", "uvloop", "jinja2", "tarfile", "pandas", "pyarrow", "scipy", "overlay.kernel.netlink"}
+    | {"lab.figures", "lab.plots", "lab.records.trace", "lab.runner.hands", "lab.runner.open_timeline"}
+    | {f"lab.verbs.{verb}" for verb in ("attach", "churn", "clock", "flap", "kill", "link", "move", "policy", "trace")},
 }
 """Command -> packages and modules that it does without."""
 ASK = """
