@@ -148,8 +148,14 @@ class DrivenOverlay:
                 f"service {replica.service} asks for the address {replica.address}, but addresses of the overlay "
                 f"{self.kind} {how}: leave `address` out"
             )
-        await HostEngine(self._lab.hosts[replica.host]).run(replica)
-        await self._attach(replica, replica.address or self._choose(replica.host))
+        engine = HostEngine(self._lab.hosts[replica.host])
+        await engine.run(replica)
+        try:
+            await self._attach(replica, replica.address or self._choose(replica.host))
+        except LabError:
+            with contextlib.suppress(LabError):
+                await engine.remove(replica.name)
+            raise
 
     async def remove(self, replica: Replica) -> None:
         """Detach, then `docker rm -f`."""

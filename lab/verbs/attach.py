@@ -10,7 +10,7 @@ from lab.kinds.verbs import Body, Chance, Drawn, Planning, Verb, Where
 from lab.overlays.weave import weave_of
 from lab.scenario.base import Model, Name, Problem
 from lab.scenario.check import Known
-from lab.verbs._containers import some
+from lab.verbs._containers import on_each, some
 
 
 class Attach(Model):
@@ -34,10 +34,12 @@ class Attach(Model):
 
 
 async def _attach(body: Attach, bench: Bench) -> Detail:
-    for replica in some(bench, body.service):
-        async with bench.upkeep.working_on((replica.host,)):
-            await weave_of(bench.overlay).attach(replica, body.address)
-    await bench.probing.sync()
+    await on_each(
+        bench,
+        some(bench, body.service),
+        lambda replica: weave_of(bench.overlay).attach(replica, body.address),
+        "attached",
+    )
     return bench.containers()
 
 

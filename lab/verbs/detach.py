@@ -9,15 +9,17 @@ from lab.kinds.verbs import Body, Planning, Verb, Where
 from lab.overlays.weave import weave_of
 from lab.scenario.base import Problem
 from lab.scenario.check import Known
-from lab.verbs._containers import some
+from lab.verbs._containers import on_each, some
 from lab.verbs.attach import Attach
 
 
 async def _detach(body: Attach, bench: Bench) -> Detail:
-    for replica in some(bench, body.service):
-        async with bench.upkeep.working_on((replica.host,)):
-            await weave_of(bench.overlay).detach(replica, body.address)
-    await bench.probing.sync()
+    await on_each(
+        bench,
+        some(bench, body.service),
+        lambda replica: weave_of(bench.overlay).detach(replica, body.address),
+        "detached",
+    )
     return bench.containers()
 
 

@@ -7,10 +7,11 @@ import msgspec
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.errors import LabError
+from lab.errors import Exhausted, LabError, Violation
 from lab.kinds.verbs import Body, Planning, Verb, Where
 from lab.scenario.base import Model, Name, Problem
 from lab.scenario.check import Known
+from lab.scenario.resolve import Replica
 from lab.scenario.without_effect import ScenarioReach
 from lab.verbs._containers import remove, start
 
@@ -33,9 +34,30 @@ async def _move(body: MoveContainer, bench: Bench) -> Detail:
         raise LabError(f"move {body.service}: {body.to} is switched off")
     if replica.host == body.to:
         raise LabError(f"move {body.service}: it is on {body.to} already")
+    if bench.overlay.has_daemons and body.to not in bench.live.daemons:
+        raise LabError(
+            f"move {body.service}: found no daemon on {body.to}, expected one, because it gives containers their "
+            f"network; `restart: {{daemon: {body.to}}}` starts it"
+        )
     await remove(bench, [replica])
-    await start(bench, [msgspec.structs.replace(replica, host=body.to)])
+    try:
+        await start(bench, [msgspec.structs.replace(replica, host=body.to)])
+    except (Exhausted, Violation):
+        raise
+    except LabError as error:
+        raise LabError(f"move {body.service}: {error}; {await _put_back(bench, replica)}") from error
     return bench.containers()
+
+
+async def _put_back(bench: Bench, replica: Replica) -> str:
+    """Start it where it was, and say what became of it."""
+    try:
+        await start(bench, [replica])
+    except (Exhausted, Violation):
+        raise
+    except LabError as error:
+        return f"it is not on {replica.host} either ({error}), so it runs nowhere: `run: {replica.service}` starts it"
+    return f"it is on {replica.host} again"
 
 
 class _Move(Verb[MoveContainer]):
