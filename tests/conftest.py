@@ -1,7 +1,7 @@
 """Fixtures that cost too much to be made more than once: a host with a real Docker Engine, its router and its proxy.
 
-One setting for all property tests: no deadline. Nothing timed is asserted, and a busy machine is no fault. Another
-for all: what is tested are the sources, whether or not somebody has compiled them.
+One setting for all property tests: no deadline, and no check that examples come fast. Nothing timed is asserted, and a
+busy machine is no fault. Another for all: what is tested are the sources, whether or not somebody has compiled them.
 
 Large suites take turns: a test marked `turn(K)` is one of TURNS parts of a suite. With TURN=N in the environment (as
 `.ci/run` sets it) only part N modulo TURNS is played; without it all are. Each session prints its minutes by tier.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 from browser import Browser
 from docker_hosts import DockerHost, need_docker
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from overlay_hosts import Host, Underlay, underlay
 
 from lab.compiled.parts import SWITCH
@@ -25,7 +25,7 @@ TURNS = 4
 collect_ignore = ["clients", "fuzz", "same", "support"]
 """Folders whose scenarios are no tests: they are played by commands of their own, or with what a test installs."""
 
-settings.register_profile("untimed", settings(), deadline=None)
+settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 

@@ -97,17 +97,31 @@ class Step(Model):
         return self.for_ if self.for_ is not None else inner
 
 
+_FEW = 3
+"""A process that has read scenarios with so many sets of verbs reads many (a sweep, a search): then one model with all
+verbs costs less than one for each set."""
+_MODELS: dict[tuple[str, ...], type["Step"]] = {}
+
+
 def step_model(steps: Iterable[Any] | None = None) -> type[Step]:
     """The model of a step with the verbs that these steps (plain data) name; without `steps` with all verbs. The
     steps are valid for both or for none."""
-    if steps is None:
-        return _step_model(tuple(verbs()))
-    named = {key for step in steps if isinstance(step, dict) for key in step}
-    return _step_model(tuple(name for name in VERBS.names() if name in named and VERBS.find(name) is not None))
+    if steps is not None:
+        named = {key for step in steps if isinstance(step, dict) for key in step}
+        names = tuple(name for name in VERBS.names() if name in named and VERBS.find(name) is not None)
+        if names in _MODELS:
+            return _MODELS[names]
+        if len(_MODELS) < _FEW:
+            return _MODELS.setdefault(names, _made(names))
+    return _every_verb()
 
 
 @cache
-def _step_model(names: tuple[str, ...]) -> type[Step]:
+def _every_verb() -> type[Step]:
+    return _made(tuple(verbs()))
+
+
+def _made(names: tuple[str, ...]) -> type[Step]:
     fields: dict[str, Any] = {}
     for name in names:
         verb = VERBS.get(name)
