@@ -58,13 +58,14 @@ check: setup lint         ## what to run before each commit (minutes): style, ty
 	@$(PY) -m pytest $(PURE) -n 2 --dist worksteal -q
 	@$(PY) -m pytest scenarios/walkthrough.yaml -q
 
-# Two processes: a file's tests stay in one of them. What needs virtual machines comes first (tests/conftest.py).
+# Tests on real packets: a file's tests stay in one process. What needs virtual machines comes first (tests/conftest.py).
+WORKERS ?= 2
 test: setup clients browser overlays lint  ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile
 	@$(PY) -m overlay.runtime.rows.building >/dev/null || echo "the tunnel is tested in Python alone on real packets" >&2
 	@code=0; \
 	$(PY) -m pytest $(PURE) -n 2 --dist worksteal -q || code=$$?; \
-	$(PY) -m pytest tests scenarios $(PURE:%=--ignore=%) -n 2 --dist loadfile --no-loadscope-reorder --durations=25 || code=$$?; \
+	$(PY) -m pytest tests scenarios $(PURE:%=--ignore=%) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 || code=$$?; \
 	exit $$code
 
 test-clients: clients     ## as root: all integration tests of docker's Python client through the proxy (minutes)
