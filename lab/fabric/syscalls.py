@@ -12,7 +12,6 @@ from enum import IntFlag
 __all__ = [
     "Clone",
     "Mount",
-    "Umount",
     "clone_tree",
     "mount",
     "move_tree",
@@ -24,7 +23,6 @@ __all__ = [
     "setdomainname",
     "sethostname",
     "setns",
-    "umount2",
     "unshare",
 ]
 
@@ -66,12 +64,6 @@ class Mount(IntFlag):
     BIND = 4096
     REC = 16384
     PRIVATE = 1 << 18
-
-
-class Umount(IntFlag):
-    """Flags of umount2(2)."""
-
-    DETACH = 2
 
 
 def _check(result: int, call: str) -> None:
@@ -122,11 +114,6 @@ def move_tree(fd: int, target: str) -> None:
         ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
     )
     _check(result, f"move_mount(to {target!r})")
-
-
-def umount2(target: str, flags: int = 0) -> None:
-    """umount2(2)."""
-    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(int(flags))), f"umount2({target!r}, {Umount(flags)!r})")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
