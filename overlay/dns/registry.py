@@ -38,6 +38,8 @@ from overlay.wire.origins import NameValue, OriginDelta, Value
 
 CHANNEL = "dns"
 STORE_KEY = "names"
+UNREAD = 1024
+"""Changed names that are kept for a reader in any case, and twice as many as there are names."""
 
 
 class _Answer(NamedTuple):
@@ -61,6 +63,8 @@ class NameRegistry:
         self.channel = OriginMap(CHANNEL, config.name, uid, config.tuning)
         self.generation = 0
         """Counts changes of the answers."""
+        self.changed: dict[str, None] | None = None
+        """Names whose answers have changed, for a reader that takes them out; None: nobody reads, or too many."""
         self._domain = fold(config.dns_domain)
         self._stored: list[NameValue] = []
         if STORE_KEY in stored:
@@ -242,16 +246,22 @@ class NameRegistry:
         if answer is not None:
             add(self._by_name, answer.name, answer.one)
             add(self._by_address, answer.address, answer.one)
-            self._digest ^= answer.term
-            self.generation += 1
+            self._note_change(answer)
 
     def _hide(self, origin: PeerName, key: str, value: Value) -> None:
         answer = self._answer(origin, key, value)
         if answer is not None:
             discard(self._by_name, answer.name, (origin, key))
             discard(self._by_address, answer.address, (origin, key))
-            self._digest ^= answer.term
-            self.generation += 1
+            self._note_change(answer)
+
+    def _note_change(self, answer: "_Answer") -> None:
+        self._digest ^= answer.term
+        self.generation += 1
+        if self.changed is not None:
+            self.changed[answer.name] = None
+            if len(self.changed) > 2 * len(self._by_name) + UNREAD:
+                self.changed = None
 
     def _answer(self, origin: PeerName, key: str, value: Value) -> "_Answer | None":
         """The indexed form of an entry; None if it is malformed or quarantined."""
@@ -276,6 +286,11 @@ class NameRegistry:
         if self.in_domain(name):
             return name
         return name + self._domain if name.count(".") == 1 and name != "." else None
+
+    def follow(self) -> dict[str, None]:
+        """Begin to keep `changed`, with all names in it."""
+        self.changed = dict.fromkeys(self._by_name)
+        return self.changed
 
     @property
     def count(self) -> int:

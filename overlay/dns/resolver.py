@@ -3,9 +3,9 @@
 Owns the format of answers, truncation, and the decision which queries go to the host's own name servers. Must not know
 sockets or how the registry is replicated. No input raises an exception.
 
-Plain queries are parsed by `plain_query`, all others with dnslib; both give the same plans. A plan is cached, keyed by
-the query's bytes after its id, until the registry changes. A repeated query then costs a look into a table, and a
-shuffle if there are several answers. `packets` answers a batch of datagrams so, without an input and effects for each.
+`packets` answers a batch of datagrams, without an input and effects for each: usual questions for addresses from
+`ready`, all others by plans. Plain queries are parsed by `plain_query`, the rest with dnslib; both give the same plans.
+A plan is cached, keyed by the query's bytes after its id, until the registry changes.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -22,6 +22,7 @@ from overlay.dns.names import address_of_reverse, check_name, name_of_labels, pa
 from overlay.dns.packet_cache import PacketCache
 from overlay.dns.parsed_query import DO_FLAG, FLAG_RESPONSE, FLAGS_KEPT, ParsedQuery, format_error, parse_query
 from overlay.dns.plain_query import PlainQuery, encode_name, head, read_plain
+from overlay.dns.ready import ReadyAnswers
 from overlay.dns.registry import NameRegistry
 from overlay.effects import DnsAnswer, DnsForward, Effect, Log
 from overlay.env import Random
@@ -32,9 +33,8 @@ MIN_UDP = 512
 MAX_PACKET = 65535
 OUR_UDP = 4096
 """The UDP size that we advertise, as common servers do; queries are far smaller."""
-MIN_PLANS = 1024
-"""Plans that are cached in any case, and twice as many as there are names: nobody fills memory with odd queries."""
-MAX_PLANS = 1 << 18
+MAX_PLANS = 1 << 13
+"""Plans that are cached, some 5 MB: nobody fills memory with odd queries."""
 MAX_PLANNED = 512
 """Longer queries are not cached."""
 
@@ -84,8 +84,9 @@ class Resolver:
         self._registry = registry
         self._rng = rng
         self._ttl = config.dns_ttl
-        self._plans: PacketCache[_Plan] = PacketCache(MIN_PLANS // 2)
+        self._plans: PacketCache[_Plan] = PacketCache(MAX_PLANS // 2)
         self._generation = -1
+        self._ready = ReadyAnswers(registry, rng, self._ttl, self._authority(registry.domain), (_OPT, _OPT_DO))
         self._counts = {"answered": 0, "forwarded": 0, "malformed": 0}
 
     def handle(self, input: DnsQuery, now: int) -> list[Effect]:
@@ -104,35 +105,32 @@ class Resolver:
             self._counts["forwarded"] += 1
             return [DnsForward(input.query, payload)]
         self._counts["answered"] += 1
-        limit = MAX_PACKET if input.tcp else plan.udp_limit
-        return [DnsAnswer(input.query, payload[:2] + self._compose(plan, limit))]
+        answer = self._compose(plan, MAX_PACKET) if input.tcp else self._datagram(plan)
+        return [DnsAnswer(input.query, payload[:2] + answer)]
 
     def packets(self, queries: Sequence[bytes]) -> list[bytes]:
         """The answers to these datagrams; an empty one where `handle` has to decide. Same answers as `handle` gives."""
-        self._follow()
-        answers = []
-        young = self._plans.young
-        for query in queries:
-            plan = young.get(query[2:])
-            if plan is None:
-                plan = self._plans.get(query[2:])
-                if plan is None and len(query) > 12:
-                    plain = read_plain(query)
-                    plan = None if plain is None else self._planned(query, self._plan_plain(plain), plain.repeats)
-                young = self._plans.young
-            if plan is None or plan.forward:
-                answers.append(b"")
-            else:
-                answers.append(query[:2] + (plan.datagram or self._compose(plan, plan.udp_limit)))
+        answers = self._ready.answers(queries)
+        if b"" in answers:
+            self._follow()
+            answers = [answer or self._by_plan(query) for query, answer in zip(queries, answers, strict=True)]
         self._counts["answered"] += len(answers) - answers.count(b"")
         return answers
+
+    def _by_plan(self, query: bytes) -> bytes:
+        plan = self._plans.get(query[2:])
+        if plan is None and len(query) > 12:
+            plain = read_plain(query)
+            plan = None if plain is None else self._planned(query, self._plan_plain(plain), plain.repeats)
+        if plan is None or plan.forward:
+            return b""
+        return query[:2] + self._datagram(plan)
 
     def _follow(self) -> None:
         """Drop the plans if the registry has changed."""
         if self._generation != self._registry.generation:
             self._generation = self._registry.generation
             self._plans.clear()
-            self._plans.most = min(MIN_PLANS // 2 + self._registry.count, MAX_PLANS // 2)
 
     def _make(self, payload: bytes) -> _Plan:
         """The plan for a query. Raises any exception of dnslib, or `ValueError`, on a malformed one."""
@@ -156,6 +154,9 @@ class Resolver:
             text = f"a DNS packet that is no proper query ({why}); further ones are counted, not logged"
             effects.append(Log("warning", text))
         return effects
+
+    def _datagram(self, plan: _Plan) -> bytes:
+        return plan.datagram or self._compose(plan, plan.udp_limit)
 
     def _compose(self, plan: _Plan, limit: int) -> bytes:
         """The packet after the id, with shuffled answers, as many as fit into `limit`."""
@@ -205,7 +206,7 @@ class Resolver:
         opt = b"" if not query.udp_size else _OPT_DO if query.wants_dnssec else _OPT
         limit = max(MIN_UDP, query.udp_size)
         start = head(query, found.rcode, 1 if authority else 0)
-        return self._finish(start, found.records, authority + opt, limit)
+        return self._finish(start, found.records, authority, opt, limit)
 
     def _decide(self, name: str, qtype: int) -> _Decision | None:
         """What the registry says about a folded name; None: it is not ours to answer."""
@@ -250,16 +251,21 @@ class Resolver:
             opt, empty = whole[len(empty) :], whole[: len(empty)]
         if authority:
             empty = empty[:8] + pack("!H", 1) + empty[10:]
-        return self._finish(empty[2:], records, authority + opt, limit)
+        return self._finish(empty[2:], records, authority, opt, limit)
 
-    def _finish(self, start: bytes, records: list[tuple[int, bytes]], tail: bytes, limit: int) -> _Plan:
+    def _finish(
+        self, start: bytes, records: list[tuple[int, bytes]], authority: bytes, opt: bytes, limit: int
+    ) -> _Plan:
         answers = tuple(
             [TO_QUESTION + pack("!HHIH", rtype, IN, self._ttl, len(data)) + data for rtype, data in records]
         )
+        tail = authority + opt
         size = 2 + len(start) + sum(map(len, answers)) + len(tail)
         datagram = b""
         if len(answers) < 2 and size <= limit:
             datagram = b"".join((start[:4], pack("!H", len(answers)), start[6:], *answers, tail))
+        elif not answers:  # the SOA of a very long domain has no room: the client may ask over TCP
+            datagram = bytes((start[0] | FLAG_TRUNCATED,)) + start[1:6] + b"\0\0" + start[8:] + opt
         return _Plan(head=start, answers=answers, tail=tail, udp_limit=limit, datagram=datagram)
 
     def _authority(self, apex: str) -> bytes:

@@ -14,7 +14,7 @@ from overlay.dns.names import packed
 from overlay.dns.packet_cache import PacketCache
 from overlay.dns.parsed_query import parse_query
 from overlay.dns.registry import NameRegistry
-from overlay.dns.resolver import MIN_PLANS, Resolver
+from overlay.dns.resolver import MAX_PLANS, Resolver
 from overlay.effects import DnsAnswer, Notify
 from overlay.inputs import DnsQuery, PeerForgotten, PeersChanged, QuarantineChanged, RegisterName, UnregisterName
 from overlay.replicated.origin_map import OriginMap
@@ -77,10 +77,14 @@ CHANGES = st.one_of(
 )
 
 
-@given(st.lists(st.tuples(CHANGES, st.lists(queries(), max_size=8)), min_size=1, max_size=6), st.integers(0, 3))
+@given(
+    st.lists(st.tuples(CHANGES, st.lists(queries(), max_size=8)), min_size=1, max_size=6),
+    st.integers(0, 3),
+    st.sampled_from([1, 86_400]),
+)
 @settings(max_examples=40, deadline=None)
-def test_packets_are_those_of_the_slow_way(steps, seed):
-    config = Config(name=A, nickname="a")
+def test_packets_are_those_of_the_slow_way(steps, seed, ttl):
+    config = Config(name=A, nickname="a", dns_ttl=ttl)
     registry, other = NameRegistry(config, 1, {}), OriginMap("dns", B, 1)
     blocked: set[tuple[str, str, str]] = set()
     registry.handle(PeersChanged((A, B)), 0)
@@ -153,7 +157,7 @@ def test_a_stranger_does_not_fill_the_cache_nor_push_out_what_is_asked_again():
         resolver.handle(DnsQuery(1, plain(f"y{number}.example.org")), 0)
         if number % 100 == 0:
             assert resolver._plans.get(asked[2:]) is kept
-    assert len(resolver._plans) <= MIN_PLANS + 2
+    assert len(resolver._plans) <= MAX_PLANS + 2
     cookie = b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x08"
     before = len(resolver._plans)
     for number in range(10):
