@@ -137,7 +137,8 @@ bench-explore: setup      ## how many of twenty planted bugs lab explore finds w
 bench-scale: setup        ## as root: large labs next to Mininet and ip -batch, 1,000 hosts, 256 with the overlay
 	@$(PY) -m benchmarks scale
 
-bench-names: setup        ## names and addresses by the hundred thousand, next to dnsmasq
+bench-names: setup        ## names and addresses by the hundred thousand, next to dnsmasq (as root installs it; three to four minutes)
+	@sh .ci/setup names
 	@$(PY) -m benchmarks names
 
 bench-report: setup       ## how long the report of a million tries takes, and how much memory

@@ -41,9 +41,15 @@ def checked(entries: Iterable[NameEntry]) -> dict[str, NameValue]:
 
 
 def size(values: Mapping[str, NameValue]) -> int:
-    """The bytes that these take in a message, at most, if their texts are ASCII."""
+    """The bytes that these take in a message, at most."""
     return sum(
-        len(key) + len(value.name) + len(value.address) + len(value.container) + _AROUND
+        len(key)
+        + len(value.name)
+        + len(value.address)
+        + len(value.container)
+        + _AROUND
+        # Names and addresses are ASCII; the container is in the key too.
+        + (0 if value.container.isascii() else 2 * (len(value.container.encode()) - len(value.container)))
         for key, value in values.items()
     )
 

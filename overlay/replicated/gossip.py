@@ -20,6 +20,7 @@ from overlay.effects import Effect, Log, SendTcp
 from overlay.env import SECOND, Random
 from overlay.errors import RemoteError
 from overlay.replicated.channel import Channel
+from overlay.replicated.parts import MOST_PUSHED, Place, part_of, size
 from overlay.timers import Timers
 from overlay.tuning import STANDARD, Tuning
 from overlay.wire.codec import Delta, Vector
@@ -31,6 +32,9 @@ from overlay.wire.topology import TopologyDelta, TopologyVector
 
 HISTORY: Final = 128
 """Number of past digests remembered per channel: a neighbour that announces one of them has nothing new."""
+
+SERIES: Final = 60 * SECOND
+"""Nanoseconds after which an answer that has stopped between two parts begins again."""
 
 GossipMessage = News | Digests | Want | Prune | Graft
 
@@ -67,6 +71,8 @@ class GossipNeighbour:
     """It was lazy when a change was pushed after the last announcement, so it may lack that change."""
     prune_from: int = 0
     """It is not pruned before this time."""
+    series: dict[str, tuple[Place, int]] = field(default_factory=dict)
+    """Per channel, the end of the last part of an answer that has more parts, and when it was sent."""
 
 
 class Gossip:
@@ -149,7 +155,7 @@ class Gossip:
         """Send everything pending to all neighbours now, because a farewell cannot wait."""
         self.timers.cancel(_FLUSH)
         effects: list[Effect] = []
-        made: dict[tuple[int, ...], News] = {}
+        made: dict[tuple[int, ...], News | Digests] = {}
         for neighbour in self._neighbours.values():
             if neighbour.pending:
                 numbers = tuple(neighbour.pending)
@@ -161,11 +167,18 @@ class Gossip:
         self._fresh.clear()
         return effects
 
-    def _news_of(self, numbers: tuple[int, ...]) -> News:
+    def _news_of(self, numbers: tuple[int, ...]) -> News | Digests:
+        """The message with these changes. If it would be too large, digests instead: the neighbour requests parts."""
         by_channel: dict[str, list[Delta]] = {}
+        total = 0
         for number in numbers:
             channel, delta = self._fresh[number]
             by_channel.setdefault(channel, []).append(delta)
+            total += size(delta)
+        if total > MOST_PUSHED:
+            return Digests(
+                DigestKind.ROUND, tuple((name, self._channels[name].digest()) for name in sorted(by_channel))
+            )
         return News(
             tuple(
                 (channel, deltas[0] if len(deltas) == 1 else self._channels[channel].join(*deltas))
@@ -380,6 +393,7 @@ class Gossip:
             sender.announced[name] = digest
             if digest == channel.digest():
                 sender.suspects.pop(name, None)
+                sender.series.pop(name, None)
                 self.conflicts.pop((sender.name, name), None)
             elif message.kind == DigestKind.OPENING and sender.asks:
                 pass
@@ -464,13 +478,30 @@ class Gossip:
         except RemoteError as error:
             return self._mark_conflict(sender, message.channel, str(error))
         if delta is not None:
-            effects.append(SendTcp(sender.conn, News(((message.channel, delta),), answer=True)))
+            effects += self._answer(sender, message.channel, delta, now)
         # The reply, or the sender's own vector, already covers everything pending.
         sender.pending = [number for number in sender.pending if self._fresh[number][0] != message.channel]
         sender.prune_from = max(sender.prune_from, now + self._tuning.prune_grace)
         asked = sender.wanted_at.get(message.channel)
         if message.echo and (asked is None or now - asked >= self._tuning.want_pause):
             effects += self._ask_back(sender, message, delta is not None, now)
+        return effects
+
+    def _answer(self, sender: GossipNeighbour, channel: str, delta: Delta, now: int) -> list[Effect]:
+        """Send the difference, or its next part. The digest behind a part makes the neighbour request the one after
+        it, so only one is under way; a place that it refuses is not sent again in the same series."""
+        place, at = sender.series.pop(channel, (None, 0))
+        part, last, too_large = part_of(delta, place if now - at < SERIES else None)
+        effects: list[Effect] = []
+        if part is not None:
+            effects.append(SendTcp(sender.conn, News(((channel, part),), answer=True)))
+        if last is not None:
+            sender.series[channel] = (last, now)
+            items = ((channel, self._channels[channel].digest()),)
+            effects.append(SendTcp(sender.conn, Digests(DigestKind.ROUND, items)))
+        if too_large:
+            names = ", ".join(too_large[:3])
+            effects += self._mark_conflict(sender, channel, f"the entries of {names} are too large for a message")
         return effects
 
     def _ask_back(self, sender: GossipNeighbour, message: Want, differs: bool, now: int) -> list[Effect]:
