@@ -26,6 +26,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ps": ("weave ps", "weave ps web"),
     "expose": ("weave expose", "weave expose 10.2.1.100/24 -h gateway.weave.local"),
     "hide": ("weave hide 10.2.1.100/24", "weave hide --all"),
+    "ip-claim": ("weave ip-claim vm1", "weave ip-claim vm1 10.2.1.3/24", "weave ip-claim --from owners.txt"),
+    "ip-release": ("weave ip-release vm1", "weave ip-release vm1 10.2.1.3", "weave ip-release --from owners.txt"),
     "dns-add": (
         "weave dns-add web -h www.weave.local",
         "weave dns-add 10.2.1.9 -h printer.weave.local",

@@ -37,6 +37,10 @@ Usage: weave COMMAND [ARGUMENTS]
                                     put this host itself on the overlay
   hide [--all] [ADDRESS ...]        take these addresses from it, or all
 
+  ip-claim CONTAINER [ADDRESS]      book an address for an owner that something else puts on the overlay; prints it
+  ip-release CONTAINER [IP]         free it, or all that the owner has
+  ip-claim --from FILE, ip-release --from FILE   all lines of a file, or none: CONTAINER [ADDRESS], or JSON lines
+
   dns-add [IP ...] CONTAINER [-h NAME]      add a DNS name (without CONTAINER: IP ... -h NAME)
   dns-remove [IP ...] CONTAINER [-h NAME]   remove it
   dns-add --from FILE, dns-remove --from FILE   all names of a file: lines as in a hosts file, or JSON lines

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from overlay.cli import containers, names, peers, policy, programs, show
+from overlay.cli import addresses, containers, names, peers, policy, programs, show
 from overlay.cli.client import NotRunning
 from overlay.cli.environment import CommandEnvironment
 from overlay.cli.help import HELP, help_on
@@ -121,6 +121,8 @@ COMMANDS: Mapping[str, Callable[[CommandEnvironment, list[str]], Awaitable[int]]
     "ps": containers.ps,
     "expose": containers.expose,
     "hide": containers.hide,
+    "ip-claim": addresses.ip_claim,
+    "ip-release": addresses.ip_release,
     "dns-add": names.dns_add,
     "dns-remove": names.dns_remove,
     "dns-lookup": names.dns_lookup,

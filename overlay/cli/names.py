@@ -1,11 +1,10 @@
 """Commands about DNS names."""
 
 import json
-import sys
-from pathlib import Path
 
 from overlay.cli.client import RequestRefused
 from overlay.cli.environment import CommandEnvironment
+from overlay.cli.line_files import lines_of
 from overlay.cli.original import dns_arguments
 from overlay.cli.words import Usage, is_literal, named, one, plain, quoted
 
@@ -63,22 +62,10 @@ async def _change_all(here: CommandEnvironment, command: str, words: list[str]) 
     if len(words) != 2 or words[0] != "--from":
         raise Usage(f"expected `weave {command} --from FILE` and nothing else (FILE `-`: standard input)")
     here.refuse_simulated("files of names; there, `weave dns-add IP ... -h NAME` adds one name")
-    text = _lines(words[1])
+    text = lines_of(words[1], "10.2.1.9 printer.weave.local")
     done = json.loads(await here.client.ask("POST" if command == "dns-add" else "DELETE", "/names", lines=text))
     here.say(", ".join(f"{count} {word}" for word, count in done.items() if word != "entries"))
     return 0
-
-
-def _lines(path: str) -> str:
-    """The text of a file. Raises `RequestRefused`."""
-    try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise RequestRefused(f"{path} cannot be read: {reason}") from None
-    if not text.strip():
-        raise RequestRefused(f"{path} is empty: expected lines as `10.2.1.9 printer.weave.local`")
-    return text
 
 
 async def dns_args(here: CommandEnvironment, words: list[str]) -> int:

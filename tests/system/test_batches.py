@@ -105,3 +105,58 @@ def test_over_tcp_a_batch_takes_the_token(host: Host) -> None:
         for path in ("/names", "/ips"):
             out = host.run("curl", "-sS", "-X", method, "-d", "10.0.0.1 x", f"http://127.0.0.1:6784{path}").stdout
             assert out.startswith("refused:") and "token" in out
+
+
+def test_a_file_of_addresses_is_claimed_and_released_or_nothing_is(host: Host) -> None:
+    file = host.disk / "owners"
+    file.write_text("# machines\nvm1\n\nvm2 net:10.32.9.0/24  # rack 2\nvm3 10.40.0.3/16\n")
+    said = host.weave("ip-claim", "--from", str(file)).stdout
+    assert [line.split()[0] for line in said.splitlines()] == ["vm1", "vm2", "vm3"]
+    assert "vm2 10.32.9." in said and said.endswith("vm3 10.40.0.3/16\n")
+    assert host.weave("ip-claim", "--from", str(file)).stdout == said, "the same again"
+    for bad, found in (
+        ("vm4\nvm5 10.40.0.9 x\n", "line 2: found 3 words, expected CONTAINER"),
+        ("vm4\nvm5 10.40.0.9\n", "line 2: `10.40.0.9` lacks its length"),
+        ("vm4\nvm5 net:10.40.0.9/16\n", "line 2: `net:10.40.0.9/16` is no subnet"),
+        ('vm4\n{"container": "vm5", "address": "net:10.40.0.0/16"}\n', "line 2: found net:10.40.0.0/16 as `address`"),
+        ("vm4\nvm5 10.40.0.3/16\n", "line 2: vm5: "),
+    ):
+        (host.disk / "bad").write_text(bad)
+        refused = host.weave("ip-claim", "--from", str(host.disk / "bad"), check=False)
+        assert refused.returncode == 1 and found in refused.stderr, refused.stderr
+        assert "nothing was changed" in refused.stderr and refused.stdout == ""
+        assert _owners(host) == {"vm1", "vm2", "vm3"}
+    (host.disk / "bad").write_text("vm1\nvm2 net:10.32.9.0/24\n")
+    refused = host.weave("ip-release", "--from", str(host.disk / "bad"), check=False)
+    assert refused.returncode == 1 and "line 2: found a subnet" in refused.stderr
+    file.write_text(said)
+    assert host.weave("ip-release", "--from", str(file)).stdout == "3 released, 0 unknown\n"
+    again = host.weave("ip-release", "--from", str(file))
+    assert again.stdout == "0 released, 3 unknown\n" and "vm3 has no such address" in again.stderr
+    assert _owners(host) == set()
+    one = host.weave("ip-claim", "vm7", "10.40.0.7/16").stdout
+    assert one == "vm7 10.40.0.7/16\n" and host.weave("ip-release", "vm7").stdout == "1 released, 0 unknown\n"
+    for wrong in (["ip-claim"], ["ip-claim", "a", "b", "c"], ["ip-claim", "a\nb"], ["ip-release", "--from"]):
+        assert host.weave(*wrong, check=False).returncode == 2
+    (host.disk / "bad").write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in host.weave("ip-claim", "--from", str(host.disk / "bad"), check=False).stderr
+    assert "too large" in host.weave("ip-claim", "--from", "/dev/zero", check=False).stderr
+
+
+def test_a_client_that_gives_up_in_the_middle_keeps_nothing(host: Host) -> None:
+    other = host.underlay.host("macbook", 3)
+    other.weave("launch", "--status-addr=", "--ipalloc-init", "consensus=2")
+    lines = '{"container": "x", "address": "10.99.0.1/16"}\n{"container": "y"}\n'  # the second waits for a majority
+    waiting = other.popen(
+        *("curl", "-sS", "-X", "POST", "--data-binary", lines, "--unix-socket", other.env["WEAVE_SOCK"]),
+        "http://weave/ips",
+    )
+    until_owned = f"until curl -sS --unix-socket {other.env['WEAVE_SOCK']} http://weave/ip | grep -q"
+    other.sh(f"{until_owned} 10.99.0.1; do sleep 0.05; done")
+    waiting.kill()
+    waiting.wait()
+    other.sh(f"{until_owned} '\"owned\":\\[\\]'; do sleep 0.05; done")
+
+
+def _owners(host: Host) -> set[str]:
+    return {entry["containerid"] for entry in json.loads(host.run(*_get(host, "/ip")).stdout)["owned"]}

@@ -1,6 +1,7 @@
 """Many names or addresses in one request: all of them or none, with an answer for each entry."""
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from overlay import inputs as i
@@ -50,52 +51,67 @@ async def _change_names(parts: Parts, body: bytes, *, remove: bool) -> Json:
 async def allocate(parts: Parts, body: bytes) -> Json:
     """Allocate or claim an address for each line."""
     parts.check_room()
-    found = _address_lines(body, parts)
+    found = _address_lines(body, _claimable)
     for _, line in found:
         if line.address:
             await parts.containers.lives.make_way(line.container, (line.address,))
     held = {line.container: parts.router.node.ipam.addresses(line.container) for _, line in found}
-    answers = await parts.router.ask_all([_request(line) for _, line in found])
+    try:
+        answers = await parts.router.ask_all([_request(line) for _, line in found])
+    except BaseException:  # the client is gone, or this router ends: nobody hears what was given already
+        _give_back(parts, held)
+        raise
     bad = [
         f"line {number}: {line.container}: {answer}"
         for (number, line), answer in zip(found, answers, strict=True)
         if isinstance(answer, UsageError)
     ]
     if bad:
-        taken = {
-            (line.container, str(answer).partition("/")[0]): None
-            for (_, line), answer in zip(found, answers, strict=True)
-            if isinstance(answer, str) and answer not in held[line.container]
-        }
-        await parts.router.ask_all([lambda n, c=c, a=a: i.Release(n, c, a) for c, a in taken])  # type: ignore[misc]
+        _give_back(parts, held)
         raise refused(bad[:20], len(bad))
     return _said(found, answers)
 
 
+def _give_back(parts: Parts, held: Mapping[str, Sequence[str]]) -> None:
+    """Release what these containers have in addition to what they held before."""
+    runner, ipam = parts.router.runner, parts.router.node.ipam
+    taken = [(each, cidr) for each, before in held.items() for cidr in ipam.addresses(each) if cidr not in before]
+    releases = [i.Release(runner.number(), each, cidr.partition("/")[0]) for each, cidr in taken]
+    if releases:
+        runner.feed(i.AddressBatch(tuple(releases)))
+
+
 async def release(parts: Parts, body: bytes) -> Json:
     """Release the address of each line, or all addresses of its container."""
-    found = _address_lines(body, parts)
-    for _, line in found:
-        if line.subnet:
-            raise UsageError("found `subnet`, expected `address`, or neither to release all addresses of the container")
+    found = _address_lines(body, _releasable)
     answers = await parts.router.ask_all(
-        [
-            lambda n, line=line: i.Release(n, line.container, line.address.partition("/")[0])  # type: ignore[misc]
-            for _, line in found
-        ]
+        [lambda n, line=line: i.Release(n, line.container, line.address) for _, line in found]  # type: ignore[misc]
     )
     return _said(found, answers)
 
 
-def _address_lines(body: bytes, parts: Parts) -> list[tuple[int, AddressLine]]:
+def _claimable(line: AddressLine) -> AddressLine:
+    if line.address and line.subnet:
+        raise UsageError("found `address` and `subnet`, expected one of them")
+    if line.subnet:
+        parse_address(f"net:{line.subnet}")
+    if line.address and parse_address(line.address).kind != "claim":
+        raise UsageError(f"found {line.address} as `address`, expected one as 10.2.1.3/24")
+    return line
+
+
+def _releasable(line: AddressLine) -> AddressLine:
+    if line.subnet:
+        raise UsageError("found a subnet, expected an address, or neither to release all addresses of the container")
+    address = literal(line.address.partition("/")[0]) if line.address else ""
+    return AddressLine(line.container, address)
+
+
+def _address_lines(body: bytes, check: Callable[[AddressLine], AddressLine]) -> list[tuple[int, AddressLine]]:
     def made(line: AddressLine) -> AddressLine:
         if not line.container:
             raise UsageError("found no container")
-        if line.address and line.subnet:
-            raise UsageError("found `address` and `subnet`, expected one of them")
-        if line.subnet:
-            parse_address(f"net:{line.subnet}")
-        return line
+        return check(line)
 
     found = read(body, address_lines, made)
     if len(found) > _MAX_ADDRESSES:

@@ -1,4 +1,4 @@
-"""The body of a batch request: a line for each entry, as JSON or as in a hosts file. Pure.
+"""The body of a batch request: a line for each entry, as JSON or as words (names as in a hosts file). Pure.
 
 Owns the limits of a batch and what is said about its lines. All lines are read before anything is changed, and all bad
 ones are reported with their numbers. Must not know what becomes of the entries.
@@ -58,9 +58,18 @@ def name_lines(line: str) -> list[NameLine]:
 
 def address_lines(line: str) -> list[AddressLine]:
     """The address in a line. Raises `UsageError`."""
-    if not line.startswith("{"):
-        raise UsageError('expected {"container": CONTAINER}, perhaps with "subnet" or "address"')
-    return [_decoded(line, _addresses)]
+    if line.startswith("{"):
+        return [_decoded(line, _addresses)]
+    words = line.partition("#")[0].split()
+    if not 1 <= len(words) <= 2:
+        raise UsageError(
+            f"found {len(words)} words, expected CONTAINER, perhaps with an ADDRESS (10.2.1.3/24 or net:10.2.1.0/24), "
+            'or {"container": CONTAINER}, perhaps with "address" or "subnet"'
+        )
+    container, address = [*words, ""][:2]
+    if address.startswith("net:"):
+        return [AddressLine(container, subnet="" if address == "net:default" else address.removeprefix("net:"))]
+    return [AddressLine(container, address)]
 
 
 def _decoded(line: str, decoder: msgspec.json.Decoder[Line]) -> Line:
