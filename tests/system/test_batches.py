@@ -147,15 +147,13 @@ def test_a_client_that_gives_up_in_the_middle_keeps_nothing(host: Host) -> None:
     other = host.underlay.host("macbook", 3)
     other.weave("launch", "--status-addr=", "--ipalloc-init", "consensus=2")
     lines = '{"container": "x", "address": "10.99.0.1/16"}\n{"container": "y"}\n'  # the second waits for a majority
-    waiting = other.popen(
-        *("curl", "-sS", "-X", "POST", "--data-binary", lines, "--unix-socket", other.env["WEAVE_SOCK"]),
-        "http://weave/ips",
+    (other.disk / "lines").write_text(lines)
+    ask = f"curl -sS --unix-socket {other.env['WEAVE_SOCK']}"
+    other.sh(
+        f"{ask} --data-binary @{other.disk}/lines http://weave/ips & asking=$!;"
+        f"until {ask} http://weave/ip | grep -q 10.99.0.1; do sleep 0.05; done; kill $asking;"
+        f"until {ask} http://weave/ip | grep -q '\"owned\":\\[\\]'; do sleep 0.05; done"
     )
-    until_owned = f"until curl -sS --unix-socket {other.env['WEAVE_SOCK']} http://weave/ip | grep -q"
-    other.sh(f"{until_owned} 10.99.0.1; do sleep 0.05; done")
-    waiting.kill()
-    waiting.wait()
-    other.sh(f"{until_owned} '\"owned\":\\[\\]'; do sleep 0.05; done")
 
 
 def _owners(host: Host) -> set[str]:
