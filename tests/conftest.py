@@ -3,25 +3,28 @@
 One setting for all property tests: no deadline, and no check that examples come fast. Nothing timed is asserted, and a
 busy machine is no fault. Another for all: what is tested are the sources, whether or not somebody has compiled them.
 
-Large suites take turns: a test marked `turn(K)` is one of TURNS parts of a suite. With TURN=N in the environment (as
-`.ci/run` sets it) only part N modulo TURNS is played; without it all are. Each session prints its minutes by tier.
+Large suites take turns: a test marked `turn(K)` is one of TURNS parts of a suite, and so are most scenarios
+(`turns`). With TURN=N in the environment (as `.ci/run` sets it) only part N modulo TURNS is played; without it all are.
+Each session prints its minutes by tier.
 """
 
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from browser import Browser
 from docker_hosts import DockerHost, need_docker
 from hypothesis import HealthCheck, settings
 from overlay_hosts import Host, Underlay, underlay
+from turns import TURNS, turns_of
 
 from lab.compiled.parts import SWITCH
 
 os.environ[SWITCH] = "0"
 
-TURNS = 4
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
 collect_ignore = ["clients", "fuzz", "same", "support"]
 """Folders whose scenarios are no tests: they are played by commands of their own, or with what a test installs."""
 
@@ -35,7 +38,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not os.environ.get("TURN"):
         return
     turn = int(os.environ["TURN"]) % TURNS
-    later = [item for item in items if (mark := item.get_closest_marker("turn")) and mark.args[0] != turn]
+    scenarios = turns_of(file.name for file in SCENARIOS.glob("*.yaml"))
+
+    def part(item: pytest.Item) -> int | None:
+        if item.path.parent == SCENARIOS:
+            return scenarios.get(item.path.name)
+        mark = item.get_closest_marker("turn")
+        return None if mark is None else mark.args[0]
+
+    later = [item for item in items if part(item) not in (None, turn)]
     if later:
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in later]
