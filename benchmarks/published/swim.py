@@ -55,9 +55,9 @@ def _group(size: int, seed: int, *, aligned: bool) -> MemberWorld:
 
 
 def detections(size: int, failures: int, seed: int = 1, *, aligned: bool = True) -> Detections:
-    """Let members fail, one of 32 at a time, and come back."""
+    """Let members fail, one of 64 at a time, and come back."""
     world = _group(size, seed, aligned=aligned)
-    at_once = max(1, size // 32)
+    at_once = max(1, size // 64)
     rng = world.world.network._rng
     while len(world.group.failures) < failures:
         # Within a period, but not while its pings are under way: they take less than a millisecond.

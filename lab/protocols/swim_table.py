@@ -69,16 +69,10 @@ class MemberTable:
         if status == GONE:
             del self.alive[member]
             self.gone[member] = incarnation
-            if member in self._queue:  # otherwise it would stand there twice when it returns in this round
-                self._queue.remove(member)
             return True
         self.gone.pop(member, None)
-        if known is None:
-            # At a random place of the whole list, as in the paper; in its part that this round has passed already, the
-            # member waits for the next one. Otherwise members that come and go would take probes from those that stay.
-            place = self._rng.randrange(len(self.alive) + 1)
-            if place <= len(self._queue):
-                self._queue.insert(place, member)
+        if known is None:  # at a random place in the current round, so that all are probed equally often
+            self._queue.insert(self._rng.randrange(len(self._queue) + 1), member)
         self.alive[member] = (status, incarnation)
         return True
 
