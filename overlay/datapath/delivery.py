@@ -30,7 +30,7 @@ class _SegmentRun:
         self.found = found
         self.length = self.total = len(frame)
         self.next = int.from_bytes(frame[found.transport + 4 : found.transport + 8], "big") + len(frame) - found.end
-        self.open = len(frame) > found.end
+        self.open = len(frame) > found.end and inner.whole_packet(frame, found)
 
 
 class Delivery:

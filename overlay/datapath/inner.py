@@ -209,6 +209,12 @@ def join(frames: list[bytes], found: Layers, size: int) -> list[bytes]:
     return [offload_header(found, size, many), head, *[frame[end:] for frame in frames]]
 
 
+def whole_packet(frame: bytes, found: Layers) -> bool:
+    """Whether the IP packet of this frame has the length that it says. Joined to others it would get the right one."""
+    at, before = (16, ETHERNET) if found.version == 4 else (18, ETHERNET + 40)
+    return (frame[at] << 8 | frame[at + 1]) == len(frame) - before
+
+
 def same_flow(first: bytes, other: bytes, found: Layers) -> bool:
     """Whether TCP packet `other` may follow `first` in a super-packet: equal headers except sequence, PSH and FIN.
 
@@ -230,13 +236,14 @@ def same_flow(first: bytes, other: bytes, found: Layers) -> bool:
         and first[transport + 18 : found.end] == other[transport + 18 : found.end]
         and not first[transport + 13] & _FIN_PSH
         and (first[transport + 13] & ~_CWR) == other[transport + 13] & ~_FIN_PSH
+        and whole_packet(other, found)
     )
 
 
 def whole_datagram(frame: bytes, found: Layers) -> bool:
     """Whether this UDP datagram has the length that it says, and a payload: others may follow it as one."""
     said = frame[found.transport + 4] << 8 | frame[found.transport + 5]
-    return found.end < len(frame) == found.transport + said
+    return found.end < len(frame) == found.transport + said and whole_packet(frame, found)
 
 
 def same_datagrams(first: bytes, other: bytes, found: Layers, number: int) -> bool:

@@ -484,6 +484,11 @@ static int same(const uint8_t *one, const uint8_t *other, uint32_t from, uint32_
     return memcmp(one + from, other + from, to - from) == 0;
 }
 
+/* As `inner.whole_packet`. */
+static int whole(const uint8_t *frame, uint32_t length, const layers *found) {
+    return found->version == 4 ? get16(frame + 16) == length - ETHERNET : get16(frame + 18) == length - ETHERNET - 40;
+}
+
 /* As `inner.same_flow`, and for datagrams `inner.same_datagrams`. */
 static int continues(const delivering *to, const uint8_t *frame, uint32_t length) {
     const run *open = &to->run;
@@ -491,7 +496,7 @@ static int continues(const delivering *to, const uint8_t *frame, uint32_t length
     const uint8_t *first = open->head;
     uint32_t at = found->transport;
     if (!open->active || !open->open || length <= found->end || length > open->length ||
-        open->total + length - found->end > MAX_JOINED)
+        open->total + length - found->end > MAX_JOINED || !whole(frame, length, found))
         return 0;
     if (found->version == 4 ? !same(first, frame, 0, 16) || !same(first, frame, 20, 24) || !same(first, frame, 26, at)
                             : !same(first, frame, 0, 18) || !same(first, frame, 20, at))
@@ -543,10 +548,11 @@ static int deliver(delivering *to, const uint8_t *frame, uint32_t length, int pa
     if (found.protocol == TCP) {
         open->flags = open->tail = frame[found.transport + 13];
         open->next = get32(frame + found.transport + 4) + length - found.end;
-        open->open = length > found.end;
+        open->open = length > found.end && whole(frame, length, &found);
     } else {
         open->identity = get16(frame + 18);
-        open->open = to->join_datagrams && length > found.end && get16(frame + found.transport + 4) == length - found.transport;
+        open->open = to->join_datagrams && length > found.end && whole(frame, length, &found) &&
+                     get16(frame + found.transport + 4) == length - found.transport;
         if (!open->open) finish(to);
     }
     return 1;
