@@ -15,7 +15,7 @@ _MOST = 64
 """Larger rings are not compared: it would cost a large lab more than its own merges do."""
 
 
-class _Seen(NamedTuple):
+class _RingBefore(NamedTuple):
     life: int
     digest: int
     lineage: Lineage
@@ -26,7 +26,7 @@ class RingHistory:
     """The rings of all peers as they were last seen."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _RingBefore] = {}
 
     def look(self, host: str, life: int, ring: Ring) -> str:
         """Why this ring cannot follow from the one that this peer had before; empty: it can.
@@ -40,7 +40,7 @@ class RingHistory:
             return ""
         if before is not None and before.life == life and before.digest == ring.digest:
             return ""
-        self._seen[host] = _Seen(life, ring.digest, lineage, dict(ring.slots))
+        self._seen[host] = _RingBefore(life, ring.digest, lineage, dict(ring.slots))
         if before is None or before.life != life:
             return ""
         if before.lineage != lineage:
