@@ -9,6 +9,7 @@ Each session prints its minutes by tier.
 """
 
 import os
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ SCENARIOS = Path(__file__).parents[1] / "scenarios"
 collect_ignore = ["clients", "fuzz", "same", "support"]
 """Folders whose scenarios are no tests: they are played by commands of their own, or with what a test installs."""
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&`: programs under test would ignore it as well
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 

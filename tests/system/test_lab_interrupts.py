@@ -1,9 +1,11 @@
 """Ctrl-C at any moment of a `lab` command: one line, exit code 3, no traceback, no warning, nothing left."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,16 @@ TEXT = "version: 1\nunderlay: {hosts: {a: {}, b: {}}}\noverlay: none\ntimeline: 
 START = "from lab.start import main; main()"
 
 
-def started(*words: str, folder: Path, path: str = "") -> "subprocess.Popen[str]":
+@contextlib.contextmanager
+def started(*words: str, folder: Path, path: str = "") -> Iterator["subprocess.Popen[str]"]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([path, *sys.path]), "PYTHONUNBUFFERED": "1"}
     words = (sys.executable, "-c", START, *words)
     pipe = subprocess.PIPE
-    return subprocess.Popen(words, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe)
+    with subprocess.Popen(words, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe) as command:
+        try:
+            yield command
+        finally:
+            command.kill()  # one that ignores the interrupt must not hold up the tests
 
 
 def test_while_modules_are_imported(tmp_path: Path) -> None:
