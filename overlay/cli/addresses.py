@@ -41,10 +41,10 @@ def _lines(here: CommandEnvironment, command: str, words: list[str], address: st
     if words[:1] == ["--from"]:
         if len(words) != 2:
             raise Usage(f"expected `weave {command} --from FILE` and nothing else (FILE `-`: standard input)")
-        here.refuse_simulated("files of addresses; there, `weave attach` gives a container its address")
+        here.refuse_simulated("files of addresses; there, `weave attach CONTAINER` gives a container its address")
         return lines_of(words[1], "web 10.2.1.3/24" if command == "ip-claim" else "web 10.2.1.3")
     found = plain(words, command, ("--from",))
     if not 1 <= len(found) <= 2 or any(not word or word.split() != [word] for word in found):
         raise Usage(f"expected `weave {command} CONTAINER {address}` or `weave {command} --from FILE`")
-    here.refuse_simulated("owners of addresses other than containers; there, `weave attach` gives them addresses")
+    here.refuse_simulated("owners other than containers; there, `weave attach CONTAINER` gives an address")
     return " ".join(found)

@@ -108,6 +108,7 @@ def test_a_click_on_a_cable_changes_its_link_for_a_time(watched_lab, page, brows
     browser.until("!document.querySelector('dialog.move')")
     said = lab("exec", "a", "--name", name, "--", "ping", "-c", "1", "-W", "60", "b", cwd=folder).stdout
     assert float(said.partition("time=")[2].partition(" ")[0]) >= 150, "packets are late"
+    browser.until("document.querySelectorAll('.faults button').length === 1")
     browser.script("document.querySelector('.faults button').click()")
     eventually(lambda: not labels(name))
 
