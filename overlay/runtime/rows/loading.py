@@ -125,7 +125,7 @@ def loaded() -> "ctypes.CDLL | str":
 def load(path: Path) -> ctypes.CDLL:
     """The library of a build. Raises `OSError`."""
     library = ctypes.CDLL(str(path))
-    pointer, number, size = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
+    pointer, number, descriptor = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int
     library.rows_layout.restype = number
     sizes = [library.rows_layout(which) for which in range(5)]
     if sizes != [ctypes.sizeof(each) for each in (RowSession, RowWay, RowRoute, RowPiece, RowTurn)]:
@@ -136,20 +136,9 @@ def load(path: Path) -> ctypes.CDLL:
     library.rows_key.argtypes = (ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
     library.rows_free.argtypes = (pointer,)
     library.rows_free.restype = None
-    library.rows_out.restype = ctypes.c_int32
-    library.rows_out.argtypes = (
-        pointer, number, number, pointer, number, pointer, number, pointer, number, pointer, size, pointer, number,
-        pointer, pointer,
-    )  # fmt: skip
-    library.rows_in.restype = ctypes.c_int32
-    library.rows_in.argtypes = (
-        pointer, number, number, ctypes.c_char_p, pointer, number, pointer, size, pointer, number, pointer, pointer,
-        pointer, ctypes.c_int,
-    )  # fmt: skip
-    descriptor = ctypes.c_int
     library.rows_turn_out.restype = library.rows_turn_in.restype = None
     library.rows_turn_out.argtypes = (pointer, pointer, number, number, number, descriptor, descriptor, descriptor)
     library.rows_turn_in.argtypes = (pointer, pointer, number, number, number, descriptor, descriptor)
-    library.rows_write.restype = ctypes.c_int32
-    library.rows_write.argtypes = (ctypes.c_int, pointer, pointer, number)
+    library.rows_frames.restype = library.rows_datagrams.restype = None
+    library.rows_frames.argtypes = library.rows_datagrams.argtypes = (pointer, pointer, number)
     return library

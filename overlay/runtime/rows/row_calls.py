@@ -1,10 +1,8 @@
 """Calls the compiled rows: copies sessions, keys, counters and routes for them, and carries their results back.
 
-`turn_out` and `turn_in` are a whole turn of the event loop each, system calls included; `outgoing` and `incoming` are
-the same without receiving, for slots that are filled already.
-
-What it copies holds until `Tunnel.changes` moves, because everything that the reference does moves it. A row is handled
-as far as it is usual; the caller passes the rest to the tunnel as if there were no compiled code.
+`turn_out` and `turn_in` are a whole turn of the event loop each, system calls included. What they copy holds
+until `Tunnel.changes` moves, because everything that the reference does moves it. A row is handled as far as it is
+usual; the caller passes the rest to the tunnel as if there were no compiled code.
 """
 
 import ctypes
@@ -12,7 +10,6 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from overlay.datapath.tunnel import Tunnel
@@ -64,11 +61,7 @@ class CompiledRows:
         self._pieces = (RowPiece * _PIECES)()
         self._marks = (RowPiece * _SLOTS)()
         self._held = (ctypes.c_int32 * (_SLOTS + 1))()
-        self._count, self._marked = ctypes.c_uint32(), ctypes.c_uint32()
-        self._places = [
-            ctypes.addressof(each) for each in (self._pieces, self._marks, self._held, self._count, self._marked)
-        ]
-        pieces, marks, held, _, _ = self._places
+        pieces, marks, held = (ctypes.addressof(each) for each in (self._pieces, self._marks, self._held))
         self._turn = RowTurn(out=self._at, pieces=pieces, marks=marks, held=held, room=_ROOM, most=_PIECES)
         self._turn.own[: len(tunnel.own_id)] = tunnel.own_id
         self._turn_at = ctypes.addressof(self._turn)
@@ -80,8 +73,6 @@ class CompiledRows:
         self._keys.clear()
         self._copied = -1
 
-    # --- whole turns --------------------------------------------------------------------------------------------------
-
     def turn_out(
         self, slots: ReceiveBuffers, most: int, now: int, port: int, underlay: PacketSender
     ) -> tuple[int, list[int]]:
@@ -89,37 +80,33 @@ class CompiledRows:
 
         Returns the number of frames, and the slots that are left, in order. The tunnel is quiet. Raises `OSError`.
         """
-        tunnel, turn = self._tunnel, self._turn
-        if self._copied != tunnel.changes or now >= self._until:
+        turn = self._turn
+        if self._copied != self._tunnel.changes or now >= self._until:
             self._copy(now)
         most = min(most, slots.count, _SLOTS)
         self._library.rows_turn_out(
             self._turn_at, slots.headers, slots.size, slots.used, most, port, *underlay.descriptors
         )
-        received, taken = self._received(slots), turn.taken
-        if taken < 0:
-            raise RuntimeError("the cipher of the compiled tunnel failed")
-        for mark in self._marks[: turn.marked]:
-            tunnel.sent_row(self._sessions[mark.session], mark.count, now)
+        received = self._received(slots)
+        left = self._left(received, now)
         if turn.sent < turn.count:
-            underlay.send_many([self._send(piece) for piece in self._pieces[turn.sent : turn.count]])
-        return received, self._left(taken, received) if taken < received else []
+            underlay.send_many(self._sends(turn.sent))
+        return received, left
 
     def turn_in(self, slots: ReceiveBuffers, now: int, descriptor: int, port: int) -> tuple[int, int]:
         """Receive datagrams from a socket into slots, and write their frames to the port.
 
         Returns the number of slots, and how many of them were handled. Raises `OSError`.
         """
-        tunnel, turn = self._tunnel, self._turn
-        if self._copied != tunnel.changes:
+        turn = self._turn
+        if self._copied != self._tunnel.changes:
             self._copy(now)
         most = min(slots.count, _SLOTS)
         self._library.rows_turn_in(self._turn_at, slots.headers, slots.size, slots.used, most, descriptor, port)
         received = self._received(slots)
-        for mark in self._marks[: turn.marked]:
-            tunnel.received_row(self._sessions[mark.session], mark.at, mark.count)
+        self._note_received()
         if turn.lost:
-            tunnel.counts["lost"] += turn.lost
+            self._tunnel.counts["lost"] += turn.lost
         return received, turn.taken
 
     @property
@@ -134,69 +121,31 @@ class CompiledRows:
             raise OSError(-received, os.strerror(-received))
         return received
 
-    def _send(self, piece: RowPiece) -> Send:
-        data = self._view[piece.at : piece.at + piece.length]
-        return self._sessions[piece.session].address, [data], piece.segment if piece.count > 1 else 0
-
-    def _left(self, taken: int, number: int) -> list[int]:
+    def _left(self, received: int, now: int) -> list[int]:
+        """Tell the tunnel what was sent; returns the slots that were not handled, in order."""
+        turn = self._turn
+        if turn.taken < 0:
+            raise RuntimeError("the cipher of the compiled tunnel failed")
+        for mark in self._marks[: turn.marked]:
+            self._tunnel.sent_row(self._sessions[mark.session], mark.count, now)
         left = []
         for slot in self._held:
             if slot < 0:
                 break
             left.append(slot)
-        return left + list(range(taken, number))
+        return left + list(range(turn.taken, received))
 
-    # --- slots that are filled ----------------------------------------------------------------------------------------
-
-    def outgoing(self, slots: ReceiveBuffers, number: int, now: int, send: Callable[[list[Send]], None]) -> list[int]:
-        """Handle frames that the port gave, and send their packets; returns the slots that are left, in order."""
-        tunnel = self._tunnel
-        if not tunnel.quiet or number > _SLOTS:
-            return list(range(number))
-        if self._copied != tunnel.changes or now >= self._until:
-            self._copy(now)
-        pieces, _, held, count, _ = self._places
-        taken = self._library.rows_out(
-            slots.headers, number, slots.size, self._routes, len(self._routes), self._ways, len(self._ways),
-            self._table, len(self._table), self._at, _ROOM, pieces, _PIECES, count, held,
-        )  # fmt: skip
-        if taken < 0:
-            raise RuntimeError("the cipher of the compiled tunnel failed")
+    def _sends(self, first: int) -> list[Send]:
+        """The packets of the last turn from this piece on."""
         sends: list[Send] = []
-        sessions: dict[int, None] = {}
-        for piece in self._pieces[: self._count.value]:
-            sessions[piece.session] = None
-            sends.append(self._send(piece))
-        for each in sessions:
-            entry = self._table[each]
-            tunnel.sent_row(self._sessions[each], entry.sent, now)
-            entry.sent = 0
-        if sends:
-            send(sends)
-        return self._left(taken, number)
+        for piece in self._pieces[first : self._turn.count]:
+            data = self._view[piece.at : piece.at + piece.length]
+            sends.append((self._sessions[piece.session].address, [data], piece.segment if piece.count > 1 else 0))
+        return sends
 
-    def incoming(self, slots: ReceiveBuffers, number: int, now: int, port: int) -> int:
-        """Handle datagrams that a socket gave, and write their frames to the port; returns how many slots it took."""
-        tunnel = self._tunnel
-        if number > _SLOTS:
-            return 0
-        if self._copied != tunnel.changes:
-            self._copy(now)
-        pieces, marks, _, count, marked = self._places
-        taken: int = self._library.rows_in(
-            slots.headers, number, slots.size, tunnel.own_id, self._table, len(self._table), self._at, _ROOM, pieces,
-            _PIECES, count, marks, marked, tunnel.joins_datagrams,
-        )  # fmt: skip
-        for mark in self._marks[: self._marked.value]:
-            tunnel.received_row(self._sessions[mark.session], mark.at, mark.count)
-        written = self._count.value
-        if written:
-            tunnel.counts["lost"] += self._library.rows_write(port, self._at, pieces, written)
-        return taken
-
-    def written(self) -> list[bytes]:
-        """What the last call of `incoming` wrote to the port."""
-        return [bytes(self._view[each.at : each.at + each.length]) for each in self._pieces[: self._count.value]]
+    def _note_received(self) -> None:
+        for mark in self._marks[: self._turn.marked]:
+            self._tunnel.received_row(self._sessions[mark.session], mark.at, mark.count)
 
     # --- copies -------------------------------------------------------------------------------------------------------
 

@@ -394,10 +394,10 @@ static int take_frame(sending *to, uint32_t slot, uint32_t size, const route *ro
 
 /* Packets from the frames of slots; returns how many slots it took, -1 if the cipher failed. The small frames that wait
    when it stops before the end are in `held`, as slots of which -1 ends the list; else they are sent. */
-API int32_t rows_out(const struct mmsghdr *slots, uint32_t number, uint32_t size, const route *routes,
-                     uint32_t route_count, const way *ways, uint32_t way_count, session *sessions,
-                     uint32_t session_count, uint8_t *out, uint64_t room, piece *sends, uint32_t most, uint32_t *count,
-                     int32_t *held) {
+static int32_t rows_out(const struct mmsghdr *slots, uint32_t number, uint32_t size, const route *routes,
+                        uint32_t route_count, const way *ways, uint32_t way_count, session *sessions,
+                        uint32_t session_count, uint8_t *out, uint64_t room, piece *sends, uint32_t most, uint32_t *count,
+                        int32_t *held) {
     int32_t next[MAX_SLOTS];
     uint32_t slot, waiting = 0;
     int taken = 1;
@@ -623,9 +623,9 @@ static int take_slot(delivering *to, const struct mmsghdr *slot, uint32_t size, 
 
 /* Writes for the port from the packets of slots; returns how many slots it took: each whole or not at all. `marks` tells
    which packets those are, consecutive ones as one, and has room for as many as there are slots. */
-API int32_t rows_in(const struct mmsghdr *slots, uint32_t number, uint32_t size, const uint8_t *own, session *sessions,
-                    uint32_t session_count, uint8_t *out, uint64_t room, piece *writes, uint32_t most, uint32_t *count,
-                    piece *marks, uint32_t *marked, int join_datagrams) {
+static int32_t rows_in(const struct mmsghdr *slots, uint32_t number, uint32_t size, const uint8_t *own, session *sessions,
+                       uint32_t session_count, uint8_t *out, uint64_t room, piece *writes, uint32_t most, uint32_t *count,
+                       piece *marks, uint32_t *marked, int join_datagrams) {
     static uint8_t scratch[1 << 16]; /* one thread calls */
     delivering to = {.out = out, .room = room, .writes = writes, .most = most, .join_datagrams = join_datagrams};
     uint32_t slot = 0;
@@ -649,7 +649,7 @@ API int32_t rows_in(const struct mmsghdr *slots, uint32_t number, uint32_t size,
 }
 
 /* Writes each to the port; returns how many the kernel did not take. */
-API int32_t rows_write(int descriptor, const uint8_t *out, const piece *writes, uint32_t count) {
+static int32_t rows_write(int descriptor, const uint8_t *out, const piece *writes, uint32_t count) {
     int32_t lost = 0;
     for (uint32_t each = 0; each < count; each++) {
         ssize_t done;
@@ -661,8 +661,8 @@ API int32_t rows_write(int descriptor, const uint8_t *out, const piece *writes, 
 }
 
 /* Sends each piece to its session's address, many in one system call; returns how many of them the kernel took. */
-API uint32_t rows_send(int socket4, int socket6, const uint8_t *out, const piece *sends, uint32_t count,
-                       const session *sessions) {
+static uint32_t rows_send(int socket4, int socket6, const uint8_t *out, const piece *sends, uint32_t count,
+                          const session *sessions) {
     union {
         struct cmsghdr aligned;
         uint8_t bytes[CMSG_SPACE(sizeof(uint16_t))];
@@ -722,28 +722,38 @@ static int receive(turn *of, int descriptor, struct mmsghdr *slots, uint32_t use
     return of->received > 0;
 }
 
-/* Receives frames from the port, sends their packets, and marks how many each session got. */
-API void rows_turn_out(turn *of, struct mmsghdr *slots, uint32_t size, uint32_t used, uint32_t most, int port,
-                       int socket4, int socket6) {
-    if (!receive(of, port, slots, used, most)) return;
+/* Makes packets of the received frames, and marks how many each session got. */
+API void rows_frames(turn *of, const struct mmsghdr *slots, uint32_t size) {
+    of->marked = 0;
     of->taken = rows_out(slots, of->received, size, of->routes, of->route_count, of->ways, of->way_count, of->sessions,
                          of->session_count, of->out, of->room, of->pieces, of->most, &of->count, of->held);
-    if (of->taken < 0) return;
-    for (uint32_t each = 0; each < of->count; each++) {
+    for (uint32_t each = 0; of->taken >= 0 && each < of->count; each++) {
         session *to = of->sessions + of->pieces[each].session;
         if (to->sent == 0) continue;
         of->marks[of->marked++] = (piece){.session = of->pieces[each].session, .count = to->sent};
         to->sent = 0;
     }
-    of->sent = rows_send(socket4, socket6, of->out, of->pieces, of->count, of->sessions);
+}
+
+/* Makes writes for the port of the received datagrams. */
+API void rows_datagrams(turn *of, const struct mmsghdr *slots, uint32_t size) {
+    of->taken = rows_in(slots, of->received, size, of->own, of->sessions, of->session_count, of->out, of->room,
+                        of->pieces, of->most, &of->count, of->marks, &of->marked, of->join_datagrams);
+}
+
+/* Receives frames from the port, and sends their packets. */
+API void rows_turn_out(turn *of, struct mmsghdr *slots, uint32_t size, uint32_t used, uint32_t most, int port,
+                       int socket4, int socket6) {
+    if (!receive(of, port, slots, used, most)) return;
+    rows_frames(of, slots, size);
+    if (of->taken >= 0) of->sent = rows_send(socket4, socket6, of->out, of->pieces, of->count, of->sessions);
 }
 
 /* Receives datagrams from the socket, and writes their frames to the port. */
 API void rows_turn_in(turn *of, struct mmsghdr *slots, uint32_t size, uint32_t used, uint32_t most, int socket,
                       int port) {
     if (!receive(of, socket, slots, used, most)) return;
-    of->taken = rows_in(slots, of->received, size, of->own, of->sessions, of->session_count, of->out, of->room,
-                        of->pieces, of->most, &of->count, of->marks, &of->marked, of->join_datagrams);
+    rows_datagrams(of, slots, size);
     of->lost = rows_write(port, of->out, of->pieces, of->count);
 }
 
