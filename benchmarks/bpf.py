@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bridge_programs
-from benchmarks.labs import hosts_yaml, on_lab
+from benchmarks.labs import on_lab, pair_yaml
 from benchmarks.path import PROBE, by_hand
 from benchmarks.processor_time import of_all
 from benchmarks.rows import Row, asked, row
@@ -28,15 +28,6 @@ from lab.host_engine import HostEngine
 from lab.scenario.resolve import Resolved
 from overlay.datapath.vxlan import VXLAN_DEVICE
 
-_SCENARIO = f"""version: 1
-name: bench-bpf
-{hosts_yaml(2)}
-services:
-  left: {{command: [sleep, infinity], host: host1, address: 10.0.1.1/24}}
-  right: {{command: [sleep, infinity], host: host2, address: 10.0.1.2/24}}
-timeline:
-  - launch: all
-"""
 _HAND = {"left": "10.99.0.1", "right": "10.99.0.2"}
 _BOUND = {"left": "10.98.0.1", "right": "10.98.0.2"}
 _BASE = "hand-made vxlan"
@@ -63,7 +54,7 @@ def run() -> list[Row]:
         return await _measure(lab, resolved, overlay, rounds, seconds)
 
     rows = []
-    for cable, found in on_lab(_SCENARIO, "bench-bpf", work).items():
+    for cable, found in on_lab(pair_yaml("bench-bpf"), "bench-bpf", work).items():
         for metric, (unit, scale, goal) in _METRICS.items():
             made = {name: [value / scale for value in values[metric]] for name, values in found.items()}
             base = row(f"{_BASE}, {cable}", metric, unit, made[_BASE])

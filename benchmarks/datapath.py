@@ -6,27 +6,16 @@ pair, a VXLAN device with the other host in its flood list.
 """
 
 import json
-import sys
 from typing import Any
 
-from benchmarks.labs import hosts_yaml, on_lab
-from benchmarks.path import by_hand
+from benchmarks.labs import on_lab, pair_yaml
+from benchmarks.path import PROBE, by_hand
 from benchmarks.rows import Row, row
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.overlay import Overlay, must
 from lab.scenario.resolve import Resolved
 
-_SCENARIO = f"""version: 1
-name: bench-datapath
-{hosts_yaml(2)}
-services:
-  left: {{command: [sleep, infinity], host: host1, address: 10.0.1.1/24}}
-  right: {{command: [sleep, infinity], host: host2, address: 10.0.1.2/24}}
-timeline:
-  - launch: all
-"""
 _HAND = {"left": "10.99.0.1", "right": "10.99.0.2"}
-_PROBE = (sys.executable, "-m", "lab.probes.throughput")
 
 
 def run(rounds: int = 7, seconds: float = 2.0) -> list[Row]:
@@ -35,7 +24,7 @@ def run(rounds: int = 7, seconds: float = 2.0) -> list[Row]:
     async def work(lab: NetnsLab, resolved: Resolved, overlay: Overlay) -> Any:
         return await _measure(lab, resolved, overlay, rounds, seconds)
 
-    found = on_lab(_SCENARIO, "bench-datapath", work)
+    found = on_lab(pair_yaml("bench-datapath"), "bench-datapath", work)
     rows = []
     for metric, unit, scale, goal in (
         ("throughput", "Gbit/s", 1e9, "at least 0.95"),
@@ -58,16 +47,16 @@ async def _measure(lab: NetnsLab, resolved: Resolved, overlay: Overlay, rounds: 
         others = [host.address for name, host in resolved.hosts.items() if name != replica.host]
         own, local = _HAND[replica.name], resolved.hosts[replica.host].address
         await by_hand(lab.hosts[replica.host], replica.name, own, local, others, mtu)
-    server = ["sh", "-c", f"sleep infinity | {' '.join(_PROBE)} server >/dev/null 2>&1 &"]
+    server = ["sh", "-c", f"sleep infinity | {' '.join(PROBE)} server >/dev/null 2>&1 &"]
     await must(lab.hosts["host2"], server, container="right")
     found: dict[str, dict[str, list[float]]] = {}
     targets = {"weave": overlay.address_of("right"), "hand": _HAND["right"]}
     for address in targets.values():  # the server listens, and both paths are warm
-        wait = f"until {' '.join(_PROBE)} client {address} --rounds 1 --seconds 0.2 2>/dev/null; do :; done"
+        wait = f"until {' '.join(PROBE)} client {address} --rounds 1 --seconds 0.2 2>/dev/null; do :; done"
         await must(lab.hosts["host1"], ["timeout", "20", "sh", "-c", wait], container="left")
     for _ in range(rounds):
         for name, address in targets.items():
-            client = [*_PROBE, "client", address, "--rounds", "1", "--seconds", str(seconds)]
+            client = [*PROBE, "client", address, "--rounds", "1", "--seconds", str(seconds)]
             result = json.loads(await must(lab.hosts["host1"], client, container="left", timeout=60))
             for metric in ("throughput", "round_trip"):
                 found.setdefault(name, {}).setdefault(metric, []).append(result[metric]["median"])

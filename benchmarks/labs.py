@@ -29,6 +29,19 @@ def hosts_yaml(number: int) -> str:
     return f"underlay:\n  generate: {{kind: full_mesh, hosts: {number}}}\n"
 
 
+def pair_yaml(name: str) -> str:
+    """A scenario with a container on each of two hosts, `left` and `right`."""
+    return f"""version: 1
+name: {name}
+{hosts_yaml(2)}
+services:
+  left: {{command: [sleep, infinity], host: host1, address: 10.0.1.1/24}}
+  right: {{command: [sleep, infinity], host: host2, address: 10.0.1.2/24}}
+timeline:
+  - launch: all
+"""
+
+
 def inside(name: str, measure: Callable[[], Any]) -> Any:
     """Run `measure` inside a fresh lab; what it returns (plain data) comes back. Raises `LabError` when it fails."""
     reading, writing = os.pipe()

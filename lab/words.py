@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["are", "count", "few", "latex", "natural", "sample_line", "span", "step_number", "were"]
+__all__ = ["MOST_TOLD", "are", "count", "few", "latex", "natural", "sample_line", "span", "step_number", "were"]
 
+MOST_TOLD = 40
+"""Most names in an error message."""
 _DIGITS = re.compile(r"(\d+)")
 
 

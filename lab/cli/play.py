@@ -48,7 +48,7 @@ from lab.runner.stage import Stage
 from lab.scenario.load import ScenarioError, read, text_of
 from lab.scenario.packaged import called
 from lab.scenario.resolve import Resolved
-from lab.words import few
+from lab.words import MOST_TOLD, few
 from overlay import __version__
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def answering(scenario: Resolved, hands: "Hands | None") -> Callable[[Stage], Co
 
         async def log(*, host: str) -> dict[str, Any]:
             if host not in lab.hosts:
-                raise LabError(f"no host named {host}; hosts: {few(lab.hosts, most=40)}")
+                raise LabError(f"no host named {host}; hosts: {few(lab.hosts, most=MOST_TOLD)}")
             return {"log": await stage.overlay.log_tail(host)}
 
         moves: dict[str, Any] = {"log": log, "step": hands.step, "undo": hands.undo, "state": hands.state}

@@ -17,7 +17,7 @@ from lab.cli.command import lab_command
 from lab.cli.ended import find_running, forget
 from lab.errors import LabError
 from lab.records.store import SUMMARY
-from lab.words import few
+from lab.words import MOST_TOLD, few
 from overlay.clean import clean_json, clean_tree
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["SHELL", "enter", "show", "take_down"]
 
 SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -i || exec sh -i")
-_TOLD = 40
-"""Most names in one message."""
 
 
 def take_down(name: str) -> None:
@@ -125,5 +123,6 @@ def _place(client: "LabClient", where: str) -> tuple[str, str]:
             return container["host"], container.get("container", replica)
     hosts = [host["name"] for host in client.call("inspect")["hosts"]]
     raise LabError(
-        f"no host or service named {where}; hosts: {few(hosts, most=_TOLD)}; containers: {few(containers, most=_TOLD)}"
+        f"no host or service named {where}; hosts: {few(hosts, most=MOST_TOLD)}; "
+        f"containers: {few(containers, most=MOST_TOLD)}"
     )

@@ -1,6 +1,6 @@
 """The page of a league, and a page for each entry and question with links to their runs.
 
-Owns what is on them. Everything that an overlay, an option or a run says goes through `escape` and `clean`.
+Owns what is on them. Everything that an overlay, an option or a run says goes through `foreign`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,6 @@ from lab.records.store import HISTORY, INDEX, replace_file
 from lab.report.document import document, foreign
 from lab.trials.trial import OverlayFacts
 from lab.words import count
-from overlay.clean import clean
 
 __all__ = ["PAIRS", "write_pages"]
 
@@ -184,4 +183,4 @@ def _pair_page(entry: str, question: str, runs: Sequence[LeagueRun]) -> str:
 
 
 def _html(title: str, body: str) -> str:
-    return document(clean(title, most=600), body, style=_OWN)
+    return document(title, body, style=_OWN)

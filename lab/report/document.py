@@ -15,14 +15,15 @@ _MOST = 600
 
 
 def document(title: str, body: str, *, style: str = "", head: str = "") -> str:
-    """The whole page. `body` is HTML, `style` CSS after that of all reports, `head` lines of HTML below the charset."""
+    """The whole page. `title` is plain text, `body` HTML, `style` CSS after that of all reports, `head` lines of HTML
+    below the charset."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 {head}<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
+<title>{foreign(title)}</title>
 <style>
 {_STYLE.read_text(encoding="utf-8")}{style}</style>
 </head>

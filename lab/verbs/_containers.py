@@ -29,7 +29,7 @@ async def start(bench: Bench, replicas: Sequence[Replica]) -> None:
                         raise LabError(f"{replica.name} belongs on {host}, which is switched off")
                     await bench.overlay.run(replica)
                 except LabError as error:
-                    failed.append(_of_step(error))
+                    failed.append(of_step(error))
                     return
                 live.container_placed(replica)
 
@@ -49,7 +49,7 @@ async def remove(bench: Bench, replicas: Sequence[Replica]) -> None:
         try:
             await bench.overlay.remove(replica)
         except LabError as error:
-            failed[replica.name] = _of_step(error)
+            failed[replica.name] = of_step(error)
 
     async with bench.upkeep.working_on(replica.host for replica in replicas):
         ran = {replica.name for replica in replicas if replica.name in bench.live.running}
@@ -69,7 +69,7 @@ async def remove(bench: Bench, replicas: Sequence[Replica]) -> None:
             raise unfinished(next(iter(failed.values())), "removed", gone)
 
 
-def _of_step(error: LabError) -> LabError:
+def of_step(error: LabError) -> LabError:
     """The error, if it is the step's; an error of the machine, or of the overlay as such, ends the run as it is."""
     if isinstance(error, Exhausted | Violation):
         raise error
@@ -96,7 +96,7 @@ async def on_each(
     except LabError as error:
         if done:
             await bench.probing.sync()
-        raise unfinished(_of_step(error), what, done) from error
+        raise unfinished(of_step(error), what, done) from error
     await bench.probing.sync()
 
 

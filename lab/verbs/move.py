@@ -7,13 +7,13 @@ import msgspec
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.errors import Exhausted, LabError, Violation
+from lab.errors import LabError
 from lab.kinds.verbs import Body, Planning, Verb, Where
 from lab.scenario.base import Model, Name, Problem
 from lab.scenario.check import Known
 from lab.scenario.resolve import Replica
 from lab.scenario.without_effect import ScenarioReach
-from lab.verbs._containers import remove, start
+from lab.verbs._containers import of_step, remove, start
 
 
 class MoveContainer(Model):
@@ -42,10 +42,8 @@ async def _move(body: MoveContainer, bench: Bench) -> Detail:
     await remove(bench, [replica])
     try:
         await start(bench, [msgspec.structs.replace(replica, host=body.to)])
-    except (Exhausted, Violation):
-        raise
     except LabError as error:
-        raise LabError(f"move {body.service}: {error}; {await _put_back(bench, replica)}") from error
+        raise LabError(f"move {body.service}: {of_step(error)}; {await _put_back(bench, replica)}") from error
     return bench.containers()
 
 
@@ -53,10 +51,9 @@ async def _put_back(bench: Bench, replica: Replica) -> str:
     """Start it where it was, and say what became of it."""
     try:
         await start(bench, [replica])
-    except (Exhausted, Violation):
-        raise
     except LabError as error:
-        return f"it is not on {replica.host} either ({error}), so it runs nowhere: `run: {replica.service}` starts it"
+        why = of_step(error)
+        return f"it is not on {replica.host} either ({why}), so it runs nowhere: `run: {replica.service}` starts it"
     return f"it is on {replica.host} again"
 
 

@@ -14,10 +14,8 @@ from lab.backends.netns.control import LabServer, Operation
 from lab.backends.real.fabric_lab import FabricLab
 from lab.cuts import classes
 from lab.errors import LabError
-from lab.words import few
+from lab.words import MOST_TOLD, few
 
-_TOLD = 40
-"""Most names in one message."""
 _LISTED = 2000
 """Most directions of a cut that are told one by one."""
 
@@ -129,5 +127,5 @@ class Operations:
 
     def _host(self, name: str) -> Any:
         if name not in self._lab.hosts:
-            raise LabError(f"no host named {name}; hosts: {few(self._lab.hosts, most=_TOLD)}")
+            raise LabError(f"no host named {name}; hosts: {few(self._lab.hosts, most=MOST_TOLD)}")
         return self._lab.hosts[name]

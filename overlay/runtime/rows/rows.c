@@ -396,8 +396,8 @@ static int take_frame(sending *to, uint32_t slot, uint32_t size, const route *ro
    when it stops before the end are in `held`, as slots of which -1 ends the list; else they are sent. */
 static int32_t rows_out(const struct mmsghdr *slots, uint32_t number, uint32_t size, const route *routes,
                         uint32_t route_count, const way *ways, uint32_t way_count, session *sessions,
-                        uint32_t session_count, uint8_t *out, uint64_t room, piece *sends, uint32_t most, uint32_t *count,
-                        int32_t *held) {
+                        uint32_t session_count, uint8_t *out, uint64_t room, piece *sends, uint32_t most,
+                        uint32_t *count, int32_t *held) {
     int32_t next[MAX_SLOTS];
     uint32_t slot, waiting = 0;
     int taken = 1;
@@ -623,9 +623,9 @@ static int take_slot(delivering *to, const struct mmsghdr *slot, uint32_t size, 
 
 /* Writes for the port from the packets of slots; returns how many slots it took: each whole or not at all. `marks` tells
    which packets those are, consecutive ones as one, and has room for as many as there are slots. */
-static int32_t rows_in(const struct mmsghdr *slots, uint32_t number, uint32_t size, const uint8_t *own, session *sessions,
-                       uint32_t session_count, uint8_t *out, uint64_t room, piece *writes, uint32_t most, uint32_t *count,
-                       piece *marks, uint32_t *marked, int join_datagrams) {
+static int32_t rows_in(const struct mmsghdr *slots, uint32_t number, uint32_t size, const uint8_t *own,
+                       session *sessions, uint32_t session_count, uint8_t *out, uint64_t room, piece *writes,
+                       uint32_t most, uint32_t *count, piece *marks, uint32_t *marked, int join_datagrams) {
     static uint8_t scratch[1 << 16]; /* one thread calls */
     delivering to = {.out = out, .room = room, .writes = writes, .most = most, .join_datagrams = join_datagrams};
     uint32_t slot = 0;
