@@ -4,7 +4,7 @@ Taken from the paper: 10,000 members, active views of 5 (a fanout of 4), passive
 shuffles of 3 and 4; one sender; RMR and last delivery hop as defined there; failures of a share of all members at one
 moment.
 
-Compared within 10 %: what follows from the definitions, and what the text and the figures say in words. A stable tree
+Compared within 10 %: consequences of the definitions, and statements of the text and the figures. A stable tree
 has an RMR of 0; flooding the same overlay has one of about 3, its fanout less one; with one sender the tree is as deep
 as flooding is, since the first copy of a message makes the tree; after failures all that live get every message again,
 and the RMR returns to 0. The last delivery hop of flooding is the distance of the farthest member over neighbours. It

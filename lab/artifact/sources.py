@@ -95,7 +95,7 @@ def of_benchmarks(path: Path) -> Artifact:
 def _benchmark(name: str, one: Benchmark, rows: list[dict[str, str]]) -> ClaimGroup:
     claims = []
     for number, row in enumerate(rows, 1):
-        # A row that is compared with several others stands there once for each.
+        # A candidate that is compared with several others has a row for each of them.
         where = {key: row.get(key, "") for key in ("name", "metric", "ratio_to")}
         value = float(row["median"])
         text = f"{row['name']}: {row['metric']}"

@@ -98,8 +98,8 @@ class Step(Model):
 
 
 _FEW = 3
-"""A process that has read scenarios with so many sets of verbs reads many (a sweep, a search): then one model with all
-verbs costs less than one for each set."""
+"""A process that has read scenarios with this number of sets of verbs will read many more (a sweep, a search). One
+model with all verbs then costs less than a model for each set."""
 _MODELS: dict[tuple[str, ...], type["Step"]] = {}
 
 

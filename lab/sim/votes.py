@@ -1,7 +1,7 @@
 """The votes of a first agreement, as they reach the disks: a value that a majority has accepted stays the only one.
 
 That is the safety of Paxos ("Paxos Made Simple", P2). It is broken before anybody learns of a second ring, and even
-where nobody ever does. Owns what was accepted by whom. Must not know peers that run, nor who may excuse a violation.
+where nobody ever does. Owns which host has accepted what. Must not know peers that run, nor who may excuse a violation.
 """
 
 from overlay.ipam.paxos import Acceptor

@@ -82,7 +82,7 @@ class ReceiveBuffers:
         """Where the array of `struct mmsghdr` begins, for compiled code."""
         self.size = size
         self.used = 0
-        """Slots that the last call filled; whoever fills them otherwise sets it."""
+        """Slots that the last call filled. Code that fills slots in another way sets it."""
         self._view = memoryview(self._data)
         self._sources: dict[bytes, Source] = {}
 
