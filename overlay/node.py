@@ -140,8 +140,8 @@ class Node:
         self.ipam.expect(self.mesh.dialler.explicit)
         self.paths = Paths(config, rng)
         topology = self.mesh.topology
-        holder = Holder(plan.holder, self.mesh.routes, topology.uid_of, self.paths.carried)
-        self.tunnel = Tunnel(config.name, self.uid, holder)
+        holder = Holder(plan.holder, self.mesh.routes, topology.uid_of, self._carried)
+        self.tunnel = Tunnel(config.name, self.uid, holder, config.hold)
         """The hot path, which the driver calls; see its docstring."""
         self._nicknames: dict[PeerName, str] = {}
         self._ring = self.ipam.ring
@@ -191,14 +191,14 @@ class Node:
             OriginChanged: (self._origin_changed,),
             PeersChanged: (self._remember_nicknames, endpoints, registry, ipam),
             PathsChanged: (endpoints,),
-            NeighboursChanged: (self._tell_tunnel, paths),
+            NeighboursChanged: (self._tell_tunnel, endpoints, paths),
             NeighbourMoved: (self._tunnel_follows,),
             RoutesChanged: (self._tunnel_forgets,),
             CarriersChanged: (self._tunnel_forgets, endpoints),
             ProbeHeard: (paths,),
             TrafficSeen: (paths,),
-            PeerLeft: (endpoints, registry, ipam),
-            PeerForgotten: (endpoints, registry, ipam),
+            PeerLeft: (self._tunnel_drops, endpoints, registry, ipam),
+            PeerForgotten: (self._tunnel_drops, endpoints, registry, ipam),
             QuarantineChanged: (registry,),
         }
         """The handlers of each input, in order."""
@@ -410,8 +410,16 @@ class Node:
         return []
 
     def _tunnel_forgets(self, input: Input, now: int) -> list[Effect]:
-        self.tunnel.forget()
+        self.tunnel.forget(now)
         return []
+
+    def _tunnel_drops(self, input: PeerLeft | PeerForgotten, now: int) -> list[Effect]:
+        self.tunnel.drop(input.peer)
+        return []
+
+    def _carried(self, peer: PeerName) -> bool:
+        """Whether the kernel delivers floods to a neighbour, or still sends them to a lost peer."""
+        return self.paths.carried(peer) if self.paths.knows(peer) else bool(self.endpoints.plan.host(peer))
 
     def _deliver(self, input: Deliver, now: int) -> list[Effect]:
         if input.channel == self.ipam.channel.name:
@@ -448,6 +456,7 @@ class Node:
             found = sorted(name for name, nickname in known.items() if nickname == input.peer)
         if len(found) == 1:
             self.mesh.lose(found[0], now)
+            self.tunnel.drop(found[0])
             return self.ipam.handle(RemovePeer(input.request, found[0]), now)
         if found:
             error = f"{len(found)} peers are called {input.peer}: name one of {', '.join(found)}"

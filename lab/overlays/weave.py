@@ -16,7 +16,7 @@ from lab.kinds.options import OptionFault, Options
 from lab.kinds.overlays import OverlayKind, range_among
 from lab.scenario.base import listed, show
 from lab.scenario.resolve import Replica, Resolved
-from overlay.cli.launch_flags import known_flags, parse_launch
+from overlay.cli.launch_flags import known_flags, on_by_default, parse_launch
 from overlay.cli.proxy_flags import parse_proxy, split_proxy_words
 from overlay.cli.words import Usage
 
@@ -184,10 +184,9 @@ def flags(options: Options) -> list[str]:
         if name == "wireguard" and isinstance(value, bool):  # YAML reads `off` as false
             value = "auto" if value else "off"
         if value is True:
-            # These two are on by default, and have no flag to switch them on.
-            arguments += [] if name in ("dns", "discovery") else [f"--{name}"]
+            arguments += [] if name in on_by_default() else [f"--{name}"]
         elif value is False:
-            arguments += [f"--no-{name}"] if name in ("dns", "discovery", "fastdp", "restart") else []
+            arguments += [f"--no-{name}"] if name in on_by_default() else []
         else:
             arguments += [f"--{name}", str(value)]
     return arguments

@@ -416,11 +416,12 @@ class World:
         names = {peer.node.config.name: peer for peer in self.peers.values() if peer.node is not None}
         carriers: list[Carrier] = []
         while node is not None and node.config.name != destination:
-            mesh = node.mesh
-            hop = destination if destination in mesh.neighbours else mesh.routes.next_hop(destination)
+            hop = node.tunnel.first_hop(destination)
             peer = names.get(hop) if hop is not None else None
             towards = node.tunnel.towards(hop) if hop is not None else None
-            if peer is None or towards is None or len(carriers) > TTL:
+            if peer is None or peer.node is None or towards is None or len(carriers) > TTL:
+                return None
+            if not peer.node.tunnel.hears(node.tunnel, peer.node.config.name):
                 return None
             carriers.append(Carrier(host, self.peers[host].port, Address(*towards[0]), towards[1]))
             host, node = peer.name, peer.node

@@ -14,7 +14,7 @@ from overlay.errors import ConfigError, UsageError
 from overlay.options import TUNING, WIREGUARD_MODES, LaunchOptions
 from overlay.tuning import Constant, constants
 
-__all__ = ["HELP", "is_given", "known_flags", "parse_launch"]
+__all__ = ["HELP", "is_given", "known_flags", "on_by_default", "parse_launch"]
 
 HELP = """\
 Usage: weave launch [FLAGS] [PEER ...]
@@ -141,6 +141,11 @@ def known_flags() -> tuple[str, ...]:
     """All flags of a scenario's options, in today's spelling, without dashes; switches without their `no-`."""
     switches = (switch.removeprefix("no-") for switch in _SWITCHES if switch != "in-container")
     return (*_TEXT, *_NUMBERS, *_TIMES, *_OTHERS, *switches)
+
+
+def on_by_default() -> tuple[str, ...]:
+    """What is on unless `--no-…` switches it off, without dashes. There is no flag to switch it on."""
+    return ("restart", *(switch.removeprefix("no-") for switch in _SWITCHES if switch.startswith("no-")))
 
 
 def is_given(flag: str, words: Sequence[str]) -> bool:

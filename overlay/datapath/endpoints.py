@@ -24,6 +24,7 @@ from overlay.inputs import (
     Detached,
     Enforcing,
     Input,
+    NeighboursChanged,
     OriginChanged,
     PathsChanged,
     PeerForgotten,
@@ -80,6 +81,9 @@ class Endpoints:
         self._unconfirmed: dict[str, None] = {}
         self._paths: dict[PeerName, str] = {}
         self._tunnelled: frozenset[PeerName] = frozenset()
+        self._losing: frozenset[PeerName] = frozenset()
+        """Peers that are no neighbours any more, until `PathsChanged` says so: they are tunnelled no more, but their
+        frames must not move to the kernel's path for this."""
         self._last_host: dict[PeerName, str] = {}
         """The host to which the kernel last sent a peer's frames; it is used during the peer's hold."""
         self._senders: dict[PeerName, str | SecurePeer] = {}
@@ -106,6 +110,7 @@ class Endpoints:
             Enforcing: self._enforcing,
             OriginChanged: self._origin_changed,
             PeersChanged: self._peers_changed,
+            NeighboursChanged: self._neighbours_changed,
             PathsChanged: self._paths_changed,
             CarriersChanged: self._carriers_changed,
             PeerLeft: self._peer_left,
@@ -300,7 +305,12 @@ class Endpoints:
         effects.extend(self._plan.flush())
         return effects
 
+    def _neighbours_changed(self, input: NeighboursChanged, now: int) -> list[Effect]:
+        self._losing = frozenset(self._paths).difference([neighbour.peer for neighbour in input.neighbours])
+        return []
+
     def _paths_changed(self, input: PathsChanged, now: int) -> list[Effect]:
+        self._losing = frozenset()
         before, self._paths = self._paths, dict(input.paths)
         self._senders.update(self._paths)
         self._paths.update((peer, secure.address) for peer, secure in input.secure)
@@ -325,7 +335,8 @@ class Endpoints:
     def _carriers_changed(self, input: CarriersChanged, now: int) -> list[Effect]:
         self._tunnelled = frozenset(input.tunnelled)
         for peer in self._paths:
-            self._place(peer)
+            if peer not in self._losing:
+                self._place(peer)
         return self._plan.flush()
 
     def _detour(self, peer: PeerName, now: int, delay: int) -> None:
@@ -360,6 +371,7 @@ class Endpoints:
             self._last_host[peer] = host
             self._plan.move(peer, host)
         elif host is not None or (self.channel.reaches(peer) and peer != self._own):
+            self._last_host.pop(peer, None)  # if it is lost now, its frames stay in the tunnel
             self._plan.move(peer, "")
         elif peer in self._last_host:
             self._plan.move(peer, self._last_host[peer])

@@ -236,6 +236,10 @@ class Paths:
         """The neighbours whose traffic goes through the tunnel, sorted."""
         return self._tunnelled
 
+    def knows(self, peer: PeerName) -> bool:
+        """Whether it is a neighbour."""
+        return peer in self._neighbours
+
     def carried(self, peer: PeerName) -> bool:
         """Whether the kernel carries the traffic to this neighbour."""
         paths = self._neighbours.get(peer)

@@ -30,6 +30,7 @@ from overlay.datapath.sleeve import (
     unbundled,
 )
 from overlay.datapath.tunnel_session import Send, Socket, TunnelRoute, TunnelSession
+from overlay.datapath.tunnel_sessions import TunnelSessions
 from overlay.inputs import Neighbour, ProbeHeard
 from overlay.mesh.routes import Routes
 
@@ -51,19 +52,18 @@ class Holder(Struct, frozen=True):
     uid_of: Callable[[PeerName], int]
     """The incarnation of a peer, 0 if unknown."""
     carried: Callable[[PeerName], bool]
-    """Whether the kernel delivers floods to this neighbour."""
+    """Whether the kernel delivers floods to this neighbour, or to this peer whose connection was lost."""
 
 
 class Tunnel:
     """See the module's docstring. `counts` has the numbers of packets, by outcome."""
 
-    def __init__(self, own: PeerName, uid: int, holder: Holder) -> None:
+    def __init__(self, own: PeerName, uid: int, holder: Holder, hold: int) -> None:
+        """`hold`: how long traffic goes on to a peer that was lost without a farewell, in nanoseconds."""
         self._own = own
         self._own_id = peer_id(own)
         self._holder = holder
-        self._sessions: dict[PeerName, TunnelSession] = {}
-        self._connections: dict[PeerName, int] = {}
-        self._tags: dict[bytes, TunnelSession] = {}
+        self._sessions = TunnelSessions(hold)
         self._ways: dict[bytes, TunnelRoute | None] = {}
         self._ways_by_peer: dict[PeerName, TunnelRoute | None] = {}
         self._relays: dict[bytes, TunnelRoute | None] = {}
@@ -85,28 +85,28 @@ class Tunnel:
     # --- from the rest of the node ------------------------------------------------------------------------------------
 
     def set_neighbours(self, neighbours: tuple[Neighbour, ...], now: int) -> None:
-        """Set the neighbours; a session lasts as long as its connection."""
-        wanted = {neighbour.peer: neighbour for neighbour in neighbours}
-        for peer, session in list(self._sessions.items()):
-            if peer not in wanted or wanted[peer].connection != self._connections[peer]:
-                del self._sessions[peer], self._connections[peer], self._tags[session.tag]
-                self._dirty.pop(peer, None)
-        for peer, neighbour in wanted.items():
-            if peer not in self._sessions:
-                session = self._sessions[peer] = TunnelSession(neighbour, now)
-                self._connections[peer] = neighbour.connection
-                self._tags[session.tag] = session
+        """Set the neighbours; see `tunnel_sessions` for what becomes of the sessions of those that were lost."""
+        self._sessions.set_neighbours(neighbours, now)
+        for peer, session in list(self._dirty.items()):
+            if self._sessions.of(peer) is not session:
+                del self._dirty[peer]
+        self.forget(now)
+
+    def drop(self, peer: PeerName) -> None:
+        """A peer has said farewell, or is not known any more: nothing goes on to it."""
+        self._sessions.drop(peer)
         self.forget()
 
     def set_size(self, peer: PeerName, size: int) -> None:
         """UDP payloads of up to `size` bytes arrive at this neighbour."""
-        if peer in self._sessions:
+        session = self._sessions.get(peer)
+        if session is not None:
             self.changes += 1
-            self._sessions[peer].resize(size)
+            session.resize(size)
 
     def towards(self, peer: PeerName) -> tuple[Socket, int] | None:
-        """The destination of packets to this neighbour, and their maximum UDP payload in bytes."""
-        session = self._sessions.get(peer)
+        """The destination of packets to this neighbour or lost peer, and their maximum UDP payload in bytes."""
+        session = self._sessions.of(peer)
         return (session.address, session.size) if session is not None else None
 
     def found_at(self, peer: PeerName, source: Socket, *, proven: bool = False) -> None:
@@ -116,14 +116,16 @@ class Tunnel:
         an attacker could guess to redirect a peer's traffic to its own host. So it may change only the port, as a NAT
         does; a new host is accepted only with a heartbeat.
         """
-        session = self._sessions.get(peer)
+        session = self._sessions.of(peer)
         if session is not None and (proven or session.opener is not None or source[0] == session.address[0]):
             self.changes += 1
             session.address = source
 
-    def forget(self) -> None:
+    def forget(self, now: int | None = None) -> None:
         """Routes, endpoints or paths have changed: clear the cached routes."""
         self.changes += 1
+        if now is not None:
+            self._sessions.expire(now)
         self._ways.clear()
         self._ways_by_peer.clear()
         self._relays.clear()
@@ -167,10 +169,10 @@ class Tunnel:
     def take_busy(self) -> list[PeerName]:
         """The neighbours that exchanged frames with this peer since the last call."""
         busy = []
-        for name, session in self._sessions.items():
+        for session in self._sessions.live:
             if session.frames != session.frames_before:
                 session.frames_before = session.frames
-                busy.append(name)
+                busy.append(session.name)
         return busy
 
     # --- for rows handled in one call ---------------------------------------------------------------------------------
@@ -183,7 +185,7 @@ class Tunnel:
     @property
     def sessions(self) -> Collection[TunnelSession]:
         """The sessions with all neighbours."""
-        return self._sessions.values()
+        return self._sessions.live
 
     @property
     def quiet(self) -> bool:
@@ -271,6 +273,9 @@ class Tunnel:
             if session is not None and (sparse or not carried):
                 flags = Flag.PASS_ON if carried else 0
                 self._flood_to(session, frame, found, flags, TTL, self._own_id, number, now, offload, cut)
+        for lost in self._sessions.lost:
+            if holder.routes.next_hop(lost.name) is None and not holder.carried(lost.name):
+                self._flood_to(lost, frame, found, 0, TTL, self._own_id, number, now, offload, cut)
 
     def _flood_to(
         self, session: TunnelSession, frame: bytes, found: Layers | None, flags: int, ttl: int, source: bytes,
@@ -298,11 +303,26 @@ class Tunnel:
         return self._ways_by_peer[peer]
 
     def _new_way_to(self, peer: PeerName) -> TunnelRoute | None:
-        session = self._sessions.get(peer)
-        if session is None:
-            hop = self._holder.routes.next_hop(peer)
-            session = self._sessions.get(hop) if hop is not None else None
+        hop = self.first_hop(peer)
+        session = self._sessions.of(hop) if hop is not None else None
         return TunnelRoute(session, self._own_id, peer_id(peer)) if session is not None else None
+
+    def first_hop(self, peer: PeerName) -> PeerName | None:
+        """The peer that gets frames for `peer` first: itself if it is a neighbour, else the next on the route.
+
+        A peer without a route gets them itself as long as its session rests.
+        """
+        if self._sessions.get(peer) is not None:
+            return peer
+        hop = self._holder.routes.next_hop(peer)
+        if hop is not None:
+            return hop if self._sessions.get(hop) is not None else None
+        return peer if self._sessions.resting(peer) is not None else None
+
+    def hears(self, other: "Tunnel", own: PeerName) -> bool:
+        """Whether packets of `other` for this peer, which is called `own` there, are those of a known session."""
+        session = other._sessions.of(own)
+        return session is not None and self._sessions.by_tag(session.tag) is not None
 
     # --- from the socket ----------------------------------------------------------------------------------------------
 
@@ -319,7 +339,7 @@ class Tunnel:
     def _train(self, data: bytes, segment: int, source: Socket, now: int) -> bool:
         """Fast path: packets for one peer, in order, from one sender, all new. Returns False if it does not apply."""
         head = data[:PREFIX]
-        session = self._tags.get(head[2:6])
+        session = self._sessions.by_tag(head[2:6])
         if session is None or head[0] & _TYPE != _UNICAST:
             return False
         if head[0] & _SEALED != session.sealed or segment < HEADER or 0 < len(data) % segment < HEADER:
@@ -352,7 +372,7 @@ class Tunnel:
                 self.counts["refused"] += 1
 
     def _datagram(self, packet: bytes, source: Socket, now: int) -> None:
-        session = self._tags.get(packet[2:6])
+        session = self._sessions.by_tag(packet[2:6])
         if session is None or len(packet) < HEADER:
             self.counts["strange"] += 1
             return
@@ -465,6 +485,8 @@ class Tunnel:
         """Deliver a flood and pass it on along its source's tree, each only the first time."""
         source, number = packet[6:11], packet[11:16]
         name = self._name_of(source)
+        if name is None and self._sessions.resting(session.name) is session and source == peer_id(session.name):
+            name = session.name  # it does not know that it was lost, or is back
         if name is None or name == self._own:
             self.counts["duplicate" if name is not None else "lost"] += 1
             return
@@ -503,14 +525,15 @@ class Tunnel:
     def report(self) -> dict[str, Any]:
         """JSON-able: each neighbour's session, and the counts."""
         sessions = {
-            name: {
+            session.name: {
                 "address": f"{session.address[0]} {session.address[1]}",
                 "encrypted": session.sealer is not None,
                 "mtu": session.room - ETHERNET,
             }
-            for name, session in sorted(self._sessions.items())
+            for session in sorted(self._sessions.live, key=lambda each: each.name)
         }
-        return {"sessions": sessions, "counts": dict(self.counts)}
+        resting = sorted(session.name for session in self._sessions.lost)
+        return {"sessions": sessions, "resting": resting, "counts": dict(self.counts)}
 
 
 def _fit(frame: bytes, found: Layers | None, room: int, offload: int, cut: int) -> tuple[bool, list[bytes]]:

@@ -44,6 +44,7 @@ from overlay.wire.codec import decode_datagram, decode_message, encode_datagram,
 from overlay.wire.policy import MAX_COUNTER, PolicyDelta, PolicyEntry, PolicySpan
 
 ROOT = bytes(range(32))
+HOLD = 300 * SECOND
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "wire.md"
 HERE, THERE = Address("192.0.2.1", 6783), Address("192.0.2.2", 40000)
 
@@ -99,7 +100,7 @@ def tunnel(data: bytes) -> None:
     low, high = "00:00:00:00:00:01", "00:00:00:00:00:02"
     topology = Topology(low, "low", 1)
     holder = Holder(lambda mac: high, Routes(topology), topology.uid_of, lambda peer: False)
-    made = Tunnel(low, 1, holder)
+    made = Tunnel(low, 1, holder, HOLD)
     made.set_neighbours((Neighbour(high, THERE, 7, True, None),), SECOND)
     kind, to = data[:1] or b"\0", peer_id(low if data[1:2] < b"\x80" else high)
     head = bytes((kind[0] & ~Flag.SEALED | Flag.TUNNEL, 2)) + connection_tag(7) + peer_id(high) + to
@@ -120,7 +121,7 @@ def outgoing(data: bytes) -> None:
     for own, other in ((low, high), (high, low)):
         topology = Topology(own, "own", 1)
         holder = Holder(lambda mac, other=other: other, Routes(topology), topology.uid_of, lambda peer: False)  # type: ignore[misc]
-        side = Tunnel(own, 1, holder)
+        side = Tunnel(own, 1, holder, HOLD)
         side.set_neighbours((Neighbour(other, THERE, 7, True, RootKeys(ROOT, ROOT)),), SECOND)
         sides.append(side)
     for start in range(0, min(len(data), 2000), 200):

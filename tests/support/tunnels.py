@@ -18,6 +18,7 @@ from overlay.mesh.topology import Topology
 from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink
 
 Edge = tuple[int, int]
+HOLD = 300 * SECOND
 
 
 def name(index: int) -> PeerName:
@@ -69,7 +70,7 @@ class Tunnels:
                 topology.uid_of,
                 lambda peer, index=index: (index, int(peer[-2:], 16)) in self.fast,  # type: ignore[misc]
             )
-            self.tunnels.append(Tunnel(name(index), 1, holder))
+            self.tunnels.append(Tunnel(name(index), 1, holder, HOLD))
         self.holders = [tunnel._holder for tunnel in self.tunnels]
         self.connect(edges)
 

@@ -24,6 +24,7 @@ from overlay.inputs import (
     Attached,
     CarriersChanged,
     Detached,
+    NeighboursChanged,
     PathsChanged,
     PeerForgotten,
     PeerLeft,
@@ -237,6 +238,19 @@ def test_what_must_be_encrypted_never_takes_the_kernels_path():
     feed(core, CarriersChanged((B,)))
     assert neighbour(core) == [SetSources(("192.0.2.2",)), SetForwarding(MAC, "", ("10.0.1.1",)), TOLD]
     assert feed(core, CarriersChanged(()))[0] == SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))
+
+
+def test_a_lost_peer_whose_frames_took_the_tunnel_is_not_sent_them_by_the_kernel():
+    core, _ = make()
+    neighbour(core)
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
+    assert SetForwarding(MAC, "", ("10.0.1.1",)) in feed(core, CarriersChanged((B,)))
+    # In this order: the paths of those who are left, who is in the tunnel, and the hosts.
+    lost = (NeighboursChanged(()), CarriersChanged(()), PathsChanged(()), PeersChanged((A,)))
+    assert feed(core, *lost, now=SECOND) == []
+    assert core.report(0)["entries"][0]["state"] == "held" and core.plan.host(B) == ""
+    assert RemoveForwarding(MAC) in feed(core, Wake(), now=SECOND + HOLD)
+    assert SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",)) in neighbour(core, now=3 * HOLD)
 
 
 def test_vxlan_is_taken_from_neighbours_in_clear_even_while_their_own_traffic_takes_the_tunnel():

@@ -77,6 +77,8 @@ def test_options_become_flags_of_weave_launch() -> None:
         *("--conn-limit", "30"),
     ]
     assert flags({"dns": False, "discovery": False}) == ["--no-dns", "--no-discovery"]
+    assert flags(dict.fromkeys(("dns", "discovery", "fastdp", "restart"), True)) == []  # so a sweep may have both
+    assert flags({"fastdp": False, "restart": False}) == ["--no-fastdp", "--no-restart"]
     assert flags({"wireguard": False}) == ["--wireguard", "off"]  # YAML reads `off` as false
 
 
