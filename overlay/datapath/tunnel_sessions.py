@@ -27,6 +27,8 @@ class TunnelSessions:
         self._connections: dict[PeerName, int] = {}
         self._resting: dict[PeerName, tuple[TunnelSession, int]] = {}
         """With the time of the loss, oldest first."""
+        self._leaving: set[PeerName] = set()
+        """Neighbours that have said farewell: their sessions will not rest."""
         self._tags: dict[bytes, TunnelSession] = {}
         self.by_tag = self._tags.get
         """The session, living or resting, to which a packet with this tag belongs; the dict's own, for speed."""
@@ -38,32 +40,38 @@ class TunnelSessions:
             if peer in wanted and wanted[peer].connection == self._connections[peer]:
                 continue
             del self._live[peer], self._connections[peer]
-            if peer in wanted:
+            if peer in wanted or peer in self._leaving:
                 self._end(session)
             else:
                 self._resting[peer] = session, now
+        self._leaving &= self._live.keys()
         for peer, neighbour in wanted.items():
-            self.drop(peer)
+            self._end_rest(peer)
             if peer not in self._live:
                 session = self._live[peer] = TunnelSession(neighbour, now)
                 self._connections[peer] = neighbour.connection
                 self._tags[session.tag] = session
         while len(self._resting) > MAX_RESTING:
-            self.drop(next(iter(self._resting)))
+            self._end_rest(next(iter(self._resting)))
         self.expire(now)
 
     def drop(self, peer: PeerName) -> None:
-        """End the resting session of a peer, if there is one: it has said farewell, or is not known any more."""
-        if peer in self._resting:
-            session, _ = self._resting.pop(peer)
-            self._end(session)
+        """A peer has said farewell, or is not known any more: its session does not rest, now or later."""
+        self._end_rest(peer)
+        if peer in self._live:
+            self._leaving.add(peer)
 
     def expire(self, now: int) -> None:
         """End the sessions that rest for longer than the hold."""
         for peer, (_, since) in list(self._resting.items()):
             if now - since < self._hold:
                 break
-            self.drop(peer)
+            self._end_rest(peer)
+
+    def _end_rest(self, peer: PeerName) -> None:
+        if peer in self._resting:
+            session, _ = self._resting.pop(peer)
+            self._end(session)
 
     def _end(self, session: TunnelSession) -> None:
         if self._tags.get(session.tag) is session:

@@ -42,3 +42,29 @@ def test_three_peers_with_a_password_agree_after_a_cut() -> None:
     made.network.heal()
     made.run(10 * SECOND)
     assert made.converged() and neighbours(made, "a") == 2
+
+
+def test_the_tunnel_goes_on_to_a_peer_that_was_lost_and_not_to_one_that_left() -> None:
+    made = world({"a": "x", "b": "x", "c": "x"})
+    made.run(10 * SECOND)
+
+    def resting(name: str) -> list[str]:
+        node = made.peers[name].node
+        assert node is not None
+        found: list[str] = node.tunnel.report()["resting"]
+        return [peer[-1] for peer in found]
+
+    made.network.split([["a"], ["b", "c"]])
+    made.run(10 * SECOND)
+    assert (resting("a"), resting("b"), resting("c")) == (["2", "3"], ["1"], ["1"])
+    made.network.heal()
+    made.run(10 * SECOND)
+    assert resting("a") == resting("b") == resting("c") == []
+    made.peers["b"].kill()
+    made.run(10 * SECOND)
+    assert resting("a") == resting("c") == ["2"]
+    made.peers["c"].leave()
+    made.run(10 * SECOND)
+    assert resting("a") == ["2"]
+    made.run(300 * SECOND)
+    assert resting("a") == []

@@ -83,6 +83,20 @@ def test_a_farewell_ends_it_on_both_sides(sealed: bool) -> None:
 
 
 @both_ways
+def test_a_farewell_before_the_connection_ends_leaves_nothing(sealed: bool) -> None:
+    net = Tunnels(2, [(0, 1)], sealed=sealed)
+    for _ in range(2):
+        net.tunnels[0].drop(name(1))
+        assert sent(net, 0, mac(1), b"last")[1], "still there"
+        net.connect([])
+        assert net.tunnels[0].report()["resting"] == []
+        net.connect([(0, 1)])  # back, and it is lost like any other
+        net.connect([])
+        assert net.tunnels[0].report()["resting"] == [name(1)]
+        net.connect([(0, 1)])
+
+
+@both_ways
 def test_it_ends_with_the_hold(sealed: bool) -> None:
     net = Tunnels(2, [(0, 1)], sealed=sealed)
     net.connect([])
