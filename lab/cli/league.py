@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -121,7 +122,7 @@ def league(
             say(f"not here: {name}, needs: apt install {' '.join(lacks)}")
     with open_ledger(folder) as ledger:
         say(_announced(players, asked, repeats, list(ledger.points.values()), jobs))
-        facts, broken = _asked(players, folder, say)
+        facts, broken = _asked(players, folder, say, jobs)
         found = pairings(players, asked, facts, broken)
         first = play_league(found, facts, repeats, ledger, folder, jobs, say, tell, until=until)
     rows, runs = first.rows, first.runs
@@ -212,21 +213,30 @@ def _announced(
 
 
 def _asked(
-    players: Sequence[Entry], folder: Path, say: Callable[[str], None]
+    players: Sequence[Entry], folder: Path, say: Callable[[str], None], labs: int
 ) -> tuple[dict[str, OverlayFacts], dict[str, str]]:
-    """What each entry says of itself, and why it could not."""
+    """What each entry says of itself, and why it could not; so many are asked at once, and they answer in any order."""
     facts: dict[str, OverlayFacts] = {}
     broken: dict[str, str] = {}
-    for player in players:
-        try:
-            where = folder / RUNS / slug(player.label)
-            found = facts_of(player, where)
-            facts[player.label] = msgspec.structs.replace(found, leaves=left_behind(player, found, where))
-            if leaves := facts[player.label].leaves:
-                say(f"✗ {player.label}: {leaves}")
-        except LabError as error:
-            broken[player.label] = f"cannot be launched on one host: {str(error).partition(chr(10))[0]}"
-            say(f"✗ {player.label} {broken[player.label]}")
+
+    def ask(player: Entry) -> OverlayFacts:
+        where = folder / RUNS / slug(player.label)
+        found = facts_of(player, where)
+        return msgspec.structs.replace(found, leaves=left_behind(player, found, where))
+
+    pool = ThreadPoolExecutor(labs)
+    try:
+        asked = [(player, pool.submit(ask, player)) for player in players]
+        for player, answer in asked:
+            try:
+                facts[player.label] = answer.result()
+                if leaves := facts[player.label].leaves:
+                    say(f"✗ {player.label}: {leaves}")
+            except LabError as error:
+                broken[player.label] = f"cannot be launched on one host: {str(error).partition(chr(10))[0]}"
+                say(f"✗ {player.label} {broken[player.label]}")
+    finally:
+        pool.shutdown(cancel_futures=True)
     return facts, broken
 
 
