@@ -27,8 +27,10 @@ from overlay.mesh.throttle import Throttle
 from overlay.tuning import STANDARD, Tuning
 from overlay.wire.envelopes import Confirm, Decline, Hello, PakeShare, Reason, Resume
 
-MAX_PAKES: Final = 2
-"""Limit of simultaneous PAKEs that this peer has dialled into."""
+MIN_PAKES: Final = 2
+MAX_PAKES: Final = 16
+"""Limits of simultaneous PAKEs that this peer has dialled into. It begins with few. While it turns out that they make
+no others unnecessary, as for the first peer of a mesh that dials all the others, it doubles their number."""
 
 Proving = PakeShare | Resume | Decline | Confirm
 """The messages of a proof."""
@@ -136,7 +138,10 @@ class Proofs:
         self._proofs: dict[int, _Proof] = {}
         self._queue: dict[int, None] = {}
         self._turns: dict[int, int] = {}
-        """When each dialled PAKE that counts against `MAX_PAKES` started."""
+        """When each dialled PAKE that counts against `_slots` started."""
+        self._slots = MIN_PAKES
+        self._vain = False
+        """A PAKE has succeeded, and no proof in the queue was resumed since."""
         self._next_at = 0
         self._look_at = 0
         self._jobs: dict[int, int] = {}
@@ -188,6 +193,9 @@ class Proofs:
         """Continue the proofs whose turn has come, or whose peer's key has become known in the meantime."""
         effects: list[Effect] = []
         self._look_at = now + self._tuning.pake_pause
+        if self._vain and now >= self._next_at:
+            self._vain = False
+            self._slots = min(2 * self._slots, MAX_PAKES)
         for conn, since in list(self._turns.items()):
             if now - since >= self._tuning.pake_turn:
                 del self._turns[conn]
@@ -197,7 +205,7 @@ class Proofs:
             if resumed:
                 del self._queue[conn]
                 effects += resumed
-            elif len(self._turns) < MAX_PAKES and now >= self._next_at:
+            elif len(self._turns) < self._slots and now >= self._next_at:
                 del self._queue[conn]
                 self._turns[conn] = now
                 effects += self._start(proof)
@@ -223,6 +231,7 @@ class Proofs:
         secret = self._ring.secret(proof.peer)
         if secret is None:
             return []
+        self._slots, self._vain = MIN_PAKES, False
         proof.private = self._crypto.entropy(32)
         proof.first = self._crypto.public(proof.private)
         proof.stage = ProofStage.RESUMING
@@ -264,8 +273,9 @@ class Proofs:
         confirm = SendTcp(proof.conn, Confirm(mac(expand(proof.root, "confirm dialler"), b"dialler")))
         if not equal(confirmation, mac(expand(proof.root, "confirm listener"), b"listener")):
             return [confirm, *self._refuse(proof, Reason.PASSWORD, "wrong password", now)]
-        if self._turns.pop(proof.conn, None) is not None:
-            self._next_at = now + self._tuning.pake_pause
+        counted = self._turns.pop(proof.conn, None) is not None
+        if counted and (not self._vain or self._slots == MIN_PAKES):
+            self._vain, self._next_at = True, now + self._tuning.pake_pause
         return [confirm, *self._conclude(proof, now)]
 
     # --- listener ---------------------------------------------------------------------------------------------------
