@@ -365,6 +365,12 @@ class CarriersChanged(Input, frozen=True):
     tunnelled: tuple[PeerName, ...]
 
 
+class PathsSilent(Input, frozen=True):
+    """These are no neighbours any more, and the kernel's path to them did not answer before they were lost."""
+
+    peers: tuple[PeerName, ...]
+
+
 class PeerLeft(Input, frozen=True):
     """`peer` said farewell (or its record says so): its announcements are void at once, without any hold."""
 

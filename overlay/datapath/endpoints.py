@@ -27,6 +27,7 @@ from overlay.inputs import (
     NeighboursChanged,
     OriginChanged,
     PathsChanged,
+    PathsSilent,
     PeerForgotten,
     PeerLeft,
     PeersChanged,
@@ -93,6 +94,9 @@ class Endpoints:
         """The senders in the last `SetSources`."""
         self._secure: tuple[SecurePeer, ...] = ()
         self._senders_stale = False
+        self._silent: frozenset[PeerName] = frozenset()
+        """Those of them whose path had stopped answering: their frames take a detour as soon as those of newcomers, but
+    theirs are accepted as long as those of others."""
         self._unreachable_since: dict[PeerName, int] = {}
         self._pathless_since: dict[PeerName, int] = {}
         self._newcomers: dict[PeerName, int] = {}
@@ -111,6 +115,7 @@ class Endpoints:
             OriginChanged: self._origin_changed,
             PeersChanged: self._peers_changed,
             NeighboursChanged: self._neighbours_changed,
+            PathsSilent: self._paths_silent,
             PathsChanged: self._paths_changed,
             CarriersChanged: self._carriers_changed,
             PeerLeft: self._peer_left,
@@ -309,8 +314,12 @@ class Endpoints:
         self._losing = frozenset(self._paths).difference([neighbour.peer for neighbour in input.neighbours])
         return []
 
+    def _paths_silent(self, input: PathsSilent, now: int) -> list[Effect]:
+        self._silent = frozenset(input.peers)
+        return []
+
     def _paths_changed(self, input: PathsChanged, now: int) -> list[Effect]:
-        self._losing = frozenset()
+        silent, self._silent, self._losing = self._silent, frozenset(), frozenset()
         before, self._paths = self._paths, dict(input.paths)
         self._senders.update(self._paths)
         self._paths.update((peer, secure.address) for peer, secure in input.secure)
@@ -329,7 +338,7 @@ class Endpoints:
             else:
                 self._pathless_since[peer] = now
                 if self.channel.reaches(peer):
-                    self._detour(peer, now, self._patience)
+                    self._detour(peer, now, self._newcomer if peer in silent else self._patience)
         return self._plan.flush()
 
     def _carriers_changed(self, input: CarriersChanged, now: int) -> list[Effect]:
@@ -410,8 +419,15 @@ class Endpoints:
         for peer in _expired(self._pathless_since, now - self._config.hold):
             self._plan.move(peer, None)
             self._no_sender(peer)
-        for moved in _expired(self._newcomers, now - self._newcomer) + _expired(self._lost, now - self._patience):
-            if self.channel.reaches(moved) and moved not in self._paths:
+        early = _expired(self._newcomers, now - self._newcomer)
+        late = _expired(self._lost, now - self._patience)
+        for moved in early:
+            if moved in self._senders and self.channel.reaches(moved) and moved not in self._paths:
+                # It may notice the loss later than this host, or find no detour: until then its packets come directly.
+                self._place(moved)
+                self._detour(moved, now, self._patience)
+        for moved in early + late:
+            if moved not in self._lost and self.channel.reaches(moved) and moved not in self._paths:
                 self._pathless_since.pop(moved, None)
                 self._place(moved)
                 self._no_sender(moved)

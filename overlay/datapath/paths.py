@@ -16,13 +16,24 @@ from overlay.datapath.sleeve import HEADER
 from overlay.datapath.vxlan import INNER_ETHERNET, TUNNEL_TAG, mtu_of
 from overlay.effects import Effect, Log, Notify, ResizeTunnel, SendProbe
 from overlay.env import SECOND, Random
-from overlay.inputs import CarriersChanged, Input, Neighbour, NeighboursChanged, ProbeHeard, TrafficSeen, Wake
+from overlay.inputs import (
+    CarriersChanged,
+    Input,
+    Neighbour,
+    NeighboursChanged,
+    PathsSilent,
+    ProbeHeard,
+    TrafficSeen,
+    Wake,
+)
 from overlay.timers import Timers
 from overlay.tuning import Tuning
 
 ANSWERS: Final = 4
 """Consecutive replies after which a failed path works again; doubled if it fails again soon."""
 MAX_ANSWERS: Final = 32
+SILENT_MISSES: Final = 2
+"""Misses in a row at the loss of a connection that show that the network was silent, and not only the daemon."""
 LADDER: Final = (1400, 1300, 1260, 1200, 1172, 1100, 1000, 900, 800, 700, 600, 548)
 """Sizes (UDP payload) tried in parallel if the wanted size gets no reply: those of common links, down to the size that
 every IPv4 link should carry (576 bytes, RFC 1122, 3.3.3)."""
@@ -209,7 +220,7 @@ class Paths:
         effects: list[Effect] = []
         match input:
             case NeighboursChanged():
-                self._set(input.neighbours, now)
+                effects += self._set(input.neighbours, now)
             case ProbeHeard():
                 self._heard(input, now, effects)
             case TrafficSeen():
@@ -247,7 +258,7 @@ class Paths:
 
     # --- inputs -------------------------------------------------------------------------------------------------------
 
-    def _set(self, neighbours: tuple[Neighbour, ...], now: int) -> None:
+    def _set(self, neighbours: tuple[Neighbour, ...], now: int) -> list[Effect]:
         before, self._neighbours = self._neighbours, {}
         for neighbour in neighbours:
             known = before.get(neighbour.peer)
@@ -269,10 +280,14 @@ class Paths:
                 known = fresh
             self._neighbours[neighbour.peer] = known
             self._arm(neighbour.peer)
-        for peer in before:
+        silent = []
+        for peer, paths in before.items():
             if peer not in self._neighbours:
                 self.timers.cancel(peer)
+                if paths.probe.misses >= SILENT_MISSES:
+                    silent.append(peer)
         self._stale = True
+        return [Notify(PathsSilent(tuple(silent)))] if silent else []
 
     def _busy(self, peer: PeerName, now: int) -> None:
         paths = self._neighbours.get(peer)

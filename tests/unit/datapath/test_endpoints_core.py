@@ -26,6 +26,7 @@ from overlay.inputs import (
     Detached,
     NeighboursChanged,
     PathsChanged,
+    PathsSilent,
     PeerForgotten,
     PeerLeft,
     PeersChanged,
@@ -212,6 +213,22 @@ def test_a_peer_whose_connection_is_lost_is_reached_over_others_after_a_while():
         SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",)),
         SetFlood(("192.0.2.2",)),
     ]
+
+
+def test_a_lost_peer_whose_path_was_silent_is_reached_over_others_as_soon_as_a_newcomer():
+    core, _ = make()
+    neighbour(core)
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
+    assert feed(core, NeighboursChanged(()), PathsSilent((B,)), PathsChanged(())) == []
+    assert core.deadline() == STANDARD.detour_newcomer < STANDARD.detour_lost
+    detoured = feed(core, Wake(), now=STANDARD.detour_newcomer)
+    assert detoured == [SetForwarding(MAC, "", ("10.0.1.1",)), SetFlood(())], "its own packets still come directly"
+    assert core.deadline() == STANDARD.detour_newcomer + STANDARD.detour_lost
+    assert feed(core, Wake(), now=STANDARD.detour_newcomer + STANDARD.detour_lost) == [SetSources(())]
+    assert core.deadline() is None
+    neighbour(core, now=SECOND)
+    assert feed(core, PathsChanged(()), now=SECOND) == [], "it is known of one loss only"
+    assert core.deadline() == SECOND + STANDARD.detour_lost
 
 
 def test_newcomers_without_a_connection_are_reached_over_others_one_group_after_another():

@@ -11,7 +11,7 @@ from overlay.crypto.secure_peer import SecurePeer, tunnel_address
 from overlay.datapath.paths import PRECISION, TRANSITIONS, Fast, PathEvent, Paths
 from overlay.effects import Notify, ResizeTunnel, SendProbe
 from overlay.env import MILLISECOND, SECOND
-from overlay.inputs import CarriersChanged, Neighbour, NeighboursChanged, ProbeHeard, TrafficSeen, Wake
+from overlay.inputs import CarriersChanged, Neighbour, NeighboursChanged, PathsSilent, ProbeHeard, TrafficSeen, Wake
 
 B = "00:00:00:00:00:02"
 KEYS = RootKeys(bytes(32), bytes(32))
@@ -120,6 +120,19 @@ def test_a_cut_changes_nothing():
     net.fast_passes, net.limit = True, 1472
     net.run(20 * SECOND)
     assert net.changes == [] and net.state["fastdp"] == "trusted"
+
+
+def test_who_is_lost_while_its_path_did_not_answer_is_named():
+    def lost(*, passes):
+        net = Net()
+        net.run(10 * SECOND, busy=True)
+        net.fast_passes = passes
+        net.run(4 * SECOND, busy=True)
+        found = net.core.handle(NeighboursChanged(()), net.now)
+        return [effect.input for effect in found if isinstance(effect, Notify)]
+
+    assert lost(passes=True) == []
+    assert lost(passes=False)[0] == PathsSilent((B,))
 
 
 def test_a_shrunken_path_is_measured_and_measured_again():
