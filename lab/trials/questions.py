@@ -149,8 +149,6 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         event="partition",
         measures=_AFTER_A_FAULT,
         seconds=24,
-        each=22,
-        rounds=_FEW,
         quiet=True,
     ),
     LeagueQuestion(
@@ -179,8 +177,6 @@ QUESTIONS: Sequence[LeagueQuestion] = (
         event="flap",
         measures=_AFTER_A_FAULT,
         seconds=16,
-        each=14,
-        rounds=_FEW,
         quiet=True,
     ),
     LeagueQuestion(

@@ -152,3 +152,9 @@ def test_every_question_is_a_scenario(kind: str) -> None:
             text = msgspec.json.encode(question.scenario(Entry(label=kind, kind=kind), facts, question.rounds)).decode()
             found = read(Path("q.yaml"), 1, text=text)
             assert not found.problems, (question.name, found.problems)
+
+
+def test_where_a_fault_leaves_another_way_no_repeat_begins_with_what_an_earlier_one_has_learnt() -> None:
+    named = {question.name: question for question in QUESTIONS}
+    assert named["one-way"].rounds == named["flapping"].rounds == 1
+    assert named["cut-5"].rounds > 1
