@@ -365,10 +365,12 @@ class CarriersChanged(Input, frozen=True):
     tunnelled: tuple[PeerName, ...]
 
 
-class PathsSilent(Input, frozen=True):
-    """These are no neighbours any more, and the kernel's path to them did not answer before they were lost."""
+class NeighboursLost(Input, frozen=True):
+    """These are no neighbours any more; `CarriersChanged` and `PathsChanged` follow."""
 
     peers: tuple[PeerName, ...]
+    silent: tuple[PeerName, ...]
+    """Those of them to which the kernel's path did not answer before."""
 
 
 class PeerLeft(Input, frozen=True):

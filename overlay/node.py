@@ -53,9 +53,9 @@ from overlay.inputs import (
     NameServers,
     NeighbourMoved,
     NeighboursChanged,
+    NeighboursLost,
     OriginChanged,
     PathsChanged,
-    PathsSilent,
     PeerForgotten,
     PeerLeft,
     PeersChanged,
@@ -192,8 +192,8 @@ class Node:
             OriginChanged: (self._origin_changed,),
             PeersChanged: (self._remember_nicknames, endpoints, registry, ipam),
             PathsChanged: (endpoints,),
-            PathsSilent: (endpoints,),
-            NeighboursChanged: (self._tell_tunnel, endpoints, paths),
+            NeighboursChanged: (self._tell_tunnel, paths),
+            NeighboursLost: (endpoints,),
             NeighbourMoved: (self._tunnel_follows,),
             RoutesChanged: (self._tunnel_forgets,),
             CarriersChanged: (self._tunnel_forgets, endpoints),
@@ -381,7 +381,7 @@ class Node:
                 case ResizeTunnel():
                     self.tunnel.set_size(effect.peer, effect.size)
                 case SetForwarding() | RemoveForwarding():
-                    self.tunnel.forget()
+                    self.tunnel.forget(now)
                     outward.append(effect)
                 case _:
                     outward.append(effect)
@@ -416,7 +416,7 @@ class Node:
         return []
 
     def _tunnel_drops(self, input: PeerLeft | PeerForgotten, now: int) -> list[Effect]:
-        self.tunnel.drop(input.peer)
+        self.tunnel.drop(input.peer, now)
         return []
 
     def _carried(self, peer: PeerName) -> bool:
@@ -458,7 +458,7 @@ class Node:
             found = sorted(name for name, nickname in known.items() if nickname == input.peer)
         if len(found) == 1:
             self.mesh.lose(found[0], now)
-            self.tunnel.drop(found[0])
+            self.tunnel.drop(found[0], now)
             return self.ipam.handle(RemovePeer(input.request, found[0]), now)
         if found:
             error = f"{len(found)} peers are called {input.peer}: name one of {', '.join(found)}"

@@ -215,7 +215,7 @@ def _announced(
 def _asked(
     players: Sequence[Entry], folder: Path, say: Callable[[str], None], labs: int
 ) -> tuple[dict[str, OverlayFacts], dict[str, str]]:
-    """What each entry says of itself, and why it could not; so many are asked at once, and they answer in any order."""
+    """What each entry says of itself, and why it could not. `labs` of them are asked at once."""
     facts: dict[str, OverlayFacts] = {}
     broken: dict[str, str] = {}
 

@@ -24,10 +24,9 @@ from overlay.inputs import (
     Detached,
     Enforcing,
     Input,
-    NeighboursChanged,
+    NeighboursLost,
     OriginChanged,
     PathsChanged,
-    PathsSilent,
     PeerForgotten,
     PeerLeft,
     PeersChanged,
@@ -49,6 +48,7 @@ from overlay.wire.origins import (
 
 CHANNEL = "endpoints"
 STORE_KEY = "endpoints"
+_NONE_LOST = NeighboursLost((), ())
 GRAIN = 50 * MILLISECOND
 """Detour timers end at multiples of this, so that peers lost shortly after one another share one wake-up."""
 
@@ -82,9 +82,9 @@ class Endpoints:
         self._unconfirmed: dict[str, None] = {}
         self._paths: dict[PeerName, str] = {}
         self._tunnelled: frozenset[PeerName] = frozenset()
-        self._losing: frozenset[PeerName] = frozenset()
-        """Peers that are no neighbours any more, until `PathsChanged` says so: they are tunnelled no more, but their
-        frames must not move to the kernel's path for this."""
+        self._losing = _NONE_LOST
+        """Neighbours that were lost, until `PathsChanged`: they are tunnelled no more, but their frames must not move
+        to the kernel's path for this. Those whose path was silent take a detour as soon as newcomers."""
         self._last_host: dict[PeerName, str] = {}
         """The host to which the kernel last sent a peer's frames; it is used during the peer's hold."""
         self._senders: dict[PeerName, str | SecurePeer] = {}
@@ -94,9 +94,6 @@ class Endpoints:
         """The senders in the last `SetSources`."""
         self._secure: tuple[SecurePeer, ...] = ()
         self._senders_stale = False
-        self._silent: frozenset[PeerName] = frozenset()
-        """Those of them whose path had stopped answering: their frames take a detour as soon as those of newcomers, but
-    theirs are accepted as long as those of others."""
         self._unreachable_since: dict[PeerName, int] = {}
         self._pathless_since: dict[PeerName, int] = {}
         self._newcomers: dict[PeerName, int] = {}
@@ -114,8 +111,7 @@ class Endpoints:
             Enforcing: self._enforcing,
             OriginChanged: self._origin_changed,
             PeersChanged: self._peers_changed,
-            NeighboursChanged: self._neighbours_changed,
-            PathsSilent: self._paths_silent,
+            NeighboursLost: self._neighbours_lost,
             PathsChanged: self._paths_changed,
             CarriersChanged: self._carriers_changed,
             PeerLeft: self._peer_left,
@@ -310,16 +306,12 @@ class Endpoints:
         effects.extend(self._plan.flush())
         return effects
 
-    def _neighbours_changed(self, input: NeighboursChanged, now: int) -> list[Effect]:
-        self._losing = frozenset(self._paths).difference([neighbour.peer for neighbour in input.neighbours])
-        return []
-
-    def _paths_silent(self, input: PathsSilent, now: int) -> list[Effect]:
-        self._silent = frozenset(input.peers)
+    def _neighbours_lost(self, input: NeighboursLost, now: int) -> list[Effect]:
+        self._losing = input
         return []
 
     def _paths_changed(self, input: PathsChanged, now: int) -> list[Effect]:
-        silent, self._silent, self._losing = self._silent, frozenset(), frozenset()
+        silent, self._losing = self._losing.silent, _NONE_LOST
         before, self._paths = self._paths, dict(input.paths)
         self._senders.update(self._paths)
         self._paths.update((peer, secure.address) for peer, secure in input.secure)
@@ -344,7 +336,7 @@ class Endpoints:
     def _carriers_changed(self, input: CarriersChanged, now: int) -> list[Effect]:
         self._tunnelled = frozenset(input.tunnelled)
         for peer in self._paths:
-            if peer not in self._losing:
+            if peer not in self._losing.peers:
                 self._place(peer)
         return self._plan.flush()
 
@@ -421,16 +413,17 @@ class Endpoints:
             self._no_sender(peer)
         early = _expired(self._newcomers, now - self._newcomer)
         late = _expired(self._lost, now - self._patience)
-        for moved in early:
-            if moved in self._senders and self.channel.reaches(moved) and moved not in self._paths:
-                # It may notice the loss later than this host, or find no detour: until then its packets come directly.
+        for peers, is_early in ((early, True), (late, False)):
+            for moved in peers:
+                if not self.channel.reaches(moved) or moved in self._paths:
+                    continue
                 self._place(moved)
-                self._detour(moved, now, self._patience)
-        for moved in early + late:
-            if moved not in self._lost and self.channel.reaches(moved) and moved not in self._paths:
-                self._pathless_since.pop(moved, None)
-                self._place(moved)
-                self._no_sender(moved)
+                if is_early and moved in self._senders:
+                    # It may notice the loss later, or find no detour: until then its packets come directly.
+                    self._detour(moved, now, self._patience)
+                else:
+                    self._pathless_since.pop(moved, None)
+                    self._no_sender(moved)
         if self._adopted_until is not None and now >= self._adopted_until:
             self._adopted_until = None
             self._release(list(self._plan.adopted))

@@ -21,7 +21,7 @@ from overlay.inputs import (
     Input,
     Neighbour,
     NeighboursChanged,
-    PathsSilent,
+    NeighboursLost,
     ProbeHeard,
     TrafficSeen,
     Wake,
@@ -280,14 +280,13 @@ class Paths:
                 known = fresh
             self._neighbours[neighbour.peer] = known
             self._arm(neighbour.peer)
-        silent = []
-        for peer, paths in before.items():
-            if peer not in self._neighbours:
-                self.timers.cancel(peer)
-                if paths.probe.misses >= SILENT_MISSES:
-                    silent.append(peer)
+        lost = tuple(peer for peer in before if peer not in self._neighbours)
+        for peer in lost:
+            self.timers.cancel(peer)
         self._stale = True
-        return [Notify(PathsSilent(tuple(silent)))] if silent else []
+        if not lost:
+            return []
+        return [Notify(NeighboursLost(lost, tuple(p for p in lost if before[p].probe.misses >= SILENT_MISSES)))]
 
     def _busy(self, peer: PeerName, now: int) -> None:
         paths = self._neighbours.get(peer)

@@ -92,10 +92,10 @@ class Tunnel:
                 del self._dirty[peer]
         self.forget(now)
 
-    def drop(self, peer: PeerName) -> None:
+    def drop(self, peer: PeerName, now: int) -> None:
         """A peer has said farewell, or is not known any more: nothing goes on to it."""
         self._sessions.drop(peer)
-        self.forget()
+        self.forget(now)
 
     def set_size(self, peer: PeerName, size: int) -> None:
         """UDP payloads of up to `size` bytes arrive at this neighbour."""
@@ -121,11 +121,10 @@ class Tunnel:
             self.changes += 1
             session.address = source
 
-    def forget(self, now: int | None = None) -> None:
-        """Routes, endpoints or paths have changed: clear the cached routes."""
+    def forget(self, now: int) -> None:
+        """Routes, endpoints or paths have changed: clear the cached routes, and end sessions that rest for too long."""
         self.changes += 1
-        if now is not None:
-            self._sessions.expire(now)
+        self._sessions.expire(now)
         self._ways.clear()
         self._ways_by_peer.clear()
         self._relays.clear()

@@ -53,7 +53,6 @@ class TunnelSessions:
                 self._tags[session.tag] = session
         while len(self._resting) > MAX_RESTING:
             self._end_rest(next(iter(self._resting)))
-        self.expire(now)
 
     def drop(self, peer: PeerName) -> None:
         """A peer has said farewell, or is not known any more: its session does not rest, now or later."""

@@ -89,7 +89,7 @@ def test_what_goes_round_ends_by_its_ttl():
     net = Tunnels(3, [(0, 1), (1, 2)])
     net.holders[1].routes.hops[net.tunnels[2]._own] = net.tunnels[0]._own
     del net.tunnels[1]._sessions._live[net.tunnels[2]._own]
-    net.tunnels[1].forget()
+    net.tunnels[1].forget(net.now)
     net.send(0, ipv4(0, mac(2), b"round"))
     net.run()
     assert net.delivered == [[], [], []]

@@ -24,9 +24,8 @@ from overlay.inputs import (
     Attached,
     CarriersChanged,
     Detached,
-    NeighboursChanged,
+    NeighboursLost,
     PathsChanged,
-    PathsSilent,
     PeerForgotten,
     PeerLeft,
     PeersChanged,
@@ -219,7 +218,7 @@ def test_a_lost_peer_whose_path_was_silent_is_reached_over_others_as_soon_as_a_n
     core, _ = make()
     neighbour(core)
     tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
-    assert feed(core, NeighboursChanged(()), PathsSilent((B,)), PathsChanged(())) == []
+    assert feed(core, NeighboursLost((B,), (B,)), PathsChanged(())) == []
     assert core.deadline() == STANDARD.detour_newcomer < STANDARD.detour_lost
     detoured = feed(core, Wake(), now=STANDARD.detour_newcomer)
     assert detoured == [SetForwarding(MAC, "", ("10.0.1.1",)), SetFlood(())], "its own packets still come directly"
@@ -262,8 +261,8 @@ def test_a_lost_peer_whose_frames_took_the_tunnel_is_not_sent_them_by_the_kernel
     neighbour(core)
     tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     assert SetForwarding(MAC, "", ("10.0.1.1",)) in feed(core, CarriersChanged((B,)))
-    # In this order: the paths of those who are left, who is in the tunnel, and the hosts.
-    lost = (NeighboursChanged(()), CarriersChanged(()), PathsChanged(()), PeersChanged((A,)))
+    # In this order: who is lost, who is in the tunnel, and the hosts.
+    lost = (NeighboursLost((B,), ()), CarriersChanged(()), PathsChanged(()), PeersChanged((A,)))
     assert feed(core, *lost, now=SECOND) == []
     assert core.report(0)["entries"][0]["state"] == "held" and core.plan.host(B) == ""
     assert RemoveForwarding(MAC) in feed(core, Wake(), now=SECOND + HOLD)

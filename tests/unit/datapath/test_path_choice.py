@@ -11,7 +11,7 @@ from overlay.crypto.secure_peer import SecurePeer, tunnel_address
 from overlay.datapath.paths import PRECISION, TRANSITIONS, Fast, PathEvent, Paths
 from overlay.effects import Notify, ResizeTunnel, SendProbe
 from overlay.env import MILLISECOND, SECOND
-from overlay.inputs import CarriersChanged, Neighbour, NeighboursChanged, PathsSilent, ProbeHeard, TrafficSeen, Wake
+from overlay.inputs import CarriersChanged, Neighbour, NeighboursChanged, NeighboursLost, ProbeHeard, TrafficSeen, Wake
 
 B = "00:00:00:00:00:02"
 KEYS = RootKeys(bytes(32), bytes(32))
@@ -131,8 +131,8 @@ def test_who_is_lost_while_its_path_did_not_answer_is_named():
         found = net.core.handle(NeighboursChanged(()), net.now)
         return [effect.input for effect in found if isinstance(effect, Notify)]
 
-    assert lost(passes=True) == []
-    assert lost(passes=False)[0] == PathsSilent((B,))
+    assert lost(passes=True) == [NeighboursLost((B,), ())]
+    assert lost(passes=False)[0] == NeighboursLost((B,), (B,))
 
 
 def test_a_shrunken_path_is_measured_and_measured_again():

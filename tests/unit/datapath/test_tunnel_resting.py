@@ -75,7 +75,7 @@ def test_a_broadcast_that_the_kernel_sends_to_a_lost_peer_is_not_sent_twice() ->
 def test_a_farewell_ends_it_on_both_sides(sealed: bool) -> None:
     net = Tunnels(2, [(0, 1)], sealed=sealed)
     net.connect([])
-    net.tunnels[0].drop(name(1))
+    net.tunnels[0].drop(name(1), net.now)
     assert sent(net, 0, mac(1), b"there") == [[], []] == sent(net, 0, BROADCAST, b"there")
     strange = net.tunnels[0].counts["strange"]
     assert sent(net, 1, mac(0), b"back") == [[], []]
@@ -86,7 +86,7 @@ def test_a_farewell_ends_it_on_both_sides(sealed: bool) -> None:
 def test_a_farewell_before_the_connection_ends_leaves_nothing(sealed: bool) -> None:
     net = Tunnels(2, [(0, 1)], sealed=sealed)
     for _ in range(2):
-        net.tunnels[0].drop(name(1))
+        net.tunnels[0].drop(name(1), net.now)
         assert sent(net, 0, mac(1), b"last")[1], "still there"
         net.connect([])
         assert net.tunnels[0].report()["resting"] == []
