@@ -62,6 +62,7 @@ def test_where_there_is_a_route_frames_take_it(sealed: bool) -> None:
     assert net.carried == 2
     everybody = sent(net, 0, BROADCAST, b"all")
     assert [len(frames) for frames in everybody] == [0, 1, 1]
+    assert net.carried == 4, "no copy goes directly as well"
 
 
 def test_a_broadcast_that_the_kernel_sends_to_a_lost_peer_is_not_sent_twice() -> None:
