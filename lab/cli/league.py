@@ -133,7 +133,9 @@ def league(
         chosen = part_of(found, part)
         say(f"again: {count(len(chosen), 'pair')} of an entry and a question, with other seeds")
         with open_ledger(folder / _AGAIN) as other:
-            second = play_league(chosen, facts, repeats, other, folder / _AGAIN, jobs, say, tell, salt=_OTHER_SEEDS)
+            second = play_league(
+                chosen, facts, repeats, other, folder / _AGAIN, jobs, say, tell, salt=_OTHER_SEEDS, until=until
+            )
         write_papers(folder / _AGAIN, second.rows, second.runs)
         write_pages(folder / _AGAIN, second.rows, second.runs, facts, broken)
     compared = agreements(rows, second.rows) if second is not None else []

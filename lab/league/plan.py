@@ -25,6 +25,7 @@ __all__ = [
     "LeagueRun",
     "Pairing",
     "estimate",
+    "is_hopeless",
     "is_long",
     "labs_of",
     "matches",
@@ -37,6 +38,8 @@ __all__ = [
 SHORT = 15.0
 """Seconds below which a question is played often, by what it says, and by what it takes an overlay."""
 OFTEN, SELDOM = 20, 5
+IN_VAIN = 3
+"""Repeats that waited for their whole time, after which an entry is not asked again."""
 MOST_REPEATS = 1000
 _START = 2.0
 """Seconds that a lab takes to come up and go down, until it was measured."""
@@ -184,6 +187,18 @@ def is_long(match: LeagueMatch, done: Sequence[LeagueRun]) -> bool:
     label, name = match.pairing.entry.label, match.pairing.question.name
     walls = [run.wall for run in done if (run.entry, run.question) == (label, name) and run.repeat <= SELDOM]
     return bool(walls) and fmean(walls) >= SHORT
+
+
+def is_hopeless(match: LeagueMatch, done: Sequence[LeagueRun]) -> bool:
+    """Whether the first repeats of this cell waited for their whole time, and none of its times was reached."""
+    label, name = match.pairing.entry.label, match.pairing.question.name
+    first = [run for run in done if (run.entry, run.question) == (label, name) and run.repeat <= IN_VAIN and run.asked]
+    return (
+        match.repeats[0] > IN_VAIN
+        and len(first) >= IN_VAIN
+        and all(run.wall >= REACHED_WITHIN and run.readings for run in first)
+        and not any(reading.reached for run in first for reading in run.readings.values())
+    )
 
 
 def estimate(todo: Sequence[LeagueMatch], done: Sequence[LeagueRun], *, side_by_side: int = 1) -> float:

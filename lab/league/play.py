@@ -19,12 +19,12 @@ from lab.api.play import play
 from lab.api.played import load
 from lab.errors import BackendRefused, LabError
 from lab.league.measures import NOT_ASKED, REFUSED, RepeatReading, never, read_repeats
-from lab.league.plan import LeagueMatch, LeagueRun, estimate, is_long, reading_version
+from lab.league.plan import LeagueMatch, LeagueRun, estimate, is_hopeless, is_long, reading_version
 from lab.sweep.ledger import Ledger
 from lab.trials.playing import backend_of
 from overlay.clean import clean
 
-__all__ = ["LEDGER", "LeagueProgress", "open_ledger", "play_all", "read_again", "skipped", "slug"]
+__all__ = ["LEDGER", "LeagueProgress", "done_of", "open_ledger", "play_all", "read_again", "skipped", "slug"]
 
 LEDGER = "league.jsonl"
 RUNS = "runs"
@@ -59,11 +59,13 @@ def play_all(
     folder: Path,
     told: Callable[[LeagueProgress], None],
     *,
+    planned: Sequence[LeagueMatch],
     side_by_side: int = 1,
     until: float = math.inf,
 ) -> dict[str, LeagueRun]:
-    """Play them; returns the repeats that said nothing, by key. Each is on disk when `told` hears of it. ^C ends it:
-    the lab goes down (labs side by side play to their ends), and what is done stays.
+    """Play those of `planned` that are not done, `todo`; returns the repeats that said nothing, by key. Each is on disk
+    when `told` hears of it. ^C ends it: the lab goes down (labs side by side play to their ends), and what is done
+    stays.
 
     `side_by_side`: how many labs at once, for questions that say that this is no matter. `until`: no spare lab begins
     after this time of the monotonic clock."""
@@ -76,22 +78,24 @@ def play_all(
             if run.failed:
                 silent[run.key] = run
         del left[match.key]
-        if not runs:  # it was too late for it
+        if not runs:  # it was too late for it, or hopeless
             return
-        done = list(ledger.points.values())
-        seconds = estimate([one for one in left.values() if not skipped(one, done)], done, side_by_side=side_by_side)
+        done = done_of(planned, ledger)
+        wanted_still = [one for one in left.values() if not skipped(one, done)]
+        seconds = estimate(wanted_still, list(ledger.points.values()), side_by_side=side_by_side)
         told(LeagueProgress(runs=tuple(runs), done=len(todo) - len(left), of=len(todo), left=seconds))
 
-    def late(match: LeagueMatch) -> bool:
-        return match.spare and time.monotonic() >= until
+    def needless(match: LeagueMatch) -> bool:
+        late = match.spare and time.monotonic() >= until
+        return late or skipped(match, done_of(planned, ledger))
 
     def wanted(match: LeagueMatch) -> bool:
-        if late(match) or skipped(match, list(ledger.points.values())):
+        if needless(match):
             left.pop(match.key, None)
         return match.key in left
 
-    def in_time(match: LeagueMatch) -> list[LeagueRun]:
-        return [] if late(match) else _played(match, folder)
+    def if_wanted(match: LeagueMatch) -> list[LeagueRun]:
+        return [] if needless(match) else _played(match, folder)
 
     def alike(match: LeagueMatch) -> tuple[str, bool, bool]:
         """Labs that may be played at once; whether spare ones are wanted is only known after the others."""
@@ -99,7 +103,7 @@ def play_all(
 
     for (_, _, together), batch in groupby(todo, alike):
         if together:
-            _side_by_side([match for match in batch if wanted(match)], in_time, keep, side_by_side)
+            _side_by_side([match for match in batch if wanted(match)], if_wanted, keep, side_by_side)
         else:
             for match in batch:
                 if wanted(match):
@@ -107,9 +111,15 @@ def play_all(
     return silent
 
 
+def done_of(planned: Sequence[LeagueMatch], ledger: Ledger[LeagueRun]) -> list[LeagueRun]:
+    """Their repeats that are done. A ledger also has those of other versions."""
+    points = dict(ledger.points)  # a copy in one step: labs side by side end in other threads
+    return [points[key] for match in planned for key in match.keys.values() if key in points]
+
+
 def skipped(match: LeagueMatch, done: Sequence[LeagueRun]) -> bool:
     """Whether the first repeats have shown that no more are wanted."""
-    return match.spare and is_long(match, done)
+    return (match.spare and is_long(match, done)) or is_hopeless(match, done)
 
 
 def _side_by_side(

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from lab.league.plan import LeagueMatch, LeagueRun, Pairing, estimate, matches
-from lab.league.play import LeagueProgress, play_all, read_again, skipped
+from lab.league.play import LeagueProgress, done_of, play_all, read_again, skipped
 from lab.league.results import LeagueRow, by_pair, rows_of
 from lab.sweep.ledger import Ledger
 from lab.trials.trial import OverlayFacts
@@ -60,10 +60,11 @@ def play_league(
     interrupted = False
     silent: dict[str, LeagueRun] = {}
     try:
-        silent = play_all(todo, ledger, folder, told, side_by_side=jobs, until=until)
+        silent = play_all(todo, ledger, folder, told, planned=planned, side_by_side=jobs, until=until)
     except KeyboardInterrupt:
         interrupted = True
-    planned = [match for match in planned if not skipped(match, list(ledger.points.values()))]
+    done = done_of(planned, ledger)
+    planned = [match for match in planned if not skipped(match, done)]
     runs = _runs(planned, ledger, silent, folder)
     return WholeLeague(
         rows=rows_of(found, by_pair(runs)),

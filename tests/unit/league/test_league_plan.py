@@ -7,8 +7,9 @@ import pytest
 
 from lab.errors import LabError
 from lab.league.again import part_of, part_words
+from lab.league.measures import RunReading
 from lab.league.plan import LeagueRun, estimate, matches, pairings, questions_of, repeats_of
-from lab.league.play import open_ledger, skipped
+from lab.league.play import done_of, open_ledger, skipped
 from lab.scenario.load import read
 from lab.trials.entries import entries_of, entry_of
 from lab.trials.questions import QUESTIONS
@@ -95,6 +96,36 @@ def test_more_repeats_are_only_for_what_is_short() -> None:
     assert [skipped(match, quick) for match in planned] == [False] * 4
     assert [skipped(match, slow) for match in planned] == [False, True, True, True]
     assert not any(match.spare for match in matches(pairings([entry], questions_of(["moved"]), facts, {}), facts, 20))
+
+
+def test_who_waits_in_vain_three_times_is_not_asked_again() -> None:
+    entry, facts = Entry(label="a", kind="vxlan"), {"a": OverlayFacts(name="a")}
+    planned = matches(pairings([entry], questions_of(["nat"]), facts, {}), facts, 5)
+
+    def tries(*reached: bool, wall: float = 65.0) -> list[LeagueRun]:
+        readings = [{"first": RunReading(value=60.0, reached=each)} for each in reached]
+        return [
+            LeagueRun(key=f"{n}", entry="a", question="nat", repeat=n, verdict="invalid", wall=wall, readings=read)
+            for n, read in enumerate(readings, 1)
+        ]
+
+    def wanted(done: list[LeagueRun]) -> list[int]:
+        return [match.repeats[0] for match in planned if not skipped(match, done)]
+
+    assert wanted(tries(False, False, False)) == [1, 2, 3]
+    for done in (tries(False, False), tries(False, True, False), tries(False, False, False, wall=8.0)):
+        assert wanted(done) == [1, 2, 3, 4, 5]
+
+
+def test_what_other_versions_did_skips_nothing(tmp_path: Path) -> None:
+    entry, facts = Entry(label="a", kind="vxlan"), {"a": OverlayFacts(name="a")}
+    planned = matches(pairings([entry], questions_of(["nat"]), facts, {}), facts, 5)
+    other = LeagueRun(key="of another version", entry="a", question="nat", repeat=1, verdict="invalid")
+    mine = LeagueRun(key=planned[0].keys[1], entry="a", question="nat", repeat=1, verdict="invalid")
+    with open_ledger(tmp_path) as ledger:
+        ledger.add(other)
+        ledger.add(mine)
+        assert done_of(planned, ledger) == [mine]
 
 
 def test_a_part_of_the_cells_is_played_again() -> None:
