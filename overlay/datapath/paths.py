@@ -327,16 +327,21 @@ class Paths:
         if paths.fast is not Fast.FORBIDDEN and probe.next <= now:
             if probe.waiting is not None:
                 probe.missed()
-                lossy = (
-                    probe.misses >= self._tuning.probe_misses or probe.history.bit_count() >= self._tuning.probe_lossy
-                )
-                over = lossy and paths.fast in IN_USE
+                over = paths.fast in IN_USE and self._is_too_many(paths)
                 self._advance(paths, PathEvent.TOO_MANY if over else PathEvent.MISS, now, effects)
                 probe.due = now if paths.fast in IN_USE else now + self._pause(paths, now)
             if probe.due <= now:
                 self._ask(paths, True, self._mtu + INNER_ETHERNET, now, effects)
         if paths.tube_probe.next <= now:
             self._tube_work(paths, now, effects)
+
+    def _is_too_many(self, paths: _Paths) -> bool:
+        """Whether so many misses mean that the kernel's path has failed. One is enough where the tunnel replies and
+        nothing has ever come that way: a NAT or a firewall lets only the tunnel pass."""
+        probe = paths.probe
+        if paths.fast_heard_at is None and paths.tube is TunnelState.CONFIRMED:
+            return True
+        return probe.misses >= self._tuning.probe_misses or probe.history.bit_count() >= self._tuning.probe_lossy
 
     def _ask(self, paths: _Paths, fast: bool, size: int, now: int, effects: list[Effect]) -> None:
         nonce = self._rng.getrandbits(63)

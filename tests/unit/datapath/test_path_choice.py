@@ -99,6 +99,23 @@ def test_blocked_under_traffic_it_changes_within_three_seconds_and_comes_back():
     assert net.tunnelled is False and net.core.carried(B)
 
 
+def test_a_path_on_which_nothing_ever_came_is_left_at_the_first_miss():
+    net = Net()
+    net.fast_passes = False
+    begun = net.now
+    net.run(3 * SECOND)
+    ((when, tunnelled),) = net.changes
+    assert tunnelled and when - begun < 600 * MILLISECOND
+
+
+def test_a_path_on_which_the_neighbour_was_heard_is_not_left_at_the_first_miss():
+    net = Net()
+    net.fast_passes = False
+    net.do(ProbeHeard(B, True, 5, 1450, False))
+    net.run(SECOND)
+    assert net.changes == []
+
+
 def test_a_path_that_fails_again_and_again_must_prove_itself_longer():
     net = Net()
     for _ in range(3):
