@@ -12,6 +12,8 @@ from msgspec import Struct
 __all__ = ["LEFT", "REMEMBER", "USAGE", "HostUsage", "left_in", "usage_in"]
 
 _LIST = "/root/.league-before"
+_DYING = 2
+"""Seconds for that."""
 REMEMBER = f"cd /proc && ls -d [0-9]* > {_LIST}"
 """To be run before the overlay is launched."""
 _EACH = rf"""
@@ -38,13 +40,21 @@ host=$(cat /proc/sys/kernel/hostname)
 echo "usage $host up=$up hz=$(getconf CLK_TCK) page=$(getconf PAGESIZE) cpu=$cpu pages=$pages count=$count \
 bytes=$bytes packets=$packets"
 """
-LEFT = rf"""{_EACH}
-    # A zombie runs no more. The driver itself, like this shell, has its parent outside of the host.
-    [ "$1" != Z ] && [ "$2" != 0 ] && [ "$2" != $$ ] && echo "left $name"
+LEFT = rf"""until=$(($(date +%s) + {_DYING})) last=no
+while :; do
+    [ "$(date +%s)" -gt $until ] && last=yes
+    found=
+    {_EACH}
+        # A zombie runs no more. The driver itself, like this shell, has its parent outside of the host.
+        [ "$1" != Z ] && [ "$2" != 0 ] && [ "$2" != $$ ] && found="$found
+left $name"
+    done
+    [ -z "$found" ] || [ $last = yes ] && break
+    sleep 0.1
 done
-exit 0
+echo "$found"
 """
-"""Names the processes of an overlay that run on a host."""
+"""Names the processes of an overlay that run on a host, and go on doing so: a killed one may take a moment to end."""
 _LEFT_LINE = re.compile(r"^left (.+)$", re.MULTILINE)
 _LINE = re.compile(
     r"usage (\S+) up=(\d+\.\d+) hz=(\d+) page=(\d+) cpu=(\d+) pages=(\d+) count=(\d+) bytes=(\d+) packets=(\d+)"
