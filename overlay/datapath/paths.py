@@ -32,6 +32,8 @@ from overlay.tuning import Tuning
 ANSWERS: Final = 4
 """Consecutive replies after which a failed path works again; doubled if it fails again soon."""
 MAX_ANSWERS: Final = 32
+UNPROVEN_MISSES: Final = 2
+"""Misses after which a path has failed that never replied, though the neighbour's probes arrive on it."""
 SILENT_MISSES: Final = 2
 """Misses in a row at the loss of a connection that show that the network was silent, and not only the daemon."""
 LADDER: Final = (1400, 1300, 1260, 1200, 1172, 1100, 1000, 900, 800, 700, 600, 548)
@@ -336,11 +338,11 @@ class Paths:
             self._tube_work(paths, now, effects)
 
     def _is_too_many(self, paths: _Paths) -> bool:
-        """Whether so many misses mean that the kernel's path has failed. One is enough where the tunnel replies and
-        nothing has ever come that way: a NAT or a firewall lets only the tunnel pass."""
+        """Whether so many misses mean that the kernel's path has failed. Where the tunnel replies and this path has
+        not yet, few are enough: a NAT or a firewall lets only the tunnel pass. A NAT passes one of the directions."""
         probe = paths.probe
-        if paths.fast_heard_at is None and paths.tube is TunnelState.CONFIRMED:
-            return True
+        if not probe.round_trip and paths.tube is TunnelState.CONFIRMED:
+            return paths.fast_heard_at is None or probe.misses >= UNPROVEN_MISSES
         return probe.misses >= self._tuning.probe_misses or probe.history.bit_count() >= self._tuning.probe_lossy
 
     def _ask(self, paths: _Paths, fast: bool, size: int, now: int, effects: list[Effect]) -> None:

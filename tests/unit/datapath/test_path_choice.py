@@ -108,12 +108,24 @@ def test_a_path_on_which_nothing_ever_came_is_left_at_the_first_miss():
     assert tunnelled and when - begun < 600 * MILLISECOND
 
 
-def test_a_path_on_which_the_neighbour_was_heard_is_not_left_at_the_first_miss():
+def test_a_path_that_passes_one_direction_is_left_at_the_second_miss():
     net = Net()
     net.fast_passes = False
+    begun = net.now
     net.do(ProbeHeard(B, True, 5, 1450, False))
-    net.run(SECOND)
-    assert net.changes == []
+    net.run(3 * SECOND)
+    ((when, tunnelled),) = net.changes
+    assert tunnelled and 600 * MILLISECOND < when - begun < 1100 * MILLISECOND
+
+
+def test_a_path_that_has_replied_is_not_left_so_soon():
+    net = Net()
+    net.run(SECOND, busy=True)
+    net.fast_passes = False
+    blocked = net.now
+    net.run(5 * SECOND, busy=True)
+    ((when, _),) = net.changes
+    assert when - blocked > 1200 * MILLISECOND
 
 
 def test_a_path_that_fails_again_and_again_must_prove_itself_longer():
