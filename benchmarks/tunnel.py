@@ -8,9 +8,8 @@ bytes as fast as one process sends them; its goodput counts what the receiving p
 it. The 32 pairs of containers send bulk at the same time; Jain's index is 1 if all get the same, 1/32 if one gets
 everything. CPU is that of all processes of the lab during the bulk transfer or the flood (there for each datagram that
 arrived), the kernel's work on their account among it; it is the figure to trust where others use the machine.
-`wireguard-go` tunnels from host to host without bridge and container. Figures before the evening of 30 November 2026
-were taken at a load of 30 on two cores, where a round trip of anything in user space waits for a processor, and
-without GRO at the NIC-like receiver."""
+`wireguard-go` tunnels from host to host without bridge and container. 32 flows need seconds to find their rates: with
+stretches of 1 s (OVERLAY_LAB_BENCH_SECONDS) pairs get half of what they get in 2, and share it less evenly."""
 
 import asyncio
 import json
