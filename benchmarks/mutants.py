@@ -87,7 +87,7 @@ _TABLE = (
      "mesh.connections:Connections._outranks",
      "return self.silent(rival, now) or hello.uid > rival.uid", "return False"),
     ("path.never-fails", "probes that get no answer never count against the kernel's path",
-     "datapath.paths:Paths._work", "over = lossy and paths.fast in IN_USE", "over = False"),
+     "datapath.paths:Paths._work", "over = paths.fast in IN_USE and self._is_too_many(paths)", "over = False"),
 )
 # fmt: on
 """(name, what it is in a sentence, module of `overlay` and function in it, text, what becomes of it); a row without a
