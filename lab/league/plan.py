@@ -184,21 +184,25 @@ def _match(pairing: Pairing, facts: OverlayFacts, numbers: tuple[int, ...], salt
 
 def is_long(match: LeagueMatch, done: Sequence[LeagueRun]) -> bool:
     """Whether the first repeats of this cell took too long for more of them."""
-    label, name = match.pairing.entry.label, match.pairing.question.name
-    walls = [run.wall for run in done if (run.entry, run.question) == (label, name) and run.repeat <= SELDOM]
+    walls = [run.wall for run in _first_of(match, done, SELDOM)]
     return bool(walls) and fmean(walls) >= SHORT
 
 
 def is_hopeless(match: LeagueMatch, done: Sequence[LeagueRun]) -> bool:
     """Whether the first repeats of this cell waited for their whole time, and none of its times was reached."""
-    label, name = match.pairing.entry.label, match.pairing.question.name
-    first = [run for run in done if (run.entry, run.question) == (label, name) and run.repeat <= IN_VAIN and run.asked]
+    first = [run for run in _first_of(match, done, IN_VAIN) if run.asked]
     return (
         match.repeats[0] > IN_VAIN
         and len(first) >= IN_VAIN
         and all(run.wall >= REACHED_WITHIN and run.readings for run in first)
         and not any(reading.reached for run in first for reading in run.readings.values())
     )
+
+
+def _first_of(match: LeagueMatch, done: Sequence[LeagueRun], most: int) -> list[LeagueRun]:
+    """The first repeats, at most this number of them, of the match's cell."""
+    cell = (match.pairing.entry.label, match.pairing.question.name)
+    return [run for run in done if (run.entry, run.question) == cell and run.repeat <= most]
 
 
 def estimate(todo: Sequence[LeagueMatch], done: Sequence[LeagueRun], *, side_by_side: int = 1) -> float:

@@ -12,8 +12,6 @@ from msgspec import Struct
 __all__ = ["LEFT", "REMEMBER", "USAGE", "HostUsage", "left_in", "usage_in"]
 
 _LIST = "/root/.league-before"
-_DYING = 2
-"""Seconds for that."""
 REMEMBER = f"cd /proc && ls -d [0-9]* > {_LIST}"
 """To be run before the overlay is launched."""
 _EACH = rf"""
@@ -40,6 +38,8 @@ host=$(cat /proc/sys/kernel/hostname)
 echo "usage $host up=$up hz=$(getconf CLK_TCK) page=$(getconf PAGESIZE) cpu=$cpu pages=$pages count=$count \
 bytes=$bytes packets=$packets"
 """
+_DYING = 2
+"""Seconds that a killed process may take to end."""
 LEFT = rf"""until=$(($(date +%s) + {_DYING})) last=no
 while :; do
     [ "$(date +%s)" -gt $until ] && last=yes
@@ -54,7 +54,7 @@ left $name"
 done
 echo "$found"
 """
-"""Names the processes of an overlay that run on a host, and go on doing so: a killed one may take a moment to end."""
+"""Names the processes of an overlay that run on a host, and still do when killed ones have had time to end."""
 _LEFT_LINE = re.compile(r"^left (.+)$", re.MULTILINE)
 _LINE = re.compile(
     r"usage (\S+) up=(\d+\.\d+) hz=(\d+) page=(\d+) cpu=(\d+) pages=(\d+) count=(\d+) bytes=(\d+) packets=(\d+)"

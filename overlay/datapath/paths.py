@@ -338,8 +338,8 @@ class Paths:
             self._tube_work(paths, now, effects)
 
     def _is_too_many(self, paths: _Paths) -> bool:
-        """Whether so many misses mean that the kernel's path has failed. Where the tunnel replies and this path has
-        not yet, few are enough: a NAT or a firewall lets only the tunnel pass. A NAT passes one of the directions."""
+        """Whether the misses mean that the kernel's path has failed. Where the tunnel replies and this path has not
+        yet, few are enough: a NAT or a firewall lets only the tunnel pass. A NAT passes one of the directions."""
         probe = paths.probe
         if not probe.round_trip and paths.tube is TunnelState.CONFIRMED:
             return paths.fast_heard_at is None or probe.misses >= UNPROVEN_MISSES
