@@ -9,7 +9,7 @@ it. The 32 pairs of containers send bulk at the same time; Jain's index is 1 if 
 everything. CPU is that of all processes of the lab during the bulk transfer or the flood (there for each datagram that
 arrived), the kernel's work on their account among it; it is the figure to trust where others use the machine.
 `wireguard-go` tunnels from host to host without bridge and container. 32 flows need seconds to find their rates: with
-stretches of 1 s (OVERLAY_LAB_BENCH_SECONDS) pairs get half of what they get in 2, and share it less evenly."""
+stretches of 1 s (OVERLAY_LAB_BENCH_SECONDS) pairs got a fifth to nine tenths of what they get in 2."""
 
 import asyncio
 import json
