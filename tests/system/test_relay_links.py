@@ -93,7 +93,8 @@ def test_delay_loss_copies_and_flipped_bits_hit_their_direction_and_nobody_else(
         count, _, _ = await flow(lab, "h1", "h2", 100, 2000)
         assert 1500 < count < 1700  # 1600 expected, 18 is one standard deviation
         done = await counted(lab, lambda found: found.packets >= 2000)
-        assert done.packets - done.lost == count + done.packets - 2000
+        others = done.packets - 2000  # ARP between them, which the link may lose too
+        assert 0 <= done.lost - (2000 - count) <= others
         assert (await flow(lab, "h2", "h1", 100, 300))[0] == 300
         assert (await flow(lab, "h1", "h3", 100, 300))[0] == 300
 
