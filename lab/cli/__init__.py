@@ -643,7 +643,7 @@ def league(
     from lab.cli.league import list_league
 
     if only_list:
-        list_league(as_json=as_json)
+        list_league(backend, as_json=as_json)
         return
     code = play_league(
         entries,

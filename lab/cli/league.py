@@ -54,9 +54,9 @@ _FEW_HOSTS = 4
 _MARKS = {"valid": "✓", "invalid": "✗", "unknown": "?"}
 
 
-def list_league(*, as_json: bool) -> None:
-    """Print every question, and every overlay that can take part."""
-    names, absent = _everybody(DEFAULT_BACKEND)
+def list_league(backend: str = DEFAULT_BACKEND, *, as_json: bool) -> None:
+    """Print every question, and every overlay that can take part on hosts of this kind."""
+    names, absent = _everybody(backend)
     if as_json:
         questions = [
             {"name": one.name, "asks": one.asks, "measures": one.measures, "seconds": one.seconds,

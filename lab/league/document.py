@@ -21,7 +21,7 @@ __all__ = ["document"]
 
 _HEAD = """# League of overlays
 
-Written by `lab league --document` (`make league`). Do not edit.
+Written by `lab league --document` (`make LEAGUE`). Do not edit.
 
 Every overlay gets the same questions on the same hosts, of the backend `BACKEND`. Containers ask
 each other all the time, and what is shown is what they saw. Nothing is read from an overlay itself.
@@ -47,7 +47,7 @@ def document(
     """The text of the file."""
     said = sum(not run.failed for run in runs)
     lines = [
-        _HEAD.replace("BACKEND", backend),
+        _HEAD.replace("BACKEND", backend).replace("LEAGUE", "league" if backend == "netns" else f"league-{backend}"),
         _made(said, code),
         "## Entries",
         "",

@@ -24,7 +24,17 @@ from lab.sweep.ledger import Ledger
 from lab.trials.playing import backend_of
 from overlay.clean import clean
 
-__all__ = ["LEDGER", "LeagueProgress", "done_of", "open_ledger", "play_all", "read_again", "skipped", "slug"]
+__all__ = [
+    "LEDGER",
+    "LeagueProgress",
+    "done_of",
+    "not_done",
+    "open_ledger",
+    "play_all",
+    "read_again",
+    "skipped",
+    "slug",
+]
 
 LEDGER = "league.jsonl"
 RUNS = "runs"
@@ -54,22 +64,21 @@ def slug(label: str) -> str:
 
 
 def play_all(
-    todo: Sequence[LeagueMatch],
+    planned: Sequence[LeagueMatch],
     ledger: Ledger[LeagueRun],
     folder: Path,
     told: Callable[[LeagueProgress], None],
     *,
-    planned: Sequence[LeagueMatch],
     side_by_side: int = 1,
     until: float = math.inf,
 ) -> dict[str, LeagueRun]:
-    """Play those of `planned` that are not done, `todo`; returns the repeats that said nothing, by key. Each is on disk
-    when `told` hears of it. ^C ends it: the lab goes down (labs side by side play to their ends), and what is done
-    stays.
+    """Play those that are not done; returns the repeats that said nothing, by key. Each is on disk when `told` hears of
+    it. ^C ends it: the lab goes down (labs side by side play to their ends), and what is done stays.
 
     `side_by_side`: how many labs at once, for questions that say that this is no matter. `until`: no spare lab begins
     after this time of the monotonic clock."""
     silent: dict[str, LeagueRun] = {}
+    todo = not_done(planned, ledger)
     left = {match.key: match for match in todo}
 
     def keep(match: LeagueMatch, runs: Sequence[LeagueRun]) -> None:
@@ -109,6 +118,11 @@ def play_all(
                 if wanted(match):
                     keep(match, _played(match, folder))
     return silent
+
+
+def not_done(planned: Sequence[LeagueMatch], ledger: Ledger[LeagueRun]) -> list[LeagueMatch]:
+    """Those with repeats that the ledger does not have."""
+    return [match for match in planned if not ledger.points.keys() >= set(match.keys.values())]
 
 
 def done_of(planned: Sequence[LeagueMatch], ledger: Ledger[LeagueRun]) -> list[LeagueRun]:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from lab.league.plan import LeagueMatch, LeagueRun, Pairing, estimate, matches
-from lab.league.play import LeagueProgress, done_of, play_all, read_again, skipped
+from lab.league.play import LeagueProgress, done_of, not_done, play_all, read_again, skipped
 from lab.league.results import LeagueRow, by_pair, rows_of
 from lab.sweep.ledger import Ledger
 from lab.trials.trial import OverlayFacts
@@ -51,7 +51,7 @@ def play_league(
 ) -> WholeLeague:
     """Play what its ledger does not have yet."""
     planned = matches(found, facts, repeats, salt=salt)
-    todo = [match for match in planned if not ledger.points.keys() >= set(match.keys.values())]
+    todo = not_done(planned, ledger)
     if reused := sum(len(match.repeats) for match in planned) - sum(len(match.repeats) for match in todo):
         say(f"{count(reused, 'repeat')} {are(reused)} there already")
     if todo:
@@ -60,7 +60,7 @@ def play_league(
     interrupted = False
     silent: dict[str, LeagueRun] = {}
     try:
-        silent = play_all(todo, ledger, folder, told, planned=planned, side_by_side=jobs, until=until)
+        silent = play_all(planned, ledger, folder, told, side_by_side=jobs, until=until)
     except KeyboardInterrupt:
         interrupted = True
     done = done_of(planned, ledger)

@@ -1,15 +1,18 @@
 """Which overlays words mean, which runs a league has, what they are known by, and how long they take."""
 
+import json
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from lab.cli.league import list_league
 from lab.errors import LabError
 from lab.league.again import part_of, part_words
 from lab.league.measures import RunReading
-from lab.league.plan import LeagueRun, estimate, matches, pairings, questions_of, repeats_of
-from lab.league.play import done_of, open_ledger, skipped
+from lab.league.plan import LeagueMatch, LeagueRun, estimate, matches, pairings, questions_of, repeats_of
+from lab.league.play import done_of, not_done, open_ledger, play_all, skipped
 from lab.scenario.load import read
 from lab.trials.entries import entries_of, entry_of
 from lab.trials.questions import QUESTIONS
@@ -38,6 +41,15 @@ def test_words_of_entries() -> None:
 def test_words_that_mean_no_entry(word: str, told: str) -> None:
     with pytest.raises(LabError, match=told):
         entry_of(word)
+
+
+def test_the_list_has_who_plays_on_the_backend(capsys: pytest.CaptureFixture[str]) -> None:
+    list_league("dind", as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert {*told["entries"], *told["absent"]} == {"weave", "swarm"}
+    list_league(as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert {"vxlan", "weave:sleeve"} <= {*told["entries"]} and "swarm" not in {*told["entries"], *told["absent"]}
 
 
 def test_programs_and_their_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,3 +201,22 @@ def test_where_a_fault_leaves_another_way_no_repeat_begins_with_what_an_earlier_
     named = {question.name: question for question in QUESTIONS}
     assert named["one-way"].rounds == named["flapping"].rounds == 1
     assert named["cut-5"].rounds > 1
+
+
+def test_after_the_time_is_up_no_spare_lab_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, facts = Entry(label="a", kind="vxlan"), {"a": OverlayFacts(name="a")}
+    planned = matches(pairings([entry], questions_of(["moved,path"]), facts, {}), facts, None)
+
+    def at_once(match: LeagueMatch, folder: Path) -> list[LeagueRun]:
+        question = match.pairing.question.name
+        return [
+            LeagueRun(key=match.keys[n], entry="a", question=question, repeat=n, verdict="valid") for n in match.repeats
+        ]
+
+    monkeypatch.setattr("lab.league.play._played", at_once)
+    with open_ledger(tmp_path) as ledger:
+        for side_by_side in (1, 3):
+            play_all(planned, ledger, tmp_path, lambda told: None, side_by_side=side_by_side, until=time.monotonic())
+            assert sorted(run.repeat for run in ledger.points.values()) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+        play_all(planned, ledger, tmp_path, lambda told: None, side_by_side=3)
+        assert len(ledger.points) == 40 and not not_done(planned, ledger)
