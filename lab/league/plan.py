@@ -176,7 +176,8 @@ def labs_of(question: LeagueQuestion, repeats: int | None) -> list[tuple[int, ..
 def _match(pairing: Pairing, facts: OverlayFacts, numbers: tuple[int, ...], salt: int, *, spare: bool) -> LeagueMatch:
     scenario = pairing.question.scenario(pairing.entry, facts, len(numbers))
     decides = [scenario, pairing.entry.stamp, pairing.entry.backend, facts.version, numbers[0] + salt, code_version()]
-    key = sha256(msgspec.json.encode(decides, order="sorted")).hexdigest()[:24]
+    # As written: which host comes first decides where an overlay has its manager.
+    key = sha256(msgspec.json.encode(decides)).hexdigest()[:24]
     return LeagueMatch(
         key=key, pairing=pairing, repeats=numbers, scenario=scenario, seed=numbers[0] + salt, spare=spare
     )

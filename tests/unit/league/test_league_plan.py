@@ -80,6 +80,12 @@ def test_keys_change_with_all_that_decides() -> None:
     ):
         assert not set(other.values()) & set(keys.values())
     assert planned(Entry(label="of another name", kind="vxlan")) == keys
+    (nat,) = (question for question in QUESTIONS if question.name == "nat")
+    hosts = dict(reversed(nat.underlay["hosts"].items()))
+    other = msgspec.structs.replace(nat, underlay={**nat.underlay, "hosts": hosts})
+    facts = {entry.label: OverlayFacts(name="x", version="1")}
+    one, two = (matches(pairings([entry], [each], facts, {}), facts, 1)[0].key for each in (nat, other))
+    assert one != two, "which host comes first decides"
 
 
 def test_all_entries_play_in_turn_and_what_is_not_promised_is_not_played() -> None:
