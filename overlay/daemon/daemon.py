@@ -66,6 +66,7 @@ from overlay.runtime.dns_server import DnsServer, lookup
 from overlay.runtime.in_container import prepare
 from overlay.runtime.process import hide, hold, spawn
 from overlay.runtime.rate_limited_log import RateLimitedLog
+from overlay.runtime.scheduling import shorten_slices
 from overlay.runtime.sleeve import Sleeve
 from overlay.runtime.tcp import TcpDriver
 from overlay.runtime.udp import UdpDriver
@@ -108,6 +109,7 @@ class Daemon:
             # Objects that exist now live until the daemon ends, so the garbage collector never needs to scan them.
             gc.collect()
             gc.freeze()
+            shorten_slices()  # an answer, of names for instance, takes less than its asker would wait for a processor
             ready()
             await self._stop.wait()
             await self._farewell()

@@ -1,15 +1,17 @@
-"""Precedence of the process that carries the tunnel's packets over the processes whose packets it carries.
+"""When the kernel lets this process run: in time after it woke, and before those whose packets it carries.
 
-Owns the scheduling class and the socket buffers that Linux grants. Without either the tunnel works; but one daemon
-among many busy processes gets an equal share of the processors and drops what it has no time for, and the flows that
-lose share what is left unfairly.
+Owns the scheduling class, the slices and the socket buffers that Linux grants. Without them the tunnel works; but one
+daemon among many busy processes gets an equal share of the processors and drops what it has no time for, and the flows
+that lose share what is left unfairly.
 """
 
+import ctypes
 import os
 import socket
+import struct
 from contextlib import suppress
 
-__all__ = ["BUFFER", "gain_precedence", "leave_precedence", "refused", "shortcomings", "widen"]
+__all__ = ["BUFFER", "gain_precedence", "leave_precedence", "refused", "shortcomings", "shorten_slices", "widen"]
 
 BUFFER = 8 << 20
 """Bytes of each socket's buffers that are asked for: a hundred super-packets with what the kernel counts for them."""
@@ -17,6 +19,13 @@ BUFFER = 8 << 20
 _PRIORITY = 1
 """The lowest of the real-time class: above ordinary processes, below everything that asked for more."""
 _NICE = -20
+_RESET_ON_FORK = 1
+_SLICE = 100_000
+"""The shortest slice that Linux takes, in nanoseconds."""
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274, "ppc64le": 355, "s390x": 345}
+"""Numbers of the system call."""
+_ATTRIBUTES = struct.Struct("@IIQiIQQQ")
+"""`struct sched_attr`: size, policy, flags, nice, priority, slice, deadline, period."""
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 _FORCE = {socket.SO_SNDBUF: _SO_SNDBUFFORCE, socket.SO_RCVBUF: _SO_RCVBUFFORCE}
@@ -37,10 +46,26 @@ def gain_precedence() -> str:
 
 
 def leave_precedence() -> None:
-    """Be an ordinary process again."""
+    """Be an ordinary process again, with short slices."""
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, 0, 0)
+    shorten_slices()
+
+
+def shorten_slices() -> bool:
+    """Ask, as an ordinary process, for slices of 0.1 ms instead of some 3 ms; returns whether the kernel grants them.
+
+    With them Linux (6.12 and later, EEVDF) lets this thread run sooner after it woke. It gets no more of a processor
+    than its share. Children do not inherit them.
+    """
+    number = _SCHED_SETATTR.get(os.uname().machine)
+    if number is None:
+        return False
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, _RESET_ON_FORK, nice, 0, _SLICE, 0, 0)
+    asked = ctypes.create_string_buffer(attributes)
+    return bool(ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), 0, asked, 0) == 0)
 
 
 def shortcomings(scheduling: str, buffer: int) -> list[str]:

@@ -1,25 +1,19 @@
 """Wakes up in time: options of Linux that let a process run soon after it becomes ready. Best effort, no errors.
 
-Owns the numbers of the calls. Root gets a real-time class; an ordinary user gets timers without rounding and short
+Owns how early to wake up. Root gets a real-time class; an ordinary user gets timers without rounding and short
 slices, with which the scheduler prefers a thread that just woke (Linux 6.12 and later).
 """
 
 import contextlib
 import ctypes
 import os
-import struct
+
+from overlay.runtime.scheduling import shorten_slices
 
 __all__ = ["Alarm", "be_punctual"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_TIMERSLACK = 29
-_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274, "ppc64le": 355, "s390x": 345}
-_ATTRIBUTES = struct.Struct("@IIQiIQQQ")
-"""`struct sched_attr`: size, policy, flags, nice, priority, slice, deadline, period."""
-_SLICE = 100_000
-"""The minimum slice, in nanoseconds."""
-
-
 _MOST = 250_000
 """Maximum nanoseconds that a process may wake up early."""
 _LEAST = 20_000
@@ -66,11 +60,4 @@ def be_punctual() -> str:
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         return "SCHED_FIFO"
-    number = _SCHED_SETATTR.get(os.uname().machine)
-    if number is not None:
-        attributes = ctypes.create_string_buffer(
-            _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, 0, 0, _SLICE, 0, 0)
-        )
-        if _libc.syscall(ctypes.c_long(number), 0, attributes, 0) == 0:
-            return "short slices"
-    return "timer slack"
+    return "short slices" if shorten_slices() else "timer slack"

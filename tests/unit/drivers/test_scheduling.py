@@ -34,6 +34,39 @@ def test_a_child_of_the_daemon_has_an_ordinary_class():
     assert int(child) == os.SCHED_OTHER
 
 
+_SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}.get(os.uname().machine)
+_SLICES = """
+import ctypes, os, struct
+from overlay.runtime.scheduling import shorten_slices
+
+def tell():
+    found = ctypes.create_string_buffer(48)
+    assert ctypes.CDLL(None).syscall(NUMBER, 0, found, 48, 0) == 0
+    _, policy, _, nice, _, slice, _, _ = struct.unpack("@IIQiIQQQ", found.raw)
+    print(policy, nice, slice, flush=True)
+
+os.nice(3)
+tell()
+print(shorten_slices(), flush=True)
+tell()
+if not os.fork():
+    tell()
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(_SCHED_GETATTR is None, reason="the number of sched_getattr is known for x86_64 and aarch64")
+def test_short_slices_keep_what_the_process_has_and_are_not_inherited():
+    script = _SLICES.replace("NUMBER", str(_SCHED_GETATTR))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    before, granted, own, child = done.stdout.splitlines()
+    policy, nice, slice_ = map(int, own.split())
+    assert (policy, nice) == (os.SCHED_OTHER, 3) and child == before
+    if granted == "True" and int(before.split()[2]):  # before Linux 6.12 no process has a slice of its own
+        assert slice_ == 100_000
+
+
 def test_a_socket_gets_what_the_machine_allows():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         got = widen(sock, BUFFER)
