@@ -13,6 +13,7 @@ from lab.league.columns import measures_of
 from lab.league.plan import LeagueRun
 from lab.league.results import LeagueCell, LeagueRow
 from lab.runner.load import machine as this_machine
+from lab.trials.playing import DEFAULT_BACKEND
 from lab.trials.trial import OverlayFacts
 from lab.words import count
 from overlay.clean import clean
@@ -42,12 +43,13 @@ def document(
     broken: Mapping[str, str],
     code: str,
     compared: Sequence[CellAgreement] = (),
-    backend: str = "netns",
+    backend: str = DEFAULT_BACKEND,
 ) -> str:
     """The text of the file."""
     said = sum(not run.failed for run in runs)
+    target = "league" if backend == DEFAULT_BACKEND else f"league-{backend}"
     lines = [
-        _HEAD.replace("BACKEND", backend).replace("LEAGUE", "league" if backend == "netns" else f"league-{backend}"),
+        _HEAD.replace("BACKEND", backend).replace("LEAGUE", target),
         _made(said, code),
         "## Entries",
         "",
@@ -63,7 +65,7 @@ def document(
     for row in rows:
         questions.setdefault(row.question.name, []).append(row)
     for mine in questions.values():
-        lines += ["", *_question(mine)]
+        lines += ["", *_question(mine, backend)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -114,7 +116,7 @@ def _again(compared: Sequence[CellAgreement]) -> list[str]:
     return lines
 
 
-def _question(rows: Sequence[LeagueRow]) -> list[str]:
+def _question(rows: Sequence[LeagueRow], backend: str) -> list[str]:
     question = rows[0].question
     heads = [f"{row.measure.title} ({row.measure.unit})" for row in rows]
     lines = [
@@ -132,7 +134,8 @@ def _question(rows: Sequence[LeagueRow]) -> list[str]:
         for cell in cells:
             if cell.reason:
                 reasons[fill(f"- {_text(cell.entry)}: {_text(cell.reason)}", 100, subsequent_indent="  ")] = None
-    lines += ["", *reasons, *([""] if reasons else []), f"Again: `lab league --questions {question.name}`"]
+    where = "" if backend == DEFAULT_BACKEND else f"--backend {backend} "
+    lines += ["", *reasons, *([""] if reasons else []), f"Again: `lab league {where}--questions {question.name}`"]
     return lines
 
 

@@ -1,8 +1,9 @@
 """What an overlay uses and leaves on a host: commands for `exec` steps that count, and the reading of what they print.
 
 Owns both ends of each line. Counted are the processes of the host's own network namespace that were not there before
-the overlay was launched (containers have namespaces of their own), without the lab's probes; and all packets on the
-host's cables. What the kernel does for an overlay is in no process, so it is not counted.
+the overlay was launched (containers have namespaces of their own), without the lab's probes and what an engine starts
+for each container; and all packets on the host's cables. What the kernel does for an overlay is in no process, so it is
+not counted.
 """
 
 import re
@@ -22,7 +23,7 @@ for p in /proc/[0-9]*; do
     grep -qx "$pid" {_LIST} 2>/dev/null && continue
     [ "$(readlink $p/ns/net 2>/dev/null)" = "$net" ] || continue
     name=$(cat $p/comm 2>/dev/null) || continue
-    case $name in agent | lab-* | container-init) continue ;; esac
+    case $name in agent | lab-* | container-init | containerd-shim) continue ;; esac
     set -- $(sed 's/.*) //' $p/stat 2>/dev/null)
     [ $# -gt 22 ] || continue
 """

@@ -181,7 +181,9 @@ def test_two_leagues_agree_where_intervals_do() -> None:
         assert [one.agree for one in found] == agree and [one.first.entry for one in found] == ["a", "b"]
     text = document(first, [], {}, {}, "c0de", agreements(first, table({"a": SLOW})))
     assert "2 cells, chosen at random" in text and "| cut-5 | outage (s) | a | 1.10 [" in text
-    assert "(`make league`)" in text and "(`make league-dind`)" in document(first, [], {}, {}, "c0de", backend="dind")
+    assert "(`make league`)" in text and "Again: `lab league --questions cut-5`" in text
+    text = document(first, [], {}, {}, "c0de", backend="dind")
+    assert "(`make league-dind`)" in text and "Again: `lab league --backend dind --questions cut-5`" in text
 
 
 def test_what_a_backend_refuses_and_what_an_overlay_fails_unasked() -> None:
