@@ -67,6 +67,16 @@ def test_short_slices_keep_what_the_process_has_and_are_not_inherited():
         assert slice_ == 100_000
 
 
+def test_a_process_of_another_class_keeps_it():
+    script = (
+        "import os; from overlay.runtime.scheduling import shorten_slices\n"
+        "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n"
+        "print(shorten_slices(), os.sched_getscheduler(0))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", str(os.SCHED_IDLE)]
+
+
 def test_a_socket_gets_what_the_machine_allows():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         got = widen(sock, BUFFER)
