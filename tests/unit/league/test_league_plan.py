@@ -82,9 +82,9 @@ def test_keys_change_with_all_that_decides() -> None:
     assert planned(Entry(label="of another name", kind="vxlan")) == keys
     (nat,) = (question for question in QUESTIONS if question.name == "nat")
     hosts = dict(reversed(nat.underlay["hosts"].items()))
-    other = msgspec.structs.replace(nat, underlay={**nat.underlay, "hosts": hosts})
+    turned = msgspec.structs.replace(nat, underlay={**nat.underlay, "hosts": hosts})
     facts = {entry.label: OverlayFacts(name="x", version="1")}
-    one, two = (matches(pairings([entry], [each], facts, {}), facts, 1)[0].key for each in (nat, other))
+    one, two = (matches(pairings([entry], [each], facts, {}), facts, 1)[0].key for each in (nat, turned))
     assert one != two, "which host comes first decides"
 
 
