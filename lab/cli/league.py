@@ -16,6 +16,7 @@ import msgspec
 from lab.cli import table
 from lab.cli.ending import UNKNOWN
 from lab.errors import LabError
+from lab.kinds.backends import BACKENDS
 from lab.kinds.overlays import DEFAULT, OVERLAYS, OverlayKind
 from lab.league.again import CellAgreement, agreements, part_of, part_words
 from lab.league.document import document
@@ -55,7 +56,8 @@ _MARKS = {"valid": "✓", "invalid": "✗", "unknown": "?"}
 
 
 def list_league(backend: str = DEFAULT_BACKEND, *, as_json: bool) -> None:
-    """Print every question, and every overlay that can take part on hosts of this kind."""
+    """Print every question, and every overlay that can take part on hosts of this kind. Raises `LabError`."""
+    BACKENDS.get(backend)
     names, absent = _everybody(backend)
     if as_json:
         questions = [
@@ -100,6 +102,7 @@ def league(
     """Play what is not done yet and write pages and tables; 0 all is done, 3 interrupted, or runs said nothing."""
     if repeats is not None and not 1 <= repeats <= MOST_REPEATS:
         raise LabError(f"--repeats {repeats}: expected 1 to {MOST_REPEATS}")
+    BACKENDS.get(backend)
     if not 1 <= jobs <= MOST_LABS:
         raise LabError(f"--jobs {jobs}: expected 1 to {MOST_LABS} labs")
     if hours is not None and not hours > 0:

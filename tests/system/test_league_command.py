@@ -78,6 +78,8 @@ def test_words_that_mean_no_league_are_refused(tmp_path: Path) -> None:
         (("--repeats", "0"), "--repeats 0: expected 1 to 1000"),
         (("--jobs", "99"), "--jobs 99: expected 1 to 16 labs"),
         (("--again", "2"), "--again 2: expected a part of all cells"),
+        (("--backend", "nowhere"), "no backend named 'nowhere'"),
+        (("--backend", "nowhere", "--list"), "no backend named 'nowhere'"),
         (("--entries", "swarm"), "swarm does not run on netns, but on dind, vagrant: --backend dind"),
     ):
         code, _, err = league(tmp_path, *words)
