@@ -19,7 +19,7 @@ from lab.errors import LabError
 from lab.kinds.backends import BACKENDS
 from lab.kinds.overlays import DEFAULT, OVERLAYS, OverlayKind
 from lab.league.again import CellAgreement, agreements, part_of, part_words
-from lab.league.document import document
+from lab.league.document import document, league_name
 from lab.league.page import write_pages
 from lab.league.papers import write_papers
 from lab.league.plan import (
@@ -57,7 +57,6 @@ _MARKS = {"valid": "✓", "invalid": "✗", "unknown": "?"}
 
 def list_league(backend: str = DEFAULT_BACKEND, *, as_json: bool) -> None:
     """Print every question, and every overlay that can take part on hosts of this kind. Raises `LabError`."""
-    BACKENDS.get(backend)
     names, absent = _everybody(backend)
     if as_json:
         questions = [
@@ -102,7 +101,6 @@ def league(
     """Play what is not done yet and write pages and tables; 0 all is done, 3 interrupted, or runs said nothing."""
     if repeats is not None and not 1 <= repeats <= MOST_REPEATS:
         raise LabError(f"--repeats {repeats}: expected 1 to {MOST_REPEATS}")
-    BACKENDS.get(backend)
     if not 1 <= jobs <= MOST_LABS:
         raise LabError(f"--jobs {jobs}: expected 1 to {MOST_LABS} labs")
     if hours is not None and not hours > 0:
@@ -114,7 +112,7 @@ def league(
         asked = [question for question in asked if question.size <= _FEW_HOSTS]
     names, absent = _everybody(backend)
     players = entries_of(entries or names, backend)
-    folder = out if out is not None else ROOT / ("league" if backend == DEFAULT_BACKEND else f"league-{backend}")
+    folder = out if out is not None else ROOT / league_name(backend)
     say: Callable[[str], None] = _silence if as_json else click.echo
 
     def tell(told: LeagueProgress) -> None:
@@ -185,7 +183,9 @@ def _plays(kind: OverlayKind, backend: str) -> bool:
 
 def _everybody(backend: str) -> tuple[list[str], dict[str, list[str]]]:
     """The overlays of containers that play there and that this machine can run; and what the others lack. Of ours each
-    variant, as they are other data paths; a tuned one of others when it is named."""
+    variant, as they are other data paths; a tuned one of others when it is named. Raises
+    `LabError` for a backend that does not exist."""
+    BACKENDS.get(backend)
     names: list[str] = []
     absent: dict[str, list[str]] = {}
     for kind in OVERLAYS:

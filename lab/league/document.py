@@ -18,7 +18,7 @@ from lab.trials.trial import OverlayFacts
 from lab.words import count
 from overlay.clean import clean
 
-__all__ = ["document"]
+__all__ = ["document", "league_name"]
 
 _HEAD = """# League of overlays
 
@@ -36,6 +36,11 @@ does not promise this. `failed`: in no run did containers reach each other in ti
 """
 
 
+def league_name(backend: str) -> str:
+    """Of a backend's league: of its folder, its page in `docs/`, and the target of `make`."""
+    return "league" if backend == DEFAULT_BACKEND else f"league-{backend}"
+
+
 def document(
     rows: Sequence[LeagueRow],
     runs: Sequence[LeagueRun],
@@ -47,9 +52,8 @@ def document(
 ) -> str:
     """The text of the file."""
     said = sum(not run.failed for run in runs)
-    target = "league" if backend == DEFAULT_BACKEND else f"league-{backend}"
     lines = [
-        _HEAD.replace("BACKEND", backend).replace("LEAGUE", target),
+        _HEAD.replace("BACKEND", backend).replace("LEAGUE", league_name(backend)),
         _made(said, code),
         "## Entries",
         "",

@@ -54,7 +54,7 @@ def leave_precedence() -> None:
 
 
 def shorten_slices() -> bool:
-    """Ask for slices of 0.1 ms instead of some 3 ms, if this is an ordinary process; returns whether it has them.
+    """Ask for slices of 0.1 ms instead of 1.4 to 3 ms, if this is an ordinary process; returns whether it has them.
 
     With them Linux (6.12 and later, EEVDF) lets this thread run sooner after it woke. It gets no more of a processor
     than its share. Children do not inherit them.
